@@ -1,0 +1,81 @@
+"""What a task is, and the two suites of tasks that the paper trains."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+IGNORE = 255
+"""The value that marks "no label here", the same in every label tensor of the project.
+
+No class id, binary map, unit vector or depth in metres reaches it, so one constant serves all five kinds of label.
+"""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One dense prediction task: what its head puts out, how it is trained, how it is measured.
+
+    Labels, as the transforms make them and losses and meters read them, IGNORE where there is none:
+
+    ============ =============================== ====================================================
+    kind         label tensor                    prediction, (C, H, W)
+    ============ =============================== ====================================================
+    segmentation (H, W) int64, a class id        C logits
+    binary       (1, H, W) float32, 0 or 1       one logit (saliency, edges)
+    normals      (3, H, W) float32, unit vectors a vector of any length: x right, y down, z forward
+    depth        (1, H, W) float32, metres       metres
+    ============ =============================== ====================================================
+    """
+
+    name: str
+    kind: str  # segmentation, binary, normals or depth
+    channels: int  # C, what the head puts out
+    loss_weight: float  # the recipe's weight in the sum of losses (facts: the MTLoRA line)
+    metric: str  # as printed in tables
+    higher_is_better: bool
+    colour: str  # one colour per task in every figure, from the palette of Okabe and Ito
+    title: str  # as written in figures and prose
+
+
+def _suite(*tasks: Task) -> dict[str, Task]:
+    return {task.name: task for task in tasks}
+
+
+PASCAL = _suite(
+    Task("semseg", "segmentation", 21, 1.0, "mIoU", True, "#0072B2", "Semantic segmentation"),
+    Task("human_parts", "segmentation", 7, 2.0, "mIoU", True, "#CC79A7", "Human parts"),
+    Task("saliency", "binary", 1, 5.0, "maxIoU", True, "#E69F00", "Saliency"),
+    Task("normals", "normals", 3, 10.0, "mean angle (°)", False, "#009E73", "Surface normals"),
+)
+
+NYUD = _suite(
+    Task("semseg", "segmentation", 40, 1.0, "mIoU", True, "#0072B2", "Semantic segmentation"),
+    Task("depth", "depth", 1, 1.0, "RMSE (m)", False, "#D55E00", "Depth"),
+    Task("normals", "normals", 3, 10.0, "mean angle (°)", False, "#009E73", "Surface normals"),
+    Task("edge", "binary", 1, 50.0, "loss", False, "#56B4E9", "Edges"),
+)
+
+SUITES = {"pascal": PASCAL, "nyud": NYUD}
+
+
+def suite(name: str) -> dict[str, Task]:
+    """The tasks of a suite by name, in the order that every table and figure keeps."""
+    return SUITES[known(name, SUITES, "suite")]
+
+
+def select(tasks: dict[str, Task], names: Iterable[str]) -> dict[str, Task]:
+    """The named tasks of a suite, in the suite's order. Raises ValueError on an unknown or repeated name."""
+    names = [known(name, tasks, "task") for name in names]
+    if len(set(names)) < len(names):
+        raise ValueError(f"a task is named twice in {names}; name each once")
+    return {name: task for name, task in tasks.items() if name in names}
+
+
+def known(name: str, choices: Iterable[str], what: str) -> str:
+    """The name itself if it is one of the choices; else ValueError with the choices and the nearest one."""
+    choices = list(choices)
+    if name in choices:
+        return name
+    near = get_close_matches(str(name), choices, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"unknown {what} {name!r}{hint} Choose from: {', '.join(choices)}")
