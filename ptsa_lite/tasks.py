@@ -55,7 +55,16 @@ NYUD = _suite(
     Task("edge", "binary", 1, 50.0, "loss", False, "#56B4E9", "Edges"),
 )
 
-SUITES = {"pascal": PASCAL, "nyud": NYUD}
+SCENES = _suite(  # the procedural scenes carry exact labels for every task of both suites
+    Task("semseg", "segmentation", 14, 1.0, "mIoU", True, "#0072B2", "Semantic segmentation"),
+    PASCAL["human_parts"],
+    PASCAL["saliency"],
+    NYUD["depth"],
+    PASCAL["normals"],
+    NYUD["edge"],
+)
+
+SUITES = {"pascal": PASCAL, "nyud": NYUD, "scenes": SCENES}
 
 
 def suite(name: str) -> dict[str, Task]:
@@ -77,5 +86,5 @@ def known(name: str, choices: Iterable[str], what: str) -> str:
     if name in choices:
         return name
     near = get_close_matches(str(name), choices, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"unknown {what} {name!r}{hint} Choose from: {', '.join(choices)}")
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise ValueError(f"unknown {what} {name!r}; {hint}Choose from: {', '.join(choices)}")
