@@ -9,30 +9,30 @@ from timm.models.swin_transformer import SwinTransformerBlock, WindowAttention
 from torch import Tensor
 from torch.nn import functional as F
 
-from .lora import Route, fork, run_linear
+from .lora import ALL, Route, fork, run_linear
 
 
-def swin_block(block: SwinTransformerBlock, x: Tensor, route: Route = Route()) -> Tensor:
+def swin_block(block: SwinTransformerBlock, x: Tensor, route: Route = ALL) -> Tensor:
     """x + attention(norm(x)), then + mlp(norm(.)): (P*B, h, w, C) -> (G*B, h, w, C), as timm computes it."""
     attended = attention(block, block.norm1(x), route)  # (G*B, h, w, C)
     x = fork(x, route) + block.drop_path1(attended)
     return x + block.drop_path2(mlp(block, block.norm2(x), route.arrived))
 
 
-def mlp(block: SwinTransformerBlock, x: Tensor, route: Route = Route()) -> Tensor:
+def mlp(block: SwinTransformerBlock, x: Tensor, route: Route = ALL) -> Tensor:
     """fc2(gelu(fc1(x))), shape kept."""
     hidden = block.mlp.act(run_linear(block.mlp.fc1, x, route))
     return run_linear(block.mlp.fc2, hidden, route)
 
 
-def attention(block: SwinTransformerBlock, x: Tensor, route: Route = Route()) -> Tensor:
+def attention(block: SwinTransformerBlock, x: Tensor, route: Route = ALL) -> Tensor:
     """Self-attention inside (shifted) windows and its output projection: (P*B, h, w, C) -> (G*B, h, w, C)."""
     h, w = x.shape[1:3]
     mixed = mix(block, x, route)  # (G*B*nW, N, C)
     return from_windows(block, run_linear(block.attn.proj, mixed, route.arrived), h, w)
 
 
-def mix(block: SwinTransformerBlock, x: Tensor, route: Route = Route()) -> Tensor:
+def mix(block: SwinTransformerBlock, x: Tensor, route: Route = ALL) -> Tensor:
     """softmax(q k^T / sqrt(d) + bias) v in every window, before the projection: -> (G*B*nW, N, C)."""
     attn, windows = block.attn, to_windows(block, x)
     qkv = run_linear(attn.qkv, windows, route)  # (G*B*nW, N, 3C)
@@ -45,7 +45,7 @@ def mix(block: SwinTransformerBlock, x: Tensor, route: Route = Route()) -> Tenso
 
 
 def position_bias(attn: WindowAttention, mask: Tensor | None) -> Tensor:
-    """Relative-position bias, plus -100 between tokens that a shifted window brings together: (1 or nW, heads, N, N)."""
+    """Relative-position bias, and -100 between tokens that only the shift made neighbours: (1 or nW, heads, N, N)."""
     n = attn.window_area
     bias = attn.relative_position_bias_table[attn.relative_position_index.flatten()].view(n, n, -1).permute(2, 0, 1)
     return bias[None] if mask is None else bias[None] + mask[:, None]

@@ -26,6 +26,10 @@ class Route(NamedTuple):
         return Route(self.groups)
 
 
+ALL = Route()
+"""Every group runs, and each finds its own input: what holds anywhere but at a branching."""
+
+
 def fork(x: Tensor, route: Route) -> Tensor:
     """Hand each group's activations to its children: (P*B, ...) -> (G*B, ...), an index along the group axis."""
     if route.parents is None:
@@ -60,7 +64,7 @@ class GroupedLoRALinear(nn.Module):
         for a in self.lora_A:  # group by group: the same seed gives group 0 the same start in every tree
             nn.init.kaiming_uniform_(a, a=math.sqrt(5))
 
-    def forward(self, x: Tensor, route: Route = Route()) -> Tensor:
+    def forward(self, x: Tensor, route: Route = ALL) -> Tensor:
         a, b = self.lora_A, self.lora_B
         if route.groups is not None:
             a, b = a[route.groups], b[route.groups]
@@ -81,7 +85,8 @@ class GroupedLoRALinear(nn.Module):
     @torch.no_grad()
     def merged(self) -> nn.Module:
         """W + s * B_G A_G: a plain nn.Linear for one group, a GroupedLinear for several. No low-rank work is left."""
-        weight = torch.baddbmm(self.base.weight.expand(self.n_groups, -1, -1), self.lora_B, self.lora_A, alpha=self.scale)
+        base = self.base.weight.expand(self.n_groups, -1, -1)  # (G, C_out, C_in)
+        weight = torch.baddbmm(base, self.lora_B, self.lora_A, alpha=self.scale)
         bias = None if self.base.bias is None else self.base.bias.detach().clone()
         if self.n_groups > 1:
             return GroupedLinear(weight, bias)
@@ -101,7 +106,7 @@ class GroupedLinear(nn.Module):
         self.weight = nn.Parameter(weight)  # (G, C_out, C_in)
         self.bias = None if bias is None else nn.Parameter(bias)
 
-    def forward(self, x: Tensor, route: Route = Route()) -> Tensor:
+    def forward(self, x: Tensor, route: Route = ALL) -> Tensor:
         weight, bias = self.weight, self.bias
         if route.groups is not None:
             weight = weight[route.groups]

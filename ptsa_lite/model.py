@@ -191,7 +191,7 @@ def check_tree(tree: TaskTree, tasks: dict[str, Task], ranks: Sequence[int]) -> 
     if set(tree.tasks) != set(tasks):
         raise ValueError(f"the tree is over {', '.join(tree.tasks)}, the model's tasks are {', '.join(tasks)}")
     if len(tree.stages) != len(ranks):
-        raise ValueError(f"the tree has {len(tree.stages)} stages, the backbone {len(ranks)}; give one partition a stage")
+        raise ValueError(f"the tree has {len(tree.stages)} stages, the backbone {len(ranks)}; make it with as many")
     for number, (groups, rank) in enumerate(itertools.zip_longest(tree.n_groups, ranks), 1):
         if groups > 1 and rank == 0:
             raise ValueError(f"stage {number} has {groups} groups and rank 0: without adapters they are all the same")

@@ -140,16 +140,17 @@ class TaskTree:
         similarity = check_similarity(similarity, len(tasks), len(n_groups))
         if len(tasks) <= EXHAUSTIVE_UP_TO:
             return max(cls.enumerate(tasks, n_groups), key=lambda tree: tree_score(tree, similarity, tasks))
-        from scipy.cluster.hierarchy import cut_tree, linkage
+        from scipy.cluster.hierarchy import linkage
         from scipy.spatial.distance import squareform
 
         distance = 1 - similarity.mean(0)
         np.fill_diagonal(distance, 0)
-        levels = cut_tree(linkage(squareform(distance, checks=False), "average"), n_clusters=n_groups)  # (T, S)
-        stages = [
-            tuple(tuple(t for t, l in zip(tasks, level, strict=True) if l == label) for label in np.unique(level))
-            for level in levels.T
-        ]
+        clusters: dict[int, Group] = {i: (task,) for i, task in enumerate(tasks)}
+        by_count = {len(tasks): tuple(clusters.values())}
+        for number, (i, j, *_) in enumerate(linkage(squareform(distance, checks=False), "average"), len(tasks)):
+            clusters[number] = clusters.pop(int(i)) + clusters.pop(int(j))
+            by_count[len(clusters)] = tuple(clusters.values())
+        stages = [by_count[count] for count in n_groups]
         return cls._in_order(stages, tasks)
 
     @classmethod

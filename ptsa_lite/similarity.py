@@ -1,0 +1,194 @@
+"""How alike two tasks pull on the backbone: gradient task similarity, both readings, with its uncertainty.
+
+The paper (after Task2Vec): sim(t, t') = E over x, x' of cos(g / (|g| + |g'|), g' / (|g| + |g'|)), where g = g(x, t) is
+the gradient of task t's loss at sample x with respect to the shared backbone. It leaves two things open, and both are
+measured here in one pass:
+
+- reading: with |.| a vector norm the fraction is a common factor, and cos(g, g') is left ("plain"). With |.| taken
+  element by element it is not ("elementwise"), and depends on each task's loss weight.
+- pairs: x and x' may be "different" samples, or the "same" one.
+
+A fresh adapter has B = 0, so the gradient of A vanishes; what is compared is the gradient of the frozen weights that
+the adapters will sit on.
+"""
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .losses import task_loss
+from .model import MultiTaskModel
+from .tasks import Task, known
+
+READINGS = ("plain", "elementwise")
+PAIRS = ("different", "same")
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """Every draw that was made; means and errors are read off it.
+
+    draws: {(reading, pairs): (K, S+1, T, T)}, one symmetric matrix a draw for each stage, and the whole backbone last.
+    """
+
+    tasks: tuple[str, ...]
+    draws: dict[tuple[str, str], np.ndarray]
+
+    def count(self, pairs: str = "different") -> int:
+        return len(self.draws["plain", known(pairs, PAIRS, "choice of pairs")])
+
+    def _of(self, reading: str, pairs: str, stage: int | None) -> np.ndarray:
+        key = known(reading, READINGS, "reading"), known(pairs, PAIRS, "choice of pairs")
+        return self.draws[key][:, -1 if stage is None else stage]  # (K, T, T)
+
+    def matrix(self, reading: str = "plain", pairs: str = "different", stage: int | None = None) -> np.ndarray:
+        """(T, T) mean over draws; stage None is the whole backbone."""
+        return self._of(reading, pairs, stage).mean(0)
+
+    def error(self, reading: str = "plain", pairs: str = "different", stage: int | None = None) -> np.ndarray:
+        """(T, T) standard error of that mean.
+
+        Neighbouring draws of "different" share a sample, so their covariance counts as well:
+        var(mean) = (v0 + 2 v1) / K with v1 the covariance of one draw and the next.
+        """
+        draws = self._of(reading, pairs, stage)
+        centred = draws - draws.mean(0)
+        variance = (centred**2).mean(0)
+        if pairs == "different" and len(draws) > 2:
+            variance = np.maximum(variance + 2 * (centred[1:] * centred[:-1]).sum(0) / len(draws), variance / 10)
+        return np.sqrt(variance / max(1, len(draws) - 1))
+
+    def stages(self, reading: str = "plain", pairs: str = "different") -> np.ndarray:
+        """(S, T, T), one mean matrix a stage."""
+        return self.draws[reading, pairs][:, :-1].mean(0)
+
+    def to_dict(self) -> dict:
+        """Means, errors and counts as plain lists, for a results file."""
+        return {
+            "tasks": list(self.tasks),
+            "readings": {
+                f"{reading}, {pairs}": {
+                    "matrix": self.matrix(reading, pairs).tolist(),
+                    "error": self.error(reading, pairs).tolist(),
+                    "stages": self.stages(reading, pairs).tolist(),
+                    "draws": len(draws),
+                }
+                for (reading, pairs), draws in self.draws.items()
+            },
+        }
+
+
+def compared_weights(model: MultiTaskModel) -> list[list[nn.Parameter]]:
+    """Per stage the frozen weights whose gradients are compared: qkv, proj, fc1 and fc2 of every block."""
+    stages: list[list[nn.Parameter]] = [[] for _ in range(model.backbone.n_stages)]
+    for stage, _, _, linear in model.backbone.adapted_linears():
+        stages[stage].append(getattr(linear, "base", linear).weight)
+    return stages
+
+
+def task_gradients(
+    model: MultiTaskModel, sample: dict, tasks: dict[str, Task], weights: Sequence[nn.Parameter]
+) -> Tensor:
+    """g(x, t) for every task: one forward, T backward passes. (T, P), P numbers in all the weights.
+
+    sample: a batch of one image. A task without a valid pixel in it has a zero gradient, and is similar to nothing.
+    """
+    predictions = model(sample["image"], tasks=list(tasks))
+    rows = []
+    for i, (name, task) in enumerate(tasks.items()):
+        loss = task.loss_weight * task_loss(task, predictions[name], sample[name])
+        gradients = torch.autograd.grad(loss, weights, retain_graph=i + 1 < len(tasks))
+        rows.append(torch.cat([g.flatten() for g in gradients]))
+    return torch.stack(rows)
+
+
+def cosines(g: Tensor, h: Tensor, reading: str) -> Tensor:
+    """cos between every row of g (T, P) and every row of h (T, P) by one reading: (T, T)."""
+    if reading == "plain":
+        return (g @ h.T) / (g.norm(dim=1)[:, None] * h.norm(dim=1)[None]).clamp_min(1e-30)
+    out = g.new_zeros(len(g), len(h))
+    for i, a in enumerate(g):
+        for j, b in enumerate(h):
+            total = (a.abs() + b.abs()).clamp_min(1e-30)
+            a_, b_ = a / total, b / total
+            out[i, j] = (a_ @ b_) / (a_.norm() * b_.norm()).clamp_min(1e-30)
+    return out
+
+
+def gradient_similarity(
+    model: MultiTaskModel,
+    samples: Iterable[dict],
+    tasks: dict[str, Task],
+    n_samples: int | None = None,
+    readings: Sequence[str] = READINGS,
+    report: Callable[[str], None] | None = None,
+) -> Similarity:
+    """sim(t, t') over a stream of samples (batches of one image), by stage and over the whole backbone.
+
+    Sample k is compared with itself ("same") and with sample k + 1 ("different", made symmetric): memory of two
+    samples' gradients, whatever their number. The model runs in evaluation mode; its heads should have been fitted on
+    the frozen backbone before, or their gradients say little.
+
+    Raises ValueError with fewer than two samples, or when a task's gradient is zero or not finite in all of them.
+    """
+    stages = compared_weights(model)
+    weights = [w for stage in stages for w in stage]
+    sizes = [sum(w.numel() for w in stage) for stage in stages]
+    draws: dict[tuple[str, str], list[np.ndarray]] = {(r, p): [] for r in readings for p in PAIRS}
+    before, seen, started = None, torch.zeros(len(tasks), dtype=torch.bool), time.monotonic()
+    with _evaluating(model, weights):
+        for k, sample in enumerate(samples, 1):
+            now = task_gradients(model, sample, tasks, weights)  # (T, P)
+            if not bool(torch.isfinite(now).all()):
+                bad = next(n for n, row in zip(tasks, now, strict=True) if not torch.isfinite(row).all())
+                raise ValueError(f"the gradient of task {bad!r} is not finite at sample {k}; check its labels")
+            seen |= (now.abs().amax(1) > 0).cpu()
+            for reading in readings:
+                draws[reading, "same"].append(_by_stage(now, now, sizes, reading))
+                if before is not None:
+                    one = _by_stage(before, now, sizes, reading)
+                    draws[reading, "different"].append((one + one.swapaxes(1, 2)) / 2)
+            before = now
+            if report and n_samples and (k % 16 == 0 or k == n_samples):
+                left = (time.monotonic() - started) / k * (n_samples - k)
+                report(f"similarity: sample {k}/{n_samples}, {left:.0f} s left")
+            if k == n_samples:
+                break
+    if not draws[readings[0], "different"]:
+        raise ValueError("similarity needs at least two samples; give more frames")
+    if not bool(seen.all()):
+        blind = [name for name, s in zip(tasks, seen.tolist(), strict=True) if not s]
+        raise ValueError(f"task {blind[0]!r} had a zero gradient in every sample: no labels in them, or heads unfitted")
+    return Similarity(tuple(tasks), {key: np.stack(value) for key, value in draws.items()})
+
+
+def _by_stage(g: Tensor, h: Tensor, sizes: Sequence[int], reading: str) -> np.ndarray:
+    """(S+1, T, T): each stage's cosines, and the whole backbone's."""
+    parts = [cosines(a, b, reading) for a, b in zip(g.split(list(sizes), 1), h.split(list(sizes), 1), strict=True)]
+    return torch.stack([*parts, cosines(g, h, reading)]).cpu().double().numpy()
+
+
+@contextlib.contextmanager
+def _evaluating(model: nn.Module, weights: Sequence[nn.Parameter]):
+    """Evaluation mode, and gradients for these weights alone; everything is put back afterwards."""
+    training, wanted = model.training, {name: p.requires_grad for name, p in model.named_parameters()}
+    model.eval().requires_grad_(False)
+    for weight in weights:
+        weight.requires_grad_(True)
+    try:
+        yield
+    finally:
+        model.train(training)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(wanted[name])
+
+
+def draws_for_error(std: float, error: float) -> int:
+    """How many draws bring the standard error down to `error`: (std / error)^2, rounded up."""
+    return math.ceil((std / error) ** 2)

@@ -1,0 +1,257 @@
+"""The model against slow twins: a plain loop over tasks, the peft library, timm itself."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ptsa_lite.backbones import load_backbone
+from ptsa_lite.lora import GroupedLoRALinear
+from ptsa_lite.methods import METHODS, build_model
+from ptsa_lite.model import MultiTaskModel
+from ptsa_lite.tasks import PASCAL
+from ptsa_lite.tree import TaskTree
+
+NAMES = tuple(PASCAL)
+TREES = [
+    TaskTree.shared(NAMES),
+    TaskTree.separate(NAMES),
+    *TaskTree.enumerate(NAMES, (1, 1, 2, 4)),
+    *TaskTree.enumerate(NAMES, (1, 2, 2, 4)),
+    TaskTree.from_similarity(torch.eye(4), NAMES, (1, 2, 3, 3)),
+]
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return load_backbone(weights="random", img_size=64)
+
+
+def grouped(backbone, tree, rank=3, seed=1):
+    model = MultiTaskModel(copy.deepcopy(backbone), PASCAL, tree, rank).eval()
+    torch.manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(parameter, std=0.05)
+    return model
+
+
+def one_task_alone(model, task):
+    """The slow clear way: a model of one task whose every adapter is that task's group's."""
+    tree = TaskTree.shared((task,))
+    alone = MultiTaskModel(_without_adapters(model), {task: PASCAL[task]}, tree, model.ranks).eval()
+    alone.to(next(model.parameters()).dtype)
+    ours, theirs = model.backbone.adapted_linears(), alone.backbone.adapted_linears()
+    for (stage, _, _, source), (_, _, _, target) in zip(ours, theirs, strict=True):
+        g = model.tree.group_of(stage, task)
+        target.lora_A.data.copy_(source.lora_A[g : g + 1])
+        target.lora_B.data.copy_(source.lora_B[g : g + 1])
+    alone.heads[task].load_state_dict(model.heads[task].state_dict())
+    return alone
+
+
+def _without_adapters(model):
+    backbone = copy.deepcopy(model.backbone)
+    for _, parent, name, layer in list(backbone.adapted_linears()):
+        setattr(parent, name, layer.base)
+    return backbone
+
+
+@pytest.mark.parametrize("tree", TREES, ids=str)
+def test_zero_init_leaves_backbone_features_unchanged(backbone, tree):
+    images = torch.randn(2, 3, 64, 64)
+    model = MultiTaskModel(copy.deepcopy(backbone), PASCAL, tree, rank=4).eval()
+    expected = backbone(images)
+    for maps in model.features(images, NAMES).values():
+        for ours, theirs in zip(maps, expected, strict=True):
+            torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("tree", TREES[::3], ids=str)
+def test_outputs_and_every_gradient_equal_a_plain_loop_over_tasks(backbone, tree):
+    """In float64: in float32 a last digit can push a value across a ReLU's kink, and its gradient jumps."""
+    model, images = grouped(backbone, tree).double(), torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    alone = {task: one_task_alone(model, task) for task in NAMES}
+    fast, slow = model(images), {task: alone[task](images)[task] for task in NAMES}
+    weights = {task: torch.randn_like(fast[task]) / 64 for task in NAMES}
+    for task in NAMES:
+        torch.testing.assert_close(fast[task], slow[task], atol=1e-9, rtol=1e-9)
+        (slow[task] * weights[task]).sum().backward()
+    sum((fast[task] * weights[task]).sum() for task in NAMES).backward()
+
+    for task in NAMES:
+        for (key, ours), (_, theirs) in zip(
+            model.heads[task].named_parameters(), alone[task].heads[task].named_parameters(), strict=True
+        ):
+            assert close(ours.grad, theirs.grad), key
+    singles = {task: dict(alone[task].backbone.named_parameters()) for task in NAMES}
+    for key, parameter in model.backbone.named_parameters():
+        if "lora_" not in key:  # shared by all: gradients add up over tasks
+            assert close(parameter.grad, sum(singles[task][key].grad for task in NAMES)), key
+    for i, (stage, _, _, layer) in enumerate(model.backbone.adapted_linears()):
+        expected = {which: torch.zeros_like(getattr(layer, which)) for which in ("lora_A", "lora_B")}
+        for task in NAMES:
+            single = list(alone[task].backbone.adapted_linears())[i][3]
+            for which, total in expected.items():
+                total[tree.group_of(stage, task)] += getattr(single, which).grad[0]
+        assert all(close(getattr(layer, which).grad, total) for which, total in expected.items())
+
+
+def close(a, b):
+    return (a - b).abs().max() <= 1e-9 * max(1.0, b.abs().max())
+
+
+@pytest.mark.parametrize("tree", TREES, ids=str)
+def test_outputs_equal_a_plain_loop_over_tasks_in_float32(backbone, tree):
+    model, images = grouped(backbone, tree), torch.randn(2, 3, 64, 64)
+    for task, prediction in model(images).items():
+        torch.testing.assert_close(prediction, one_task_alone(model, task)(images)[task], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("tree", TREES[2:4] + TREES[9:10], ids=str)
+@pytest.mark.parametrize("task", NAMES)
+def test_a_tasks_loss_gives_zero_gradient_to_every_other_groups_adapter(backbone, tree, task):
+    model = grouped(backbone, tree)
+    model(torch.randn(1, 3, 64, 64))[task].square().mean().backward()
+    for stage, _, _, layer in model.backbone.adapted_linears():
+        for g in range(layer.n_groups):
+            touched = bool(layer.lora_B.grad[g].any())
+            assert touched == (g == tree.group_of(stage, task))
+
+
+def test_an_all_shared_tree_equals_peft(backbone):
+    peft = pytest.importorskip("peft")
+    model = grouped(backbone, TaskTree.shared(NAMES), rank=4)
+    linears = ["qkv", "proj", "fc1", "fc2"]
+    config = peft.LoraConfig(r=4, lora_alpha=16, target_modules=linears, exclude_modules=r"patch_embed\.proj")
+    theirs = peft.get_peft_model(copy.deepcopy(backbone), config).eval()
+    modules = dict(theirs.base_model.model.named_modules())
+    for name, layer in model.backbone.named_modules():
+        if isinstance(layer, GroupedLoRALinear):
+            modules[name].lora_A["default"].weight.data.copy_(layer.lora_A[0])
+            modules[name].lora_B["default"].weight.data.copy_(layer.lora_B[0])
+    images = torch.randn(2, 3, 64, 64)
+    for ours, other in zip(model.features(images, NAMES[:1])[NAMES[0]], theirs(images), strict=True):
+        torch.testing.assert_close(ours, other, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("tree", TREES[:4] + TREES[9:10], ids=str)
+def test_merging_leaves_predictions_as_they_were(backbone, tree):
+    model, images = grouped(backbone, tree), torch.randn(2, 3, 64, 64)
+    merged = model.merge()
+    assert not any("lora" in name for name, _ in merged.named_parameters())
+    for task, prediction in model(images).items():
+        torch.testing.assert_close(merged(images)[task], prediction, atol=2e-5, rtol=1e-4)
+
+
+def test_a_merged_shared_model_is_a_plain_timm_backbone(backbone):
+    merged = grouped(backbone, TaskTree.shared(NAMES)).merge()
+    assert set(merged.backbone.state_dict()) == set(backbone.state_dict())
+
+
+@pytest.mark.parametrize("asked", [["normals"], ["saliency", "semseg"], list(NAMES)])
+@pytest.mark.parametrize("merge", [False, True])
+@pytest.mark.parametrize("tree", TREES[1:4], ids=str)
+def test_asking_for_some_tasks_gives_what_asking_for_all_does(backbone, tree, merge, asked):
+    model, images = grouped(backbone, tree), torch.randn(2, 3, 64, 64)
+    model = model.merge() if merge else model
+    everything, some = model(images), model(images, tasks=asked)
+    assert list(some) == asked
+    for task in asked:
+        torch.testing.assert_close(some[task], everything[task], atol=1e-5, rtol=1e-5)
+
+
+def test_an_unasked_branch_does_not_run(backbone):
+    model = grouped(backbone, TREES[3])
+    seen = []
+    for block in model.backbone.blocks(3):
+        block.norm2.register_forward_hook(lambda module, args, out: seen.append(len(out)))
+    model(torch.randn(2, 3, 64, 64), tasks=["normals"])
+    model(torch.randn(2, 3, 64, 64))
+    assert seen == [2, 2, 8, 8]
+
+
+def test_checkpointing_changes_memory_not_gradients(backbone):
+    plain = grouped(backbone, TREES[3]).train()
+    kept = copy.deepcopy(plain)
+    kept.checkpoint_stages = True
+    images = torch.randn(2, 3, 64, 64)
+    for model in (plain, kept):
+        sum(p.square().mean() for p in model(images).values()).backward()
+    for (name, a), (_, b) in zip(plain.named_parameters(), kept.named_parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, atol=1e-6, rtol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_predicts_every_task_and_trains_something(backbone, method):
+    tree = TREES[3] if method == "ptsa" else None
+    model = build_model(method, backbone, PASCAL, tree, rank=2)
+    predictions = model(torch.randn(2, 3, 64, 64))
+    assert {name: p.shape for name, p in predictions.items()} == {n: (2, t.channels, 64, 64) for n, t in PASCAL.items()}
+    sum(p.square().mean() for p in predictions.values()).backward()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    # B = 0 stops A's gradient at the start; everything else that is to train receives one
+    assert sum(bool(p.grad is not None and p.grad.any()) for p in trained) >= len(trained) // 2
+
+
+def test_mtlora_adds_a_tasks_term_to_the_shared_streams_product(backbone):
+    """Against the definition: with the tasks' B at zero a task sees W on the shared stream, without its low rank."""
+    model, images = build_model("mtlora", backbone, PASCAL, rank=2).eval(), torch.randn(2, 3, 64, 64)
+    torch.manual_seed(0)
+    for layer in model.modules():
+        if hasattr(layer, "task_B"):
+            nn.init.normal_(layer.task_B, std=0.05)
+            nn.init.normal_(layer.shared.lora_B, std=0.05)
+    layer = model.backbone.blocks(0)[-1].mlp.fc1
+    x = torch.randn(5, 2, 7, 32)  # shared stream and four tasks
+    out, shared = layer(x.flatten(0, 1), begins=False).view(5, 2, 7, -1), layer.shared
+    frozen = F.linear(x[0], shared.base.weight, shared.base.bias)
+    torch.testing.assert_close(out[0], shared(x[0]))
+    for t in range(4):
+        expected = frozen + shared.scale * x[t + 1] @ layer.task_A[t].T @ layer.task_B[t].T
+        torch.testing.assert_close(out[t + 1], expected, atol=1e-5, rtol=1e-5)
+    before = model(images)
+    layer.task_B.data[2] += 1.0
+    changed = [task for task, p in model(images).items() if not torch.equal(p, before[task])]
+    assert changed == ["saliency"]
+
+
+def test_adapters_survive_saving_and_refuse_another_model(backbone, tmp_path):
+    model = build_model("ptsa", backbone, PASCAL, TREES[3], rank=2)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            nn.init.normal_(parameter)
+    model.save_adapters(tmp_path / "a.safetensors")
+    other = build_model("ptsa", backbone, PASCAL, TREES[3], rank=2).eval()
+    other.load_adapters(tmp_path / "a.safetensors")
+    images = torch.randn(1, 3, 64, 64)
+    for task, prediction in model.eval()(images).items():
+        assert torch.equal(prediction, other(images)[task])
+    with pytest.raises(ValueError, match="ranks"):
+        build_model("ptsa", backbone, PASCAL, TREES[3], rank=3).load_adapters(tmp_path / "a.safetensors")
+    with pytest.raises(ValueError, match="tree"):
+        build_model("ptsa", backbone, PASCAL, TREES[4], rank=2).load_adapters(tmp_path / "a.safetensors")
+    (tmp_path / "b.safetensors").write_bytes((tmp_path / "a.safetensors").read_bytes()[:1000])
+    with pytest.raises(ValueError, match="not a whole adapter file"):
+        other.load_adapters(tmp_path / "b.safetensors")
+    with pytest.raises(FileNotFoundError, match="no adapters"):
+        other.load_adapters(tmp_path / "c.safetensors")
+
+
+def test_what_cannot_be_built_is_refused_with_the_reason(backbone):
+    with pytest.raises(ValueError, match="did you mean 'ptsa'"):
+        build_model("ptsb", backbone, PASCAL)
+    with pytest.raises(ValueError, match="needs a tree"):
+        build_model("ptsa", backbone, PASCAL)
+    with pytest.raises(ValueError, match="leave out"):
+        build_model("mtlora", backbone, PASCAL, TREES[3])
+    with pytest.raises(ValueError, match="without adapters they are all the same"):
+        build_model("ptsa", backbone, PASCAL, TREES[3], rank=(4, 4, 0, 4))
+    with pytest.raises(ValueError, match="one a stage"):
+        build_model("ptsa", backbone, PASCAL, TREES[3], rank=(4, 4))
+    with pytest.raises(ValueError, match="the tree is over"):
+        build_model("ptsa", backbone, PASCAL, TaskTree.shared(("a", "b")), rank=2)
+    with pytest.raises(ValueError, match="did you mean 'normals'"):
+        build_model("decoders_only", backbone, PASCAL)(torch.randn(1, 3, 64, 64), tasks=["normal"])
