@@ -40,6 +40,10 @@ class SingleTaskModels(nn.Module):
         names = list(self.tasks) if tasks is None else [known(t, self.tasks, "task") for t in tasks]
         return {name: self.models[name](images, resize=resize)[name] for name in names}
 
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        for model in self.models.values():
+            model.set_grad_checkpointing(enable)
+
     def clip_groups(self) -> list[list[nn.Parameter]]:
         return [[p for p in model.parameters() if p.requires_grad] for model in self.models.values()]
 

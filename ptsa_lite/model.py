@@ -29,7 +29,6 @@ class MultiTaskModel(nn.Module):
 
     rank: of the adapters, one number or one a stage; 0 leaves a stage without. A stage with several groups needs some.
     scale, dropout: of `GroupedLoRALinear`. head: called with (channels, outputs).
-    checkpoint_stages: recompute each stage in the backward pass rather than keep its activations.
 
     A stage with G groups holds its activations as (G*B, h, w, C), group-major, and runs as one stack; between stages a
     group's activations go to its children; task t's head reads its group's slice of every stage.
@@ -44,13 +43,12 @@ class MultiTaskModel(nn.Module):
         scale: float = 4.0,
         dropout: float = 0.0,
         head=HRNetHead,
-        checkpoint_stages: bool = False,
     ):
         super().__init__()
         self.backbone, self.tasks = backbone, dict(tasks)
         self.tree = tree or TaskTree.shared(tuple(tasks), backbone.n_stages)
         self.ranks = check_ranks(rank, backbone.n_stages)
-        self.checkpoint_stages = checkpoint_stages
+        self.checkpoint_stages = False
         check_tree(self.tree, self.tasks, self.ranks)
         self._adapt(scale, dropout)
         self.heads = nn.ModuleDict({name: head(backbone.channels, task.channels) for name, task in tasks.items()})
@@ -61,6 +59,10 @@ class MultiTaskModel(nn.Module):
             if self.ranks[stage]:
                 groups = self.tree.n_groups[stage]
                 setattr(parent, name, GroupedLoRALinear(linear, groups, self.ranks[stage], scale, dropout))
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Recompute each stage in the backward pass rather than keep its activations: less memory, more time."""
+        self.checkpoint_stages = enable
 
     # ---- forward --------------------------------------------------------------------------------------------------
 

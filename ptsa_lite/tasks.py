@@ -72,6 +72,11 @@ def suite(name: str) -> dict[str, Task]:
     return SUITES[known(name, SUITES, "suite")]
 
 
+def default_tasks(data: str) -> dict[str, Task]:
+    """The four tasks that a data set is studied with: its suite's, and for the scenes those of PASCAL-Context."""
+    return select(SCENES, PASCAL) if data == "scenes" else suite(data)
+
+
 def select(tasks: dict[str, Task], names: Iterable[str]) -> dict[str, Task]:
     """The named tasks of a suite, in the suite's order. Raises ValueError on an unknown or repeated name."""
     names = [known(name, tasks, "task") for name in names]

@@ -176,7 +176,7 @@ def test_an_unasked_branch_does_not_run(backbone):
 def test_checkpointing_changes_memory_not_gradients(backbone):
     plain = grouped(backbone, TREES[3]).train()
     kept = copy.deepcopy(plain)
-    kept.checkpoint_stages = True
+    kept.set_grad_checkpointing()
     images = torch.randn(2, 3, 64, 64)
     for model in (plain, kept):
         sum(p.square().mean() for p in model(images).values()).backward()

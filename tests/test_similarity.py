@@ -9,7 +9,7 @@ from ptsa_lite.methods import build_model
 from ptsa_lite.model import MultiTaskModel
 from ptsa_lite.similarity import READINGS, compared_weights, cosines, gradient_similarity, task_gradients
 from ptsa_lite.tasks import SCENES, select
-from tests.tiny import tiny_backbone
+from tiny import tiny_backbone
 
 TASKS = select(SCENES, ["semseg", "saliency", "normals", "depth"])
 

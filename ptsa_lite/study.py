@@ -1,0 +1,254 @@
+"""A grid of trainings (method x tree x rank x seed), one result file a run; resumable, shared by several processes.
+
+A folder of results is the whole state: `NAME.json` is a finished run, `NAME.claim` one that some process works on,
+`NAME/` its checkpoint. A process takes the next run that is neither; so the same call, made again after any
+interruption, or at the same time by another process or machine that sees the folder, does what is left.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+import torch
+
+from .backbones import load_backbone
+from .costs import count_macs, count_parameters
+from .data import open_dataset
+from .methods import METHODS, build_model
+from .metrics import delta_m
+from .progress import clock_time
+from .tasks import known, select, suite
+from .train_config import TrainConfig
+from .training import train
+from .tree import TaskTree
+
+LOW_RANK = ("single_task_lora", "lora_shared", "lora_separate", "mtlora", "ptsa")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: everything that decides its result, as plain values."""
+
+    method: str
+    tasks: tuple[str, ...]
+    tree: dict | None = None  # TaskTree.to_dict, for ptsa
+    rank: int | tuple[int, ...] = 16
+    data: str = "scenes"
+    root: str = ""
+    limit: int = 0  # frames of each split; 0 for all
+    img_size: int = 128
+    backbone: str = "swin_small_distilled"
+    weights: str = "pretrained"
+    dropout: float = 0.05  # of the low-rank input
+    scale: float = 4.0  # of the low-rank output
+    seed: int = 0  # of heads, adapters, data order, augmentation
+    config: dict = field(default_factory=dict)  # TrainConfig's settings
+    label: str = ""  # how tables call it; does not change the result
+
+    def __post_init__(self):
+        known(self.method, METHODS, "method")
+        object.__setattr__(self, "tasks", tuple(self.tasks))
+        if isinstance(self.rank, list):
+            object.__setattr__(self, "rank", tuple(self.rank))
+        TrainConfig.from_dict(self.config)
+
+    def name(self) -> str:
+        """Readable, and different for different runs: method-rank-seed-hash. Where the data lies does not count."""
+        content = {k: v for k, v in asdict(self).items() if k not in ("label", "root")}
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+        rank = "-".join(map(str, self.rank)) if isinstance(self.rank, tuple) else self.rank
+        return f"{self.method}-r{rank}-s{self.seed}-{digest}"
+
+    @classmethod
+    def from_dict(cls, data: Mapping) -> "Run":
+        names = [f.name for f in fields(cls)]
+        return cls(**{known(key, names, "setting of a run"): value for key, value in data.items()})
+
+
+def execute_run(run: Run, folder: Path | None = None, report: Callable[[str], None] = print) -> dict:
+    """Train and evaluate one run; returns its result: what was asked, metrics of the last epoch, costs, versions."""
+    started, tasks = time.monotonic(), select(suite(run.data), run.tasks)
+    data = dict(root=run.root, img_size=run.img_size, tasks=list(tasks), limit=run.limit or None)
+    work_size = run.img_size * 3 // 2 if run.data != "scenes" else None  # a zoom of 1.5 loses nothing
+    train_set = open_dataset(run.data, split="train", work_size=work_size, **data)
+    val_set = open_dataset(run.data, split="val", work_size=work_size, **data)
+    backbone = load_backbone(run.backbone, run.weights, run.img_size)
+    options = dict(rank=run.rank, dropout=run.dropout, scale=run.scale) if run.method in LOW_RANK else {}
+    with torch.random.fork_rng():
+        torch.manual_seed(run.seed)
+        model = build_model(run.method, backbone, tasks, run.tree and TaskTree.from_dict(run.tree), **options)
+    config = TrainConfig.from_dict(run.config | {"seed": run.seed})
+    last = train(model, train_set, val_set, tasks, config, folder, report)
+    return {
+        "name": run.name(),
+        "run": asdict(run) | {"root": Path(run.root).name},
+        "metrics": last["metrics"],
+        "losses": last["losses"],
+        "parameters": count_parameters(model),
+        "gmacs": count_macs(model, run.img_size) / 1e9,
+        "seconds": round(time.monotonic() - started, 1),
+        "frames": [len(train_set), len(val_set)],
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """What a result depends on besides its settings."""
+    import timm
+
+    from . import __version__
+
+    git = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent, check=False
+    )
+    return {
+        "ptsa_lite": __version__,
+        "git": git.stdout.strip() or "not a clone",
+        "torch": torch.__version__,
+        "timm": timm.__version__,
+        "python": platform.python_version(),
+        "device": "cuda" if torch.cuda.is_available() else "cpu",
+    }
+
+
+def run_study(
+    runs: Sequence[Run], folder: str | Path, jobs: int = 1, report: Callable[[str], None] = print
+) -> list[dict]:
+    """Do every run that is not done; returns all results, in the order of `runs`.
+
+    jobs: processes on this machine, each with its share of the cores. Checkpoints of finished runs are removed.
+    Raises RuntimeError naming the log if another process failed and left runs undone.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    runs = list({run.name(): run for run in runs}.values())
+    helpers = _start_helpers(runs, folder, jobs - 1) if len(_left(runs, folder)) > 1 else []
+    threads = torch.get_num_threads()
+    try:
+        if helpers:
+            torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
+        _work(runs, folder, report)
+        while any(helper.poll() is None for helper in helpers):
+            time.sleep(0.2)
+    finally:
+        torch.set_num_threads(threads)
+        for helper in helpers:
+            helper.terminate()
+            helper.wait()
+    left = _left(runs, folder)
+    if left and helpers:
+        raise RuntimeError(f"{len(left)} runs were not finished, {left[0].name()} first; see {folder / 'helper-1.log'}")
+    return [json.loads((folder / f"{run.name()}.json").read_text()) for run in runs if run not in left]
+
+
+def _left(runs: Sequence[Run], folder: Path) -> list[Run]:
+    return [run for run in runs if not (folder / f"{run.name()}.json").is_file()]
+
+
+def _work(runs: Sequence[Run], folder: Path, report: Callable[[str], None]) -> None:
+    """Take runs that nobody has, until none is left."""
+    started, before = time.monotonic(), len(runs) - len(_left(runs, folder))
+    if before:
+        report(f"{before} of {len(runs)} runs were done before")
+    for run in runs:
+        path = folder / f"{run.name()}.json"
+        if path.is_file() or not _claim(path.with_suffix(".claim")):
+            continue
+        try:
+            if path.is_file():  # finished by another between the two looks
+                continue
+            checkpoint = folder / run.name()
+            result = execute_run(run, checkpoint, report=lambda line: None)
+            part = path.with_suffix(".part")
+            part.write_text(json.dumps(result, indent=1) + "\n")
+            part.replace(path)
+            for file in checkpoint.glob("*"):
+                file.unlink()
+            checkpoint.rmdir()
+        finally:
+            path.with_suffix(".claim").unlink(missing_ok=True)
+        done = len(runs) - len(_left(runs, folder))
+        pace = (time.monotonic() - started) / max(1, done - before)
+        shown = ", ".join(f"{task} {value:.3g}" for task, value in result["metrics"].items())
+        report(f"{done}/{len(runs)}  {run.label or METHODS[run.method]}, seed {run.seed}: {shown}; "
+               f"{clock_time(pace * (len(runs) - done))} left")  # fmt: skip
+
+
+def _claim(path: Path) -> bool:
+    """Make the claim's file, atomically; take over one whose process, on this machine, is gone."""
+    mine = f"{socket.gethostname()} {os.getpid()}"
+    for _ in range(2):
+        try:
+            with path.open("x") as file:
+                file.write(mine)
+            return True
+        except FileExistsError:
+            try:
+                host, pid = path.read_text().split()
+                if host != socket.gethostname() or _alive(int(pid)):
+                    return False
+            except (ValueError, FileNotFoundError):  # half written, or just released: someone is at it
+                return False
+            path.unlink(missing_ok=True)
+    return False
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _start_helpers(runs: Sequence[Run], folder: Path, n: int) -> list[subprocess.Popen]:
+    """Further processes that work on the same folder, from the last run backwards."""
+    if n < 1:
+        return []
+    queue = folder / f"queue-{os.getpid()}.json"
+    queue.write_text(json.dumps([asdict(run) for run in reversed(runs)]))
+    environment = os.environ | {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // (n + 1)))}
+    command = [sys.executable, "-m", "ptsa_lite.study", str(queue), str(folder)]
+    helpers = []
+    for number in range(1, n + 1):
+        with (folder / f"helper-{number}.log").open("w") as log:
+            helpers.append(subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment))
+    return helpers
+
+
+def table_of_methods(results: Sequence[dict]) -> list[dict]:
+    """The rows of the table of methods, with delta_m against the single-task run of the same seed (None without)."""
+    singles = {r["run"]["seed"]: r["metrics"] for r in results if r["run"]["method"] == "single_task"}
+    rows = []
+    for result in results:
+        run = Run.from_dict(result["run"])
+        single, tasks = singles.get(run.seed), select(suite(run.data), run.tasks)
+        comparable = single is not None and all(single[task] for task in tasks)  # delta_m divides by them
+        rows.append({
+            "method": run.method,
+            "label": run.label or METHODS[run.method],
+            "tree": str(TaskTree.from_dict(run.tree)) if run.tree else None,
+            "rank": run.rank if run.method in LOW_RANK else None,
+            "seed": run.seed,
+            "metrics": result["metrics"],
+            "delta_m": delta_m(result["metrics"], single, tasks) if comparable else None,
+            "trainable": result["parameters"]["trainable"],
+            "gmacs": result["gmacs"],
+            "seconds": result["seconds"],
+        })
+    return rows
+
+
+if __name__ == "__main__":
+    queue, folder = map(Path, sys.argv[1:3])
+    _work([Run.from_dict(run) for run in json.loads(queue.read_text())], folder, lambda line: print(line, flush=True))
