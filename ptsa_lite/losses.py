@@ -56,12 +56,17 @@ def total_loss(
 
     predictions and batch hold one tensor per task name. Raises ValueError if one is missing.
     """
+    require(tasks, predictions, batch)
+    losses = {name: task_loss(task, predictions[name], batch[name]) for name, task in tasks.items()}
+    return sum(task.loss_weight * losses[name] for name, task in tasks.items()), losses
+
+
+def require(tasks: Mapping[str, Task], predictions: Mapping, batch: Mapping) -> None:
+    """Raises ValueError if a task has no prediction or no target."""
     for name in tasks:
         for held, what in ((predictions, "model predicts"), (batch, "batch holds")):
             if name not in held:
-                raise ValueError(f"task {name!r} is trained, but the {what} only: {', '.join(held)}")
-    losses = {name: task_loss(task, predictions[name], batch[name]) for name, task in tasks.items()}
-    return sum(task.loss_weight * losses[name] for name, task in tasks.items()), losses
+                raise ValueError(f"task {name!r} is asked for, but the {what} only: {', '.join(held)}")
 
 
 def resize(prediction: Tensor, size: tuple[int, int]) -> Tensor:

@@ -176,9 +176,9 @@ def test_the_total_is_the_weighted_sum(generator):
 
 def test_what_is_missing_is_named():
     tasks = {"depth": DEPTH}
-    with pytest.raises(ValueError, match="task 'depth' is trained, but the model predicts only: edge"):
+    with pytest.raises(ValueError, match="task 'depth' is asked for, but the model predicts only: edge"):
         total_loss(tasks, {"edge": torch.zeros(1, 1, 2, 2)}, {"depth": torch.zeros(1, 1, 2, 2)})
-    with pytest.raises(ValueError, match="task 'depth' is trained, but the batch holds only: image"):
+    with pytest.raises(ValueError, match="task 'depth' is asked for, but the batch holds only: image"):
         total_loss(tasks, {"depth": torch.zeros(1, 1, 2, 2)}, {"image": torch.zeros(1, 3, 2, 2)})
 
 

@@ -146,6 +146,14 @@ def test_saliency_takes_one_threshold_for_the_set():
     assert measure(SALIENCY, torch.logit(p), target) == pytest.approx(75)
 
 
+@pytest.mark.parametrize(("called", "left"), [(0.92, 0.88), (0.22, 0.18), (0.57, 0.53)])
+def test_saliency_thresholds_run_from_02_to_09_in_steps_of_005(called, left):
+    target = torch.tensor([[[[1.0, 0.0]]]])
+    assert measure(SALIENCY, torch.logit(torch.tensor([[[[called, left]]]])), target) == 100
+    middle = torch.logit(torch.tensor([[[[called, called - 0.01]]]]))  # no threshold lies between these two
+    assert measure(SALIENCY, middle, target) == 50
+
+
 def test_mean_angle_by_hand_and_whatever_the_length():
     target = torch.tensor([0.0, 0.0, 1.0]).view(1, 3, 1, 1).repeat(1, 1, 1, 4)
     prediction = torch.tensor([[0, 0, 4], [1, 0, 1], [5, 0, 0], [0, 0, -3]]).float().T.reshape(1, 3, 1, 4)

@@ -1,0 +1,120 @@
+"""What a training leaves after each epoch: everything that it needs to go on, and a fingerprint of what it is."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from .tasks import Task
+
+FREE = ("eval_every", "workers", "activation_checkpointing")
+"""Settings that may change between two starts of one training: the weights do not depend on them."""
+
+
+def fingerprint(model: nn.Module, train_set, tasks: Mapping[str, Task], config: Mapping) -> dict:
+    """What decides the result of a training, as plain values: settings, tasks, model and frames.
+
+    The frozen weights enter by a hash of their values: the checkpoint does not hold them.
+    """
+    trained = {name: list(p.shape) for name, p in model.named_parameters() if p.requires_grad}
+    frozen = ((name, p) for name, p in model.named_parameters() if not p.requires_grad)
+    shapes = {key: list(getattr(value, "shape", ())) for key, value in train_set[0].items()}
+    return {
+        **{name: value for name, value in config.items() if name not in FREE},
+        "tasks": [list(asdict(task).values()) for task in tasks.values()],
+        "training frames": len(train_set),
+        "shapes of a frame": shapes,
+        "trained parameters": hashlib.sha256(json.dumps(trained).encode()).hexdigest(),
+        "frozen weights": _hash(frozen),
+    }
+
+
+class Checkpoint:
+    """`checkpoint.pt` and `history.json` in a folder, each written beside and renamed, so that neither is ever half."""
+
+    def __init__(self, folder: Path, fingerprint: dict):
+        self.path, self.fingerprint = folder / "checkpoint.pt", fingerprint
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, history: list[dict]) -> None:
+        """Trained parameters and buffers (batch-norm statistics), the optimizer's state, the records so far."""
+        state = {
+            "fingerprint": self.fingerprint,
+            "history": history,
+            "model": _changing(model),
+            "optimizer": optimizer.state_dict(),
+        }
+        _replace(self.path, lambda path: torch.save(state, path))
+        _write_history(self.path, history)
+
+    def restore(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> list[dict]:
+        """Puts the saved state into model and optimizer, returns the records; [] where nothing is saved.
+
+        Raises ValueError for a file that is no checkpoint, or one of another training, with what differs.
+        """
+        if not self.path.exists():
+            return []
+        try:
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+            theirs = state["fingerprint"]
+        except Exception as error:
+            raise ValueError(
+                f"{self.path} cannot be read as a checkpoint ({type(error).__name__}); delete it to start again"
+            ) from error
+        differences = [
+            name if isinstance(value, dict | list) or name.endswith(("parameters", "weights"))
+            else f"{name} ({theirs.get(name)!r} there, {value!r} here)"
+            for name, value in self.fingerprint.items()
+            if theirs.get(name) != value
+        ]  # fmt: skip
+        if differences:
+            raise ValueError(
+                f"{self.path} belongs to another training: {', '.join(differences)} differ; "
+                "use another folder, or the same settings to go on"
+            )
+        model.load_state_dict(state["model"], strict=False)  # it lacks the frozen weights
+        optimizer.load_state_dict(state["optimizer"])
+        _write_history(self.path, state["history"])  # the last start may have ended between the two files
+        return state["history"]
+
+
+def read_history(folder: str | Path) -> list[dict]:
+    """The records of a training's epochs so far, as `training.train_epochs` yielded them."""
+    return json.loads((Path(folder) / "history.json").read_text(encoding="utf-8"))
+
+
+def _write_history(path: Path, history: list[dict]) -> None:
+    text = json.dumps(history, indent=1)
+    _replace(path.with_name("history.json"), lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def _changing(model: nn.Module) -> dict[str, Tensor]:
+    """What training may change: trainable parameters, and the buffers that a state dict holds."""
+    names = {name for name, p in model.named_parameters() if p.requires_grad}
+    names |= {name for name, _ in model.named_buffers()}
+    return {name: value for name, value in model.state_dict().items() if name in names}
+
+
+def _hash(tensors: Iterable[tuple[str, Tensor]]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in tensors:
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    """Writes beside the path, flushes to the disk, renames; leaves the old file and nothing else if that fails."""
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        write(beside)
+        with open(beside, "rb+") as file:
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
