@@ -1,0 +1,208 @@
+"""Files of an archive, read one at a time: either a plain array, or a DataError with the file and the reason.
+
+The rules for odd input, all of them here:
+
+- A picture is turned into RGB from grey, palette, RGBA or CMYK. More than 8 bits a channel is refused.
+- A rotation noted in EXIF is not applied: labels are drawn on the stored pixels.
+- A label of another size than its picture is resampled (nearest) if the shape is the same within 2 %, else refused.
+- Ids outside their range, and normals longer than 1, are refused.
+- Normals shorter than a half, or not finite, are no normals (zero); depth that is not finite or not positive is no
+  depth (zero).
+
+A rule that changed something adds a remark to the list that the caller may pass; `data.verify` counts them.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from .frames import Frame
+
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+class DataError(ValueError):
+    """A file of an archive that cannot be used. `kind` is missing, unreadable, range or size."""
+
+    def __init__(self, kind: str, message: str):
+        super().__init__(message)
+        self.kind = kind
+
+    def __reduce__(self):  # crosses the border of a loader's worker process
+        return DataError, (self.kind, str(self))
+
+
+def parse_list(text: str) -> tuple[list[str], list[str]]:
+    """The names in a split list, and what is wrong with it. Blank lines and Windows line ends are no fault."""
+    names, faults, seen = [], [], {}
+    for number, line in enumerate(text.splitlines(), 1):
+        name = line.strip()
+        if not name:
+            continue
+        if not NAME.fullmatch(name) or ".." in name:
+            faults.append(f"line {number}: {name[:60]!r} is not a frame's name (letters, digits, '_', '-', '.')")
+        elif name in seen:
+            faults.append(f"line {number}: {name!r} stands in line {seen[name]} already")
+        else:
+            seen[name] = number
+            names.append(name)
+    return names, faults or ([] if names else ["it names no frame"])
+
+
+def read_list(path: Path) -> list[str]:
+    """Frame names of a split list. Raises DataError with every fault counted and the first one named."""
+    names, faults = parse_list(read_text(path))
+    if faults:
+        more = f" ({len(faults)} faults in all)" if len(faults) > 1 else ""
+        raise DataError("unreadable", f"split list {path}: {faults[0]}{more}; mend the list")
+    return names
+
+
+def read_text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise DataError("missing", f"{path} is missing; the archive needs this list of frame names") from None
+    except UnicodeDecodeError:
+        raise DataError("unreadable", f"{path} is not a text file in UTF-8; expected one frame name a line") from None
+
+
+def _decoded(path: Path) -> Image.Image:
+    try:
+        picture = Image.open(path)
+        picture.load()
+        return picture
+    except FileNotFoundError:
+        raise DataError("missing", f"{path} is missing") from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = "it is empty" if path.is_file() and not path.stat().st_size else str(error).replace(str(path), "it")
+        raise DataError("unreadable", f"{path} cannot be decoded as a picture ({reason}); fetch it again") from None
+
+
+def read_image(path: Path, remarks: list | None = None) -> np.ndarray:
+    """(H, W, 3) uint8 RGB."""
+    picture = _decoded(path)
+    if picture.mode.startswith(("I", "F")):
+        raise DataError("range", f"{path} has more than 8 bits a channel (mode {picture.mode}); save it as 8-bit RGB")
+    if picture.mode != "RGB":
+        _remark(remarks, f"mode {picture.mode}, turned into RGB")
+    if remarks is not None and picture.getexif().get(274, 1) != 1:  # the orientation tag
+        _remark(remarks, "EXIF rotation not applied")
+    return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+
+
+def read_grey(path: Path) -> np.ndarray:
+    """(H, W) of an integer type: the stored values of a one-channel picture, palette indices as they are."""
+    picture = _decoded(path)
+    if picture.mode not in ("L", "P", "1", "I", "I;16"):
+        raise DataError("range", f"{path} has mode {picture.mode}; expected a label picture of one integer channel")
+    values = np.asarray(picture)
+    return values.astype(np.uint8) * 255 if picture.mode == "1" else values
+
+
+def read_ids(path: Path, highest: int, ignore: int | None = None) -> np.ndarray:
+    """(H, W) uint8 of ids 0..highest, and `ignore` where that is given."""
+    values = read_grey(path)
+    if values.max(initial=0) > highest or values.min(initial=0) < 0:  # the usual case needs no more than this
+        found = np.unique(values)
+        wrong = found[((found < 0) | (found > highest)) & (found != (-1 if ignore is None else ignore))]
+        if wrong.size:
+            allowed = f"0..{highest}" + ("" if ignore is None else f" and {ignore}")
+            raise DataError("range", f"{path} holds ids {wrong[:5].tolist()}; expected {allowed}")
+    return values.astype(np.uint8)
+
+
+def read_array(path: Path, channels: int = 1) -> np.ndarray:
+    """A .npy of numbers as (H, W), or (H, W, channels) for more than one channel. Pickled objects are refused."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise DataError("missing", f"{path} is missing") from None
+    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        raise DataError("unreadable", f"{path} cannot be read as a .npy array ({error}); fetch it again") from None
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "buif":
+        raise DataError("unreadable", f"{path} is not a plain array of numbers; expected .npy")
+    if channels == 1 and array.ndim == 3:
+        array = array.squeeze()  # (H, W, 1) or (1, H, W)
+    if array.ndim != (2 if channels == 1 else 3) or (channels > 1 and array.shape[2] != channels) or not array.size:
+        expected = "(H, W)" if channels == 1 else f"(H, W, {channels})"
+        raise DataError("size", f"{path} has shape {array.shape}; expected {expected}")
+    return array
+
+
+def read_mat(path: Path, key: str):
+    """The variable `key` of a MATLAB file (version 5 to 7.2)."""
+    from scipy.io import loadmat
+
+    try:
+        return loadmat(path, variable_names=[key])[key]
+    except FileNotFoundError:
+        raise DataError("missing", f"{path} is missing") from None
+    except KeyError:
+        raise DataError("unreadable", f"{path} holds no variable {key!r}; expected the archive's own file") from None
+    except Exception as error:  # scipy raises whatever the broken bytes lead it to
+        raise DataError("unreadable", f"{path} cannot be read as a MATLAB file ({error}); fetch it again") from None
+
+
+def read_frame(archive, paths: dict[str, str], tasks, remarks: list | None = None) -> Frame:
+    """The frame whose files are `paths`. Raises DataError naming the file and what is wrong with it."""
+    frame = {"image": read_image(archive.root / paths["image"], remarks)}
+    for task in tasks:
+        label = archive.label(task, paths, frame["image"].shape[:2], remarks)
+        if label is not None:
+            frame[task] = label
+    return frame
+
+
+def fit(label: np.ndarray, size: tuple[int, int] | None, path: Path, remarks: list | None = None) -> np.ndarray:
+    """The label at its picture's size (H, W); as it is where no size is given."""
+    h, w = label.shape[:2]
+    height, width = size or (h, w)
+    if (h, w) == (height, width):
+        return label
+    if abs(h * width / (w * height) - 1) > 0.02:
+        raise DataError("size", f"{path} is {w}x{h}, its picture {width}x{height}: another shape, so not its label")
+    _remark(remarks, f"label of another size than its picture ({w}x{h}), resampled")
+    return label[nearest(height, h)[:, None], nearest(width, w)]
+
+
+def nearest(n: int, m: int) -> np.ndarray:
+    """(n,) indices into m pixels: the pixel under each of n equal cells' centres."""
+    return (np.arange(n) * 2 + 1) * m // (2 * n)
+
+
+def clean_normals(normals: np.ndarray, path: Path, remarks: list | None = None) -> np.ndarray:
+    """(H, W, 3) float32 with zero vectors for "none". 8-bit input is n = 2 v / 255 - 1."""
+    if normals.dtype == np.uint8:
+        normals = normals * np.float32(2 / 255) - np.float32(1)
+    normals = normals.astype(np.float32)
+    squared = np.einsum("hwc,hwc->hw", normals, normals)  # NaN and infinities show here too
+    if not np.isfinite(squared).all():
+        _remark(remarks, "normals not finite, ignored")
+        normals = np.where(np.isfinite(squared)[..., None], normals, np.float32(0))
+        squared = np.nan_to_num(squared, nan=0.0, posinf=0.0)
+    if squared.max(initial=0.0) > 1.05:  # 8-bit unit vectors reach 1.02
+        raise DataError("range", f"{path} holds normals of length {squared.max() ** 0.5:.3g}; expected unit vectors")
+    normals[squared < 0.25] = 0.0
+    return normals
+
+
+def clean_depth(depth: np.ndarray, path: Path, per_metre: float, remarks: list | None = None) -> np.ndarray:
+    """(H, W) float32 metres, 0 for "none". A room of 100 m or of 10 cm is a wrong unit, and refused."""
+    valid = np.isfinite(depth) & (depth >= 0)
+    if not valid.all():
+        _remark(remarks, "depth not finite or negative, ignored")
+        depth = np.where(valid, depth, 0)
+    with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
+        metres = (depth / per_metre).astype(np.float32)
+    reach = float(metres.max(initial=0.0))
+    if reach > 100 or 0 < reach < 0.1:
+        raise DataError("range", f"{path} reaches {reach:.4g} m in the archive's unit; expected a room's depth")
+    return metres
+
+
+def _remark(remarks: list | None, text: str) -> None:
+    if remarks is not None:
+        remarks.append(text)

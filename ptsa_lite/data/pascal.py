@@ -1,0 +1,191 @@
+"""PASCAL-Context with five labels in the PASCAL_MT layout, as frames (facts: data on disk).
+
+=========== ============================================ ===================================================
+task        file                                         reading
+=========== ============================================ ===================================================
+semseg      semseg/VOC12/ID.png, else                    0..20, 255 = none
+            semseg/pascal-context/ID.png
+human_parts human_parts/ID.mat (PASCAL-Part `anno`)      24 part names to 6; absent file: not annotated
+saliency    sal_distill/ID.png                           v / 255 > 0.5
+normals     normals_distill/ID.png                       2 v / 255 - 1, only on classes known indoors (below)
+edge        pascal-context/trainval/ID.mat (`LabelMap`)  1 where the right or lower neighbour has another class
+=========== ============================================ ===================================================
+
+Pictures are JPEGImages/ID.jpg, splits ImageSets/Context/train.txt and val.txt.
+
+The normals were distilled from a network that had seen rooms. So they count only where the LabelMap's class is one
+that PASCAL-Context shares with NYU, by name, or a tv monitor. Their x and y turn with the picture as x right, y down
+do; the sign of their z is the archive's own.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from . import files
+from .files import DataError
+
+TASKS = ("semseg", "human_parts", "saliency", "normals", "edge")
+PUBLISHED = {"train": 4998, "val": 5105}
+
+PERSON = 15  # PASCAL-Part's object class
+PARTS = {
+    1: "head hair nose mouth lear rear leye reye lebrow rebrow",
+    2: "torso neck",
+    3: "luarm ruarm",
+    4: "llarm rlarm lhand rhand",
+    5: "luleg ruleg",
+    6: "llleg rlleg lfoot rfoot",
+}
+PART_OF = {name: part for part, names in PARTS.items() for name in names.split()}
+
+# Ids of PASCAL-Context's 459 classes whose name is also one of NYU's 894 (without "unknown"), and 427, tvmonitor:
+# 158 floor, 284 person, 397 table, 440 wall, ... Compared from the class lists that the line's code carries.
+NORMALS_CLASSES = np.array(
+    [3, 4, 6, 9, 10, 11, 13, 15, 17, 18, 22, 23, 29, 30, 33, 34, 36, 37, 38, 39, 41, 43, 46, 49, 50, 51, 53, 55, 56]
+    + [59, 61, 62, 65, 66, 68, 69, 72, 73, 78, 83, 84, 85, 87, 88, 95, 96, 101, 104, 105, 107, 111, 113, 115, 122]
+    + [124, 135, 141, 142, 143, 146, 150, 154, 157, 158, 159, 165, 172, 174, 181, 183, 184, 191, 193, 195, 197, 199]
+    + [202, 213, 215, 216, 219, 220, 223, 225, 228, 230, 232, 233, 238, 239, 242, 243, 246, 250, 251, 252, 255, 260]
+    + [261, 263, 269, 272, 273, 275, 281, 283, 284, 285, 286, 287, 288, 290, 291, 292, 293, 295, 304, 307, 309, 310]
+    + [314, 315, 319, 323, 329, 330, 331, 336, 342, 345, 349, 350, 351, 352, 355, 357, 368, 370, 371, 374, 379, 380]
+    + [383, 384, 397, 401, 403, 405, 407, 408, 411, 412, 413, 414, 417, 419, 421, 423, 427, 429, 430, 432, 440, 441]
+    + [442, 443, 444, 446, 454, 457]
+)
+
+FOLDERS = {
+    "image": ("JPEGImages",),
+    "semseg": ("semseg/VOC12", "semseg/pascal-context"),
+    "human_parts": ("human_parts",),
+    "saliency": ("sal_distill",),
+    "normals": ("normals_distill",),
+    "edge": ("pascal-context/trainval",),
+    "classes": ("pascal-context/trainval",),  # the normals' mask
+}
+
+
+@dataclass(frozen=True)
+class PascalArchive:
+    """An archive in the PASCAL_MT layout and the folders that it holds."""
+
+    root: Path
+    folders: frozenset[str]  # those of FOLDERS that exist
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks that can be read: those with their folder, and normals only with the LabelMap of their mask."""
+        there = [task for task in TASKS if any(folder in self.folders for folder in FOLDERS[task])]
+        return tuple(task for task in there if task != "normals" or FOLDERS["classes"][0] in self.folders)
+
+    def describe(self) -> str:
+        return "PASCAL-Context, PASCAL_MT layout"
+
+    def list_path(self, split: str) -> Path:
+        return self.root / "ImageSets" / "Context" / f"{split}.txt"
+
+    def names(self, split: str) -> list[str]:
+        return files.read_list(self.list_path(split))
+
+    def folder(self, task: str) -> str:
+        if task == "normals" and FOLDERS["normals"][0] in self.folders:
+            return FOLDERS["classes"][0]  # it has normals, and lacks the mask
+        return " or ".join(FOLDERS[task])
+
+    def files(self, name: str, tasks) -> dict[str, str]:
+        """The files of a frame, by column, relative to the root; "" where no annotation is a legitimate answer."""
+        paths = {"image": f"JPEGImages/{name}.jpg"}
+        for task in tasks:
+            suffix = ".png" if task in ("semseg", "saliency", "normals") else ".mat"
+            choices = [f"{folder}/{name}{suffix}" for folder in FOLDERS[task]]
+            paths[task] = next((path for path in choices[:-1] if (self.root / path).is_file()), choices[-1])
+            if task == "human_parts" and not (self.root / paths[task]).is_file():
+                paths[task] = ""
+        if "normals" in tasks:
+            paths["classes"] = f"{FOLDERS['classes'][0]}/{name}.mat"
+        return paths
+
+    def label(self, task: str, paths: dict[str, str], size: tuple[int, int] | None, remarks=None) -> np.ndarray | None:
+        """A task's label of the frame whose files are `paths`, at its picture's size (H, W) where that is given.
+
+        None where there is legitimately none: nobody annotated the frame's human parts.
+        """
+        path = self.root / paths[task]
+        label = READERS[task](path, remarks) if paths[task] else None
+        if label is None:
+            return None
+        label = files.fit(label, size, path, remarks)
+        if task == "normals":
+            mask_path = self.root / paths["classes"]
+            known = files.fit(np.isin(read_classes(mask_path), NORMALS_CLASSES), label.shape[:2], mask_path)
+            label = np.where(known[..., None], label, np.float32(0))
+        return label
+
+
+def open_archive(root: str | Path) -> PascalArchive:
+    """Looks at the folders of an archive. Raises DataError where it is none."""
+    root = Path(root)
+    archive = PascalArchive(root, frozenset(f for fs in FOLDERS.values() for f in fs if (root / f).is_dir()))
+    lists = "ImageSets/Context/train.txt and val.txt"
+    lacking = [] if "JPEGImages" in archive.folders else ["JPEGImages/"]
+    lacking += [] if any(archive.list_path(split).is_file() for split in PUBLISHED) else [lists]
+    if lacking:
+        raise DataError(
+            "missing",
+            f"{root} is no PASCAL_MT archive: it lacks {' and '.join(lacking)}; expected JPEGImages/, {lists}, "
+            "semseg/, human_parts/, sal_distill/, normals_distill/, pascal-context/trainval/",
+        )
+    return archive
+
+
+def read_classes(path: Path) -> np.ndarray:
+    """(H, W) class ids 0..459 of PASCAL-Context."""
+    labels = np.asarray(files.read_mat(path, "LabelMap"))
+    if labels.ndim != 2 or labels.dtype.kind not in "uif":
+        raise DataError("size", f"{path} holds a LabelMap of shape {labels.shape}; expected (H, W)")
+    if labels.max(initial=0) > 459 or labels.min(initial=0) < 0:
+        raise DataError("range", f"{path} holds classes {labels.min()}..{labels.max()}; expected 0..459")
+    return labels
+
+
+def read_parts(path: Path, remarks: list | None = None) -> np.ndarray | None:
+    """(H, W) uint8: 0, or the part 1..6 of whichever person lies there; None where no object is annotated.
+
+    `anno` is a 1x1 struct with `objects`, 1xN structs with class_ind, mask and parts, 1xP structs with part_name, mask.
+    """
+    try:
+        objects = files.read_mat(path, "anno")[0, 0]["objects"].reshape(-1)
+        if not objects.size:
+            return None
+        label = np.zeros(objects[0]["mask"].shape, np.uint8)
+        for person in (obj for obj in objects if int(obj["class_ind"].item()) == PERSON):
+            # A person without annotated parts has an empty array there, without fields.
+            for part in person["parts"].reshape(-1) if person["parts"].size else ():
+                label[part["mask"].astype(bool)] = PART_OF[str(part["part_name"].item())]
+    except DataError:
+        raise
+    except KeyError as error:
+        raise DataError("range", f"{path} names an unknown part {error}; expected PASCAL-Part's 24 names") from None
+    except (ValueError, IndexError, TypeError, AttributeError) as error:
+        raise DataError("unreadable", f"{path} is not built as PASCAL-Part's `anno` is ({error})") from None
+    return label
+
+
+def edges(classes: np.ndarray) -> np.ndarray:
+    """(H, W) uint8, 1 on the pixel left of or above a border between two classes: lines one pixel wide."""
+    edge = np.zeros(classes.shape, np.uint8)
+    edge[:, :-1] |= classes[:, 1:] != classes[:, :-1]
+    edge[:-1] |= classes[1:] != classes[:-1]
+    return edge
+
+
+def _saliency(path: Path, remarks: list | None) -> np.ndarray:
+    return (files.read_grey(path) > 127).astype(np.uint8)  # v / 255 > 0.5
+
+
+READERS = {
+    "semseg": lambda path, remarks: files.read_ids(path, highest=20, ignore=255),
+    "human_parts": read_parts,
+    "saliency": _saliency,
+    "normals": lambda path, remarks: files.clean_normals(files.read_image(path), path, remarks),
+    "edge": lambda path, remarks: edges(read_classes(path)),
+}

@@ -1,0 +1,159 @@
+"""Frames kept on disk as Arrow, in parts of 32: built once, resumed where it stopped, read through a memory map.
+
+A folder holds one series of frames, in files START-STOP-CHECKSUM.arrow. A part is written beside and renamed, so that
+a half-written one never has such a name. The first n frames of a series are the same whatever n is: a longer series
+reuses the parts of a shorter one. One process builds at a time; a second one waits and then finds the parts there.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+PART = 32  # frames in a part
+NAME = re.compile(r"(\d{6,})-(\d{6,})-([0-9a-f]{8})\.arrow")
+
+
+def cache_folder(cache: str | Path | None = None) -> Path:
+    """Where rendered scenes and prepared archives are kept: `cache`, else $PTSA_CACHE, else ~/.cache/ptsa_lite."""
+    return Path(cache or os.environ.get("PTSA_CACHE") or Path.home() / ".cache" / "ptsa_lite").expanduser()
+
+
+def fingerprint(*what) -> str:
+    """16 hexadecimal digits that change with anything in `what` (whatever JSON can hold)."""
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def parts(folder: Path, n: int) -> list[Path | None]:
+    """The file of each part that the first n frames need, None where it is still to be built."""
+    there: dict[int, tuple[int, Path]] = {}
+    for path in folder.glob("*.arrow"):
+        match = NAME.fullmatch(path.name)
+        if match:
+            start, stop = int(match[1]), int(match[2])
+            there[start] = max(there.get(start, (0, path)), (stop, path))
+    found = []
+    for start in range(0, n, PART):
+        stop, path = there.get(start, (0, None))
+        found.append(path if stop >= min(start + PART, n) else None)
+    return found
+
+
+def build(folder: Path, n: int, row_at: Callable[[int], dict], schema, title: str, check: bool = False) -> list[Path]:
+    """Builds what lacks of the first n rows of a series and returns the parts' files, in order.
+
+    row_at(i) makes row i. With `check`, the checksum of every part that is there is compared first, and a part that
+    differs is built anew. Raises OSError with the folder, the reason and the free space where it cannot be written.
+    """
+    found = parts(folder, n)
+    if all(found) and not check:
+        return found
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _alone(folder, title):
+            for stale in folder.glob("*.writing"):  # left by a process that was killed
+                stale.unlink()
+            found = [path if path and (not check or intact(path)) else None for path in parts(folder, n)]
+            todo = [k for k, path in enumerate(found) if path is None]
+            progress = Progress(sum(min(PART, n - k * PART) for k in todo), title)
+            for k in todo:
+                start, stop = k * PART, min((k + 1) * PART, n)
+                rows = []
+                for i in range(start, stop):
+                    rows.append(row_at(i))
+                    progress.step()
+                found[k] = _write(folder, start, stop, rows, schema)
+    except OSError as error:
+        raise OSError(_explain(folder, title, error)) from error
+    return found
+
+
+def _alone(folder: Path, title: str):
+    """A lock on the folder, held as a context; a process that is killed loses it."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / "lock")
+    try:
+        return lock.acquire(timeout=0)
+    except Timeout:
+        print(f"{title}: another process is at it; waiting for it to finish", flush=True)
+        return lock.acquire()
+
+
+def _write(folder: Path, start: int, stop: int, rows: list[dict], schema) -> Path:
+    import pyarrow as pa
+
+    beside = folder / f"{start:06d}.writing"
+    with pa.OSFile(str(beside), "wb") as sink, pa.ipc.new_stream(sink, schema) as stream:
+        stream.write_table(pa.Table.from_pylist(rows, schema=schema))
+    path = folder / f"{start:06d}-{stop:06d}-{checksum(beside):08x}.arrow"
+    with open(beside, "rb+") as file:
+        os.fsync(file.fileno())
+    beside.replace(path)
+    for older in folder.glob(f"{start:06d}-*.arrow"):  # a shorter or a damaged one of the same start
+        if older != path:
+            older.unlink()
+    return path
+
+
+def checksum(path: Path) -> int:
+    """CRC-32 of a file."""
+    value = 0
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            value = zlib.crc32(block, value)
+    return value
+
+
+def intact(path: Path) -> bool:
+    """Whether a part still has the content that its name was made from."""
+    return int(NAME.fullmatch(path.name)[3], 16) == checksum(path)
+
+
+def open_parts(paths: list[Path], n: int, columns: list[str], description: str):
+    """The first n rows of a series, with these columns, as a `datasets.Dataset` over memory maps."""
+    hf = hugging_face()
+    info = hf.DatasetInfo(description=description)
+    tables = [hf.Dataset.from_file(str(path), info=info) for path in paths]
+    dataset = hf.concatenate_datasets(tables, info=info) if len(tables) > 1 else tables[0]
+    return dataset.select(range(n)).select_columns(columns)
+
+
+def hugging_face():
+    """The `datasets` library, imported when it is first needed (it takes seconds), without its progress bars."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    return datasets
+
+
+class Progress:
+    """One line that says how far a job is and how long it will still take, at most every few seconds."""
+
+    def __init__(self, total: int, title: str, every: float = 5.0):
+        self.total, self.title, self.every = total, title, every
+        self.done, self.start = 0, time.monotonic()
+        self.said = self.start
+
+    def step(self) -> None:
+        self.done += 1
+        now = time.monotonic()
+        if now - self.said >= self.every or (self.done == self.total and self.said > self.start):
+            self.said = now
+            left = (now - self.start) / self.done * (self.total - self.done)
+            words = f"about {left:.0f} s left" if self.done < self.total else f"done in {now - self.start:.0f} s"
+            print(f"{self.title}: {self.done} of {self.total} frames, {words}", flush=True)
+
+
+def _explain(folder: Path, title: str, error: OSError) -> str:
+    try:
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        free = f"{shutil.disk_usage(there).free / 1e9:.1f} GB free"
+    except OSError:
+        free = "free space unknown"
+    return f"{title}: cannot write to {folder} ({error}; {free}); choose another folder by PTSA_CACHE or `cache`"

@@ -1,0 +1,234 @@
+"""From a frame to a sample: one draw of a random warp, one pass over the picture and over each label.
+
+The recipes of the multi-task line (facts: the MTLoRA line), training only:
+
+- PASCAL: flip with probability 1/2; rotation within 20 degrees and scale 0.75..1.25 about the centre.
+- NYUD and scenes: flip with probability 1/2; zoom by 1, 1.2 or 1.5 about the centre.
+
+Both then resize to a square without keeping the aspect. A test sample is resized only.
+
+With f = -1 for a flip and +1 without, s the scale, t the angle (counter-clockwise as seen) and coordinates from the
+centre, x right and y down, a point p of the frame is seen at q = s R(t) F p, where F = diag(f, 1) and
+R(t) = [[cos t, sin t], [-sin t, cos t]]. Normals turn along, n -> R F n (z is kept), and depth is divided by s.
+
+Two departures, both deliberate: what lies outside the frame is ignored by every label (the line's code counts it as
+background), and there the picture has the mean colour, which normalises to about 0 (there: black).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import cos, radians, sin
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ..tasks import IGNORE
+from .files import nearest
+from .frames import Frame
+
+MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # ImageNet, RGB in 0..1
+STD = np.array([0.229, 0.224, 0.225], np.float32)
+FILL = tuple(int(round(255 * float(m))) for m in MEAN)
+
+ROTATION, SCALES = 20.0, (0.75, 1.25)  # PASCAL
+ZOOMS = (1.0, 1.2, 1.5)  # NYUD
+
+
+@dataclass(frozen=True)
+class Warp:
+    """q = s R(t) F p about the centre; Warp() leaves everything in place."""
+
+    flip: bool = False
+    angle: float = 0.0  # degrees, counter-clockwise as seen
+    scale: float = 1.0
+
+    @property
+    def turn(self) -> tuple[float, float]:
+        return cos(radians(self.angle)), sin(radians(self.angle))
+
+    def source(self, size: int, aspect: float) -> tuple[float, ...]:
+        """(a, b, c, d, e, f): output pixel (x, y) shows the frame's point (a x + b y + c, d x + e y + f) in 0..1.
+
+        x, y count pixels from the output's corner, so a pixel's centre is at (i + 1/2). The rotation is one of the
+        picture in its own aspect, whatever it was resized to since.
+        """
+        (c, s), f, k = self.turn, -1.0 if self.flip else 1.0, 1.0 / (self.scale * size)
+        a, b, d, e = f * c * k, -f * s * k / aspect, s * k * aspect, c * k
+        middle = size / 2
+        return a, b, 0.5 - (a + b) * middle, d, e, 0.5 - (d + e) * middle
+
+
+def draw_pascal(rng: np.random.Generator) -> Warp:
+    return Warp(bool(rng.random() < 0.5), float(rng.uniform(-ROTATION, ROTATION)), float(rng.uniform(*SCALES)))
+
+
+def draw_nyud(rng: np.random.Generator) -> Warp:
+    return Warp(bool(rng.random() < 0.5), 0.0, ZOOMS[rng.integers(len(ZOOMS))])
+
+
+RECIPES = {"pascal": draw_pascal, "nyud": draw_nyud, "scenes": draw_nyud}
+
+
+def generator(seed: int, epoch: int, index: int) -> np.random.Generator:
+    """The generator of one sample's choices: the same in every process, whatever was drawn before."""
+    return np.random.default_rng((seed, epoch, index))
+
+
+def to_sample(frame: Frame, size: int, tasks: Iterable[str], warp: Warp = Warp()) -> dict[str, torch.Tensor]:  # noqa: B008
+    """The frame seen through the warp, resized to (size, size): tensors as `ptsa_lite.tasks.Task` describes labels.
+
+    "image" is (3, size, size) float32, normalised by ImageNet's mean and std. A task whose label the frame lacks is
+    IGNORE everywhere; so are human parts of a sample without a person.
+    """
+    aspect = float(np.float32(frame.get("aspect", frame["image"].shape[1] / frame["image"].shape[0])))
+    sample = {"image": normalise(warp_image(frame["image"], size, warp, aspect))}
+    grids: dict[tuple, tuple] = {}  # labels of one size share their grid of source pixels
+    for task in tasks:
+        label = frame.get(task)
+        if label is None:
+            seen, inside = None, None
+        else:
+            shape = label.shape[:2]
+            if shape not in grids:
+                grids[shape] = source_pixels(shape, size, warp, aspect)
+            pixels, inside = grids[shape]
+            seen = label.reshape(shape[0] * shape[1], -1).take(pixels, axis=0)  # (S*S, 1 or 3)
+        sample[task] = LABELS[task](seen, inside, size, warp)
+    return sample
+
+
+def source_pixels(shape: tuple[int, int], size: int, warp: Warp, aspect: float) -> tuple[np.ndarray, np.ndarray | None]:
+    """(S*S,) flat index of the frame's pixel under each output pixel's centre, and which of them lie inside.
+
+    `inside` is None if all do.
+    """
+    h, w = shape
+    if warp.angle == 0.0 and warp.scale == 1.0:
+        x, y = nearest(size, w), nearest(size, h)
+        return (y[:, None] * w + (x[::-1] if warp.flip else x)).reshape(-1), None
+    a, b, c, d, e, f = warp.source(size, aspect)
+    centres = np.arange(size) + 0.5
+    x = np.floor((a * centres + (b * centres[:, None] + c)) * w).astype(np.int64)  # (S, S), or broadcast
+    y = np.floor((d * centres + (e * centres[:, None] + f)) * h).astype(np.int64)
+    inside = ((x >= 0) & (x < w) & (y >= 0) & (y < h)).reshape(-1)
+    if inside.all():
+        return (y * w + x).reshape(-1), None
+    return (np.clip(y, 0, h - 1) * w + np.clip(x, 0, w - 1)).reshape(-1), inside
+
+
+def warp_image(image: np.ndarray, size: int, warp: Warp, aspect: float) -> np.ndarray:
+    """(H, W, 3) -> (S, S, 3) uint8.
+
+    Without rotation: one bicubic resize of the part that is seen, antialiased when it shrinks. With rotation: that
+    resize to the warp's scale, then the turn itself, bilinear at a scale near 1, so that nothing aliases.
+    """
+    h, w = image.shape[:2]
+    picture = Image.fromarray(image)
+    if warp.angle == 0.0 and warp.scale >= 1.0:
+        left, top = w * (0.5 - 0.5 / warp.scale), h * (0.5 - 0.5 / warp.scale)
+        out = picture
+        if warp.scale != 1.0 or (w, h) != (size, size):
+            out = picture.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, w - left, h - top))
+        out = np.asarray(out)
+        return out[:, ::-1] if warp.flip else out
+    m = max(round(size * warp.scale), 1)
+    a, b, c, d, e, f = (m * number for number in warp.source(size, aspect))
+    if (w, h) != (m, m):
+        picture = picture.resize((m, m), Image.Resampling.BICUBIC)
+    matrix = (a, b, c, d, e, f)
+    turned = picture.transform((size, size), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=FILL)
+    return np.asarray(turned)
+
+
+def normalise(image: np.ndarray) -> torch.Tensor:
+    """(v / 255 - mean) / std: (H, W, 3) uint8 -> (3, H, W) float32."""
+    out = np.multiply(image.transpose(2, 0, 1), (1 / (255 * STD))[:, None, None], dtype=np.float32, order="C")
+    out -= (MEAN / STD)[:, None, None]
+    return torch.from_numpy(out)
+
+
+def denormalise(image: torch.Tensor) -> np.ndarray:
+    """The inverse, for looking: (3, H, W) float32 -> (H, W, 3) uint8."""
+    pixels = (image.permute(1, 2, 0).cpu().numpy() * STD + MEAN) * 255
+    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+
+
+def _ids(seen, inside, size, warp) -> torch.Tensor:
+    """(H, W) int64."""
+    if seen is None:
+        return torch.full((size, size), IGNORE, dtype=torch.int64)
+    ids = seen.reshape(-1).astype(np.int64)
+    if inside is not None:
+        ids[~inside] = IGNORE
+    return torch.from_numpy(ids.reshape(size, size))
+
+
+def _parts(seen, inside, size, warp) -> torch.Tensor:
+    """(H, W) int64; IGNORE everywhere where no part of a person is seen."""
+    ids = _ids(seen, inside, size, warp)
+    if not ((ids > 0) & (ids != IGNORE)).any():
+        ids.fill_(IGNORE)
+    return ids
+
+
+def _binary(seen, inside, size, warp) -> torch.Tensor:
+    """(1, H, W) float32."""
+    return _ids(seen, inside, size, warp).to(torch.float32)[None]
+
+
+def _depth(seen, inside, size, warp) -> torch.Tensor:
+    """(1, H, W) float32 metres: a zoom by s brings everything s times nearer."""
+    if seen is None:
+        return torch.full((1, size, size), float(IGNORE))
+    depth = seen.reshape(-1).astype(np.float32)
+    if warp.scale != 1.0:
+        depth /= np.float32(warp.scale)
+    none = depth == 0
+    depth[none if inside is None else none | ~inside] = IGNORE
+    return torch.from_numpy(depth.reshape(1, size, size))
+
+
+def _normals(seen, inside, size, warp) -> torch.Tensor:
+    """(3, H, W) float32 unit vectors, turned with the picture."""
+    if seen is None:
+        return torch.full((3, size, size), float(IGNORE))
+    x, y, z = n = np.ascontiguousarray(seen.T, dtype=np.float32)  # (3, S*S)
+    if warp.flip:
+        np.negative(x, out=x)
+    if warp.angle != 0.0:
+        c, s = (np.float32(number) for number in warp.turn)
+        n[0], n[1] = c * x + s * y, c * y - s * x
+    length = np.sqrt(n[0] * n[0] + n[1] * n[1] + z * z)
+    none = length < 0.5
+    n /= np.where(none, np.float32(1), length)
+    n[:, none if inside is None else none | ~inside] = IGNORE
+    return torch.from_numpy(n.reshape(3, size, size))
+
+
+LABELS = {
+    "semseg": _ids,
+    "human_parts": _parts,
+    "saliency": _binary,
+    "edge": _binary,
+    "normals": _normals,
+    "depth": _depth,
+}
+
+
+def shrink(frame: Frame, size: int) -> Frame:
+    """The frame at a square working size, remembering its aspect: picture bicubic and antialiased, labels nearest.
+
+    Normals become float16, which is off by at most 0.03 degrees, so that a stored frame costs half.
+    """
+    h, w = frame["image"].shape[:2]
+    small = {"aspect": np.float32(frame.get("aspect", w / h))}
+    for key, array in frame.items():
+        if key == "image":
+            small[key] = warp_image(array, size, Warp(), w / h)
+        elif key != "aspect":
+            pixels, _ = source_pixels(array.shape[:2], size, Warp(), w / h)
+            small[key] = array.reshape(h * w, -1).take(pixels, axis=0).reshape(size, size, *array.shape[2:])
+    if "normals" in small:
+        small["normals"] = small["normals"].astype(np.float16)
+    return small

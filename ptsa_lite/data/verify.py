@@ -1,0 +1,168 @@
+"""What is missing or wrong in an archive: every file of both splits read once, everything found told at once."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..tasks import known
+from . import files, store
+from .files import DataError
+from .tables import ARCHIVES
+
+KINDS = ("missing", "unreadable", "range", "size")
+HEAD = ("split", "label", "expected", "found", "missing", "unreadable", "out of range", "wrong size", "sizes", "values")
+
+
+@dataclass
+class Row:
+    """One label of one split. `found` counts the files that are there; `good` those that can be used."""
+
+    split: str
+    label: str
+    expected: int
+    good: int = 0
+    faults: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind in KINDS})  # sentences by kind
+    remarks: Counter = field(default_factory=Counter)  # what a documented rule put right, or what is worth knowing
+    sizes: Counter = field(default_factory=Counter)
+    low: float = np.inf
+    high: float = -np.inf
+    no_folder: bool = False
+
+    @property
+    def found(self) -> int:
+        return self.expected - len(self.faults["missing"]) - self.remarks["not annotated"]
+
+    @property
+    def n_faults(self) -> int:
+        return sum(len(found) for found in self.faults.values())
+
+    def cells(self) -> list[str]:
+        sizes = [f"{w}x{h}" for (h, w), _ in self.sizes.most_common(1)] or ["-"]
+        if len(self.sizes) > 1:
+            sizes.append(f"and {len(self.sizes) - 1} more")
+        values = f"{self.low:.4g}..{self.high:.4g}" if self.low <= self.high else "-"
+        if self.no_folder:
+            return [self.split, self.label, str(self.expected), "no folder", *["-"] * 6]
+        counts = [self.expected, self.found, *(len(self.faults[kind]) for kind in KINDS)]
+        return [self.split, self.label, *map(str, counts), " ".join(sizes), values]
+
+
+@dataclass
+class Report:
+    """What `verify` found. `str(report)` is the table with what to do; `ok` is whether nothing is wrong."""
+
+    name: str
+    root: Path
+    described: str
+    rows: list[Row]
+    lists: list[str]  # what is wrong with the split lists, or with the root itself
+    advice: list[str]
+
+    @property
+    def ok(self) -> bool:
+        return not self.lists and not any(row.n_faults or row.no_folder for row in self.rows)
+
+    def __str__(self) -> str:
+        cells = [list(HEAD), *(row.cells() for row in self.rows)]
+        widths = [max(len(line[k]) for line in cells) for k in range(len(HEAD))]
+        table = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells]
+        lines = [f"{self.root}: {self.described}", *(line.rstrip() for line in table if self.rows)]
+        return "\n".join(lines + ["", "What to do:"] + [f"- {line}" for line in self.advice])
+
+
+def verify(name: str, root: str | Path) -> Report:
+    """Reads every listed file of an archive once. Nothing that it finds makes it stop."""
+    module, root = ARCHIVES[known(name, ARCHIVES, "archive")], Path(root)
+    try:
+        archive = module.open_archive(root)
+    except DataError as error:
+        return Report(name, root, f"no {name} archive that can be read", [], [str(error)], [str(error)])
+    rows, faults = [], []
+    for split, published in module.PUBLISHED.items():
+        try:
+            names, wrong = files.parse_list(files.read_text(archive.list_path(split)))
+        except DataError as error:
+            names, wrong = [], [str(error)]
+        else:
+            wrong = [f"{archive.list_path(split)}, {fault}" for fault in wrong]
+        faults += wrong
+        rows += _check_split(archive, module.TASKS, split, names)
+        if names and len(names) != published:
+            rows[-1].remarks[f"{split} lists {len(names)} frames, the published split {published}"] += 1
+    return Report(name, root, archive.describe(), rows, faults, _advice(name, archive, rows, faults))
+
+
+def _check_split(archive, tasks, split: str, names: list[str]) -> list[Row]:
+    rows = {label: Row(split, label, len(names), no_folder=label not in archive.tasks) for label in tasks}
+    image_row = Row(split, "image", len(names))
+    progress = store.Progress(len(names), f"checking {split} of {archive.root}")
+    present = [task for task in tasks if task in archive.tasks]
+    for name in names:
+        paths = archive.files(name, present)
+        image = _check(image_row, lambda remarks, p=paths: files.read_image(archive.root / p["image"], remarks))
+        size = None if image is None else image.shape[:2]
+        for task in present:
+            if not paths[task]:
+                rows[task].remarks["not annotated"] += 1
+                continue
+            _check(rows[task], lambda remarks, t=task, p=paths, s=size: archive.label(t, p, s, remarks))
+        progress.step()
+    return [image_row, *rows.values()]
+
+
+def _check(row: Row, read) -> np.ndarray | None:
+    """Reads one label and adds what is seen to its row."""
+    remarks: list[str] = []
+    try:
+        array = read(remarks)
+    except DataError as error:
+        row.faults[error.kind].append(str(error))
+        return None
+    row.good += 1
+    row.remarks.update(set(remarks))
+    if array is None:
+        row.remarks["no object"] += 1
+        return None
+    row.sizes[array.shape[:2]] += 1
+    if row.label == "image":
+        valid = array
+    elif row.label == "normals":
+        valid = array[array.any(axis=-1)]
+    else:
+        valid = array[array > 0] if row.label == "depth" else array[array != 255]
+    if not valid.size:
+        row.remarks["no labelled pixel"] += 1
+        return array
+    if row.label == "human_parts" and not valid.any():
+        row.remarks["nobody in it"] += 1
+    row.low, row.high = min(row.low, float(valid.min())), max(row.high, float(valid.max()))
+    return array
+
+
+def _advice(name: str, archive, rows: list[Row], lists: list[str]) -> list[str]:
+    lines = [f"Mend the split list: {fault}" for fault in lists]
+    tasks = ", ".join(repr(task) for task in archive.tasks)
+    for label in dict.fromkeys(row.label for row in rows if row.no_folder):
+        lines.append(
+            f"{label}: there is no folder {archive.folder(label)}. Add it, or leave the task out: tasks=({tasks},)"
+        )
+    for row in rows:
+        for kind, found in row.faults.items():
+            words = {"missing": "bring the file or take the frame off the list", "unreadable": "fetch it again"}
+            for fault in found[:3]:
+                lines.append(f"{row.split} {row.label}: {fault}; {words.get(kind, 'bring the archive of this layout')}")
+            if len(found) > 3:
+                lines.append(f"{row.split} {row.label}: and {len(found) - 3} more of this kind")
+    lines += [
+        f"{row.split} {row.label}: {text} ({n} frames); nothing to do, the rule is in ptsa_lite/data/files.py"
+        if "published" not in text
+        else f"{text}: use it, but numbers do not compare with published ones"
+        for row in rows
+        for text, n in row.remarks.items()
+    ]
+    usable = [row for row in rows if not row.no_folder]
+    if not lists and not any(row.n_faults for row in usable):
+        lines.append(f"Ready: open_dataset({name!r}, {str(archive.root)!r}, tasks=({tasks},), work_size=...)")
+    return lines

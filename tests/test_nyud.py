@@ -1,0 +1,219 @@
+"""NYUD archives: what a file holds is what the frame says, and what cannot be right is refused by name."""
+
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from archives import SHARED, needs_shared, random_frame, save, truncate, write_nyud
+from PIL import Image
+
+from ptsa_lite.data import files, nyud
+from ptsa_lite.data.files import DataError, read_frame
+
+TASKS = nyud.TASKS
+
+
+def read(root, name="0001", tasks=TASKS, remarks=None):
+    archive = nyud.open_archive(root)
+    return read_frame(archive, archive.files(name, tasks), tasks, remarks)
+
+
+@pytest.mark.parametrize("layout", ["B", "C"])
+def test_a_layout_is_recognised_and_read_back(tmp_path, layout):
+    archive = nyud.open_archive(write_nyud(tmp_path, layout))
+    frame, written = read(tmp_path), random_frame(1)
+    assert archive.layout == layout and archive.tasks == TASKS
+    assert archive.names("train") == ["0001", "0002", "0003"] and archive.names("val") == ["0004", "0005"]
+    for task in ("semseg", "depth", "edge"):
+        assert np.array_equal(frame[task], written[task]) and frame[task].dtype == written[task].dtype
+    assert np.abs(frame["normals"] - written["normals"]).max() <= (0 if layout == "B" else 1.01 / 255)
+    if layout == "C":
+        assert np.array_equal(frame["image"], written["image"])
+
+
+def test_a_copy_that_mixes_b_and_c_is_read_too(tmp_path):
+    write_nyud(tmp_path / "b")
+    write_nyud(tmp_path / "c", "C")
+    (tmp_path / "b/edge").rename(tmp_path / "old")
+    (tmp_path / "c/edge").rename(tmp_path / "b/edge")
+    assert nyud.open_archive(tmp_path / "b").layout == "B and C mixed"
+    assert np.array_equal(read(tmp_path / "b")["edge"], random_frame(1)["edge"])
+
+
+def test_layout_a_is_refused_with_what_differs(tmp_path):
+    write_nyud(tmp_path)
+    for path in (tmp_path / "segmentation").iterdir():
+        path.rename(path.with_suffix(".mat"))
+    with pytest.raises(DataError, match=r"layout A \(segmentation as \.mat with 41 classes"):
+        nyud.open_archive(tmp_path)
+
+
+def test_a_root_without_the_folders_is_refused_by_what_it_lacks(tmp_path):
+    with pytest.raises(DataError, match="it lacks images/ and gt_sets/train.txt"):
+        nyud.open_archive(tmp_path)
+
+
+def test_millimetres_and_metres_give_the_same_depth_and_are_told(tmp_path):
+    write_nyud(tmp_path / "m")
+    write_nyud(tmp_path / "mm", per_metre=1000)
+    assert "depth in metres" in nyud.open_archive(tmp_path / "m").describe()
+    assert "depth in millimetres" in nyud.open_archive(tmp_path / "mm").describe()
+    assert np.allclose(read(tmp_path / "m")["depth"], read(tmp_path / "mm")["depth"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [1000, 0.001])
+def test_one_file_in_another_unit_is_refused(tmp_path, factor):
+    write_nyud(tmp_path, train=5, val=1)
+    save(tmp_path / "depth/0002.npy", random_frame(2)["depth"] * np.float32(factor))
+    with pytest.raises(DataError, match=r"depth/0002.npy reaches .* in the archive's unit"):
+        read(tmp_path, "0002")
+
+
+def test_ids_count_from_zero_and_unlabelled_is_ignored(tmp_path):
+    write_nyud(tmp_path)
+    ids = np.zeros((24, 32), np.uint8)
+    ids[:8], ids[8:16] = 1, 40
+    save(tmp_path / "segmentation/0001.png", ids)
+    semseg = read(tmp_path)["semseg"]
+    assert (semseg[:8] == 0).all() and (semseg[8:16] == 39).all() and (semseg[16:] == 255).all()
+    save(tmp_path / "segmentation/0001.png", ids + np.uint8(1))
+    with pytest.raises(DataError, match=r"0001.png holds ids \[41\]; expected 0..40"):
+        read(tmp_path)
+
+
+def test_depth_that_is_none_becomes_zero_and_is_remarked(tmp_path):
+    write_nyud(tmp_path)
+    depth = random_frame(1)["depth"]
+    depth[0, :3] = np.nan, np.inf, -1
+    save(tmp_path / "depth/0001.npy", depth)
+    remarks = []
+    found = read(tmp_path, remarks=remarks)["depth"]
+    assert (found[0, :3] == 0).all() and np.array_equal(found[1:], depth[1:])
+    assert remarks == ["depth not finite or negative, ignored"]
+
+
+def test_normals_that_are_none_become_zero_and_long_ones_are_refused(tmp_path):
+    write_nyud(tmp_path)
+    normals = random_frame(1)["normals"]
+    normals[0, 0], normals[0, 1], normals[0, 2] = 0, np.nan, (0.1, 0.1, 0.1)
+    save(tmp_path / "normals/0001.npy", normals)
+    found = read(tmp_path)["normals"]
+    assert (found[0, :3] == 0).all() and np.array_equal(found[1:], normals[1:])
+    save(tmp_path / "normals/0001.npy", normals * 2)
+    with pytest.raises(DataError, match="normals of length 2; expected unit vectors"):
+        read(tmp_path)
+
+
+def test_edges_of_one_and_of_255_are_the_same(tmp_path):
+    write_nyud(tmp_path)
+    one = read(tmp_path)["edge"]
+    save(tmp_path / "edge/0001.npy", random_frame(1)["edge"].astype(np.float64)[..., None] * 255)
+    assert np.array_equal(read(tmp_path)["edge"], one) and set(np.unique(one)) == {0, 1}
+
+
+def test_a_split_list_may_have_blank_lines_windows_ends_and_a_mark(tmp_path):
+    write_nyud(tmp_path)
+    (tmp_path / "gt_sets/train.txt").write_bytes(b"\xef\xbb\xbf0001\r\n\r\n 0002 \r\n")
+    assert nyud.open_archive(tmp_path).names("train") == ["0001", "0002"]
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("0001\n0002\n0001\n", r"line 3: '0001' stands in line 1 already"),
+        ("../0001\n", r"line 1: '\.\./0001' is not a frame's name"),
+        ("a..b\n", "is not a frame's name"),
+        ("/etc/passwd\n0001\n0001", r"line 1: .* \(2 faults in all\)"),
+        ("a\\b\n", "is not a frame's name"),
+        ("\n \n", "names no frame"),
+    ],
+)
+def test_a_faulty_split_list_is_refused_with_its_line(tmp_path, text, words):
+    path = tmp_path / "train.txt"
+    path.write_text(text)
+    with pytest.raises(DataError, match=words):
+        files.read_list(path)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "CMYK", "RGBA", "1"])
+def test_pictures_of_other_modes_become_rgb_and_are_remarked(tmp_path, mode):
+    grey = Image.fromarray(np.repeat(random_frame(1)["image"][..., :1], 3, 2))
+    path = tmp_path / f"x.{'jpg' if mode == 'CMYK' else 'png'}"
+    grey.convert(mode).save(path)
+    remarks = []
+    image = files.read_image(path, remarks)
+    assert image.shape == (24, 32, 3) and image.dtype == np.uint8 and remarks == [f"mode {mode}, turned into RGB"]
+    if mode in ("L", "RGBA"):
+        assert np.array_equal(image, np.asarray(grey))
+
+
+def test_a_rotation_in_exif_is_not_applied_and_is_remarked(tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(random_frame(1)["image"]).save(tmp_path / "x.jpg", exif=exif)
+    remarks = []
+    assert files.read_image(tmp_path / "x.jpg", remarks).shape == (24, 32, 3)
+    assert remarks == ["EXIF rotation not applied"]
+
+
+def test_sixteen_bit_truncated_and_empty_pictures_are_refused(tmp_path):
+    save(tmp_path / "deep.png", np.full((24, 32), 5000, np.uint16))
+    save(tmp_path / "cut.jpg", random_frame(1)["image"])
+    truncate(tmp_path / "cut.jpg")
+    (tmp_path / "empty.png").write_bytes(b"")
+    for name, kind, words in (
+        ("deep.png", "range", "more than 8 bits"),
+        ("cut.jpg", "unreadable", "cannot be decoded"),
+        ("empty.png", "unreadable", "it is empty"),
+        ("none.png", "missing", "is missing"),
+    ):
+        with pytest.raises(DataError, match=f"{name}.*{words}") as caught:
+            files.read_image(tmp_path / name)
+        assert caught.value.kind == kind
+
+
+def test_broken_and_foreign_arrays_are_refused(tmp_path):
+    save(tmp_path / "cut.npy", np.ones((24, 32)))
+    truncate(tmp_path / "cut.npy")
+    np.save(tmp_path / "pickle.npy", np.array([print], dtype=object), allow_pickle=True)
+    save(tmp_path / "shape.npy", np.ones((24, 32, 2)))
+    (tmp_path / "raw.npy").write_bytes(pickle.dumps([1, 2]))
+    for name in ("cut", "pickle", "shape", "raw", "none"):
+        with pytest.raises(DataError, match=f"{name}.npy"):
+            files.read_array(tmp_path / f"{name}.npy")
+
+
+def test_a_label_of_another_size_is_resampled_and_of_another_shape_refused(tmp_path):
+    write_nyud(tmp_path)
+    depth = random_frame(1)["depth"]
+    save(tmp_path / "depth/0001.npy", np.repeat(np.repeat(depth, 2, 0), 2, 1))
+    remarks = []
+    assert np.array_equal(read(tmp_path, remarks=remarks)["depth"], depth)
+    assert remarks == ["label of another size than its picture (64x48), resampled"]
+    save(tmp_path / "depth/0001.npy", depth.T.copy())
+    with pytest.raises(DataError, match="0001.npy is 24x32, its picture 32x24: another shape"):
+        read(tmp_path)
+
+
+def test_a_fault_crosses_the_border_of_a_process():
+    error = pickle.loads(pickle.dumps(DataError("size", "words")))
+    assert error.kind == "size" and str(error) == "words"
+
+
+@needs_shared
+def test_real_frames_expanded_to_the_archive_are_read_exactly(tmp_path):
+    command = [sys.executable, str(SHARED / "tools/expand_nyud.py"), str(SHARED / "data/nyud"), str(tmp_path)]
+    subprocess.run([*command, "--limit", "2", "--jobs", "1"], check=True, capture_output=True)
+    archive = nyud.open_archive(tmp_path)
+    assert archive.layout == "B" and "metres" in archive.describe()
+    for split in ("train", "val"):
+        for name in archive.names(split):
+            frame = read(tmp_path, name)
+            stored = np.asarray(Image.open(SHARED / f"data/nyud/segmentation/{name}.png")).astype(int)
+            assert np.array_equal(frame["semseg"], np.where(stored == 0, 255, stored - 1))
+            assert np.array_equal(frame["depth"], np.load(tmp_path / f"depth/{name}.npy"))
+            assert frame["image"].shape == (240, 320, 3) and 0.5 < np.median(frame["depth"]) < 6
+            # Surfaces face the camera, which looks along +z.
+            assert (frame["normals"][..., 2] < 0).mean() > 0.9
