@@ -1,25 +1,27 @@
 """A grid of trainings (method x tree x rank x seed), one result file a run; resumable, shared by several processes.
 
-A folder of results is the whole state: `NAME.json` is a finished run, `NAME.claim` one that some process works on,
-`NAME/` its checkpoint. A process takes the next run that is neither; so the same call, made again after any
-interruption, or at the same time by another process or machine that sees the folder, does what is left.
+A folder of results is the whole state: `NAME.json` is a finished run, `NAME/` the checkpoint of an unfinished one, and
+a locked `NAME.claim` says that some process works on it. A process takes the next run that is neither finished nor
+claimed; so the same call, made again after any interruption, or at the same time by another process or machine that
+sees the folder, does what is left. The system itself gives a lock back when its process ends, however it ends.
 """
 
 import hashlib
 import json
 import os
 import platform
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import torch
 
 from .backbones import load_backbone
+from .checkpoints import read_history
 from .costs import count_macs, count_parameters
 from .data import open_dataset
 from .methods import METHODS, build_model
@@ -27,7 +29,7 @@ from .metrics import delta_m
 from .progress import clock_time
 from .tasks import known, select, suite
 from .train_config import TrainConfig
-from .training import train
+from .training import describe, train_epochs
 from .tree import TaskTree
 
 LOW_RANK = ("single_task_lora", "lora_shared", "lora_separate", "mtlora", "ptsa")
@@ -74,8 +76,12 @@ class Run:
 
 
 def execute_run(run: Run, folder: Path | None = None, report: Callable[[str], None] = print) -> dict:
-    """Train and evaluate one run; returns its result: what was asked, metrics of the last epoch, costs, versions."""
-    started, tasks = time.monotonic(), select(suite(run.data), run.tasks)
+    """Train and evaluate one run; returns its result: what was asked, metrics of the last epoch, costs, versions.
+
+    folder: where its checkpoint is kept, after each epoch; training goes on from one that lies there. The seconds are
+    those of all its epochs, evaluation included, whichever process did them; reading the data is not.
+    """
+    tasks = select(suite(run.data), run.tasks)
     data = dict(root=run.root, img_size=run.img_size, tasks=list(tasks), limit=run.limit or None)
     work_size = run.img_size * 3 // 2 if run.data != "scenes" else None  # a zoom of 1.5 loses nothing
     train_set = open_dataset(run.data, split="train", work_size=work_size, **data)
@@ -86,15 +92,19 @@ def execute_run(run: Run, folder: Path | None = None, report: Callable[[str], No
         torch.manual_seed(run.seed)
         model = build_model(run.method, backbone, tasks, run.tree and TaskTree.from_dict(run.tree), **options)
     config = TrainConfig.from_dict(run.config | {"seed": run.seed})
-    last = train(model, train_set, val_set, tasks, config, folder, report)
+    history = []
+    for record in train_epochs(model, train_set, val_set, tasks, config, folder):
+        history.append(record)
+        report(describe(record, tasks))
+    history = read_history(folder) if folder else history
     return {
         "name": run.name(),
         "run": asdict(run) | {"root": Path(run.root).name},
-        "metrics": last["metrics"],
-        "losses": last["losses"],
+        "metrics": history[-1]["metrics"],
+        "losses": history[-1]["losses"],
         "parameters": count_parameters(model),
         "gmacs": count_macs(model, run.img_size) / 1e9,
-        "seconds": round(time.monotonic() - started, 1),
+        "seconds": round(sum(record["seconds"] for record in history), 1),
         "frames": [len(train_set), len(val_set)],
         "versions": versions(),
     }
@@ -106,12 +116,15 @@ def versions() -> dict[str, str]:
 
     from . import __version__
 
-    git = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent, check=False
-    )
+    try:
+        git = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent
+        ).stdout.strip()
+    except OSError:  # no git on this machine
+        git = ""
     return {
         "ptsa_lite": __version__,
-        "git": git.stdout.strip() or "not a clone",
+        "git": git or "not a clone",
         "torch": torch.__version__,
         "timm": timm.__version__,
         "python": platform.python_version(),
@@ -122,10 +135,11 @@ def versions() -> dict[str, str]:
 def run_study(
     runs: Sequence[Run], folder: str | Path, jobs: int = 1, report: Callable[[str], None] = print
 ) -> list[dict]:
-    """Do every run that is not done; returns all results, in the order of `runs`.
+    """Do every run that is not done, and wait for those that other processes do; all results, in the order of `runs`.
 
     jobs: processes on this machine, each with its share of the cores. Checkpoints of finished runs are removed.
-    Raises RuntimeError naming the log if another process failed and left runs undone.
+    A run that fails raises here, also if it failed in a helper first: this process then takes it up where that one
+    stopped. What else helpers had to say is in folder/helper-N.log.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -136,78 +150,92 @@ def run_study(
         if helpers:
             torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
         _work(runs, folder, report)
-        while any(helper.poll() is None for helper in helpers):
-            time.sleep(0.2)
     finally:
         torch.set_num_threads(threads)
         for helper in helpers:
             helper.terminate()
             helper.wait()
-    left = _left(runs, folder)
-    if left and helpers:
-        raise RuntimeError(f"{len(left)} runs were not finished, {left[0].name()} first; see {folder / 'helper-1.log'}")
-    return [json.loads((folder / f"{run.name()}.json").read_text()) for run in runs if run not in left]
+        (folder / f"queue-{os.getpid()}.json").unlink(missing_ok=True)
+    return [_result(run, folder) for run in runs]
 
 
 def _left(runs: Sequence[Run], folder: Path) -> list[Run]:
     return [run for run in runs if not (folder / f"{run.name()}.json").is_file()]
 
 
+def _result(run: Run, folder: Path) -> dict:
+    return json.loads((folder / f"{run.name()}.json").read_text(encoding="utf-8"))
+
+
 def _work(runs: Sequence[Run], folder: Path, report: Callable[[str], None]) -> None:
-    """Take runs that nobody has, until none is left."""
-    started, before = time.monotonic(), len(runs) - len(_left(runs, folder))
+    """Take runs that nobody has until every one is done, by whomever; a line for each as it is done."""
+    started, left = time.monotonic(), _left(runs, folder)
+    before = len(runs) - len(left)
     if before:
         report(f"{before} of {len(runs)} runs were done before")
-    for run in runs:
-        path = folder / f"{run.name()}.json"
-        if path.is_file() or not _claim(path.with_suffix(".claim")):
-            continue
+    while left:
+        if not any(_do(run, folder) for run in left):
+            time.sleep(0.2)  # others are at what is left
+        still = _left(runs, folder)
+        for run in (run for run in left if run not in still):
+            pace = (time.monotonic() - started) / (len(runs) - len(still) - before)
+            shown = ", ".join(f"{task} {value:.3g}" for task, value in _result(run, folder)["metrics"].items())
+            report(f"{len(runs) - len(still)}/{len(runs)}  {run.label or METHODS[run.method]}, seed {run.seed}: "
+                   f"{shown}; {clock_time(pace * len(still))} left")  # fmt: skip
+        left = still
+
+
+def _do(run: Run, folder: Path) -> bool:
+    """Execute a run unless it is done or another process is at it; whether it was executed here."""
+    path = folder / f"{run.name()}.json"
+    with claim(path.with_suffix(".claim")) as mine:
+        if not mine or path.is_file():  # it may have been finished between the look and the claim
+            return False
+        checkpoint = folder / run.name()
+        result = execute_run(run, checkpoint, report=lambda line: None)
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        part.replace(path)
+        for file in checkpoint.glob("*"):
+            file.unlink()
+        checkpoint.rmdir()
+        return True
+
+
+@contextmanager
+def claim(path: Path) -> Iterator[bool]:
+    """Whether this process alone holds the file's lock while the block runs; the file goes with the lock."""
+    with path.open("a") as file:
+        # Whoever had it before may have removed the file after we opened it: then our lock holds nothing.
+        mine = _lock(file.fileno()) and _is_at(file.fileno(), path)
         try:
-            if path.is_file():  # finished by another between the two looks
-                continue
-            checkpoint = folder / run.name()
-            result = execute_run(run, checkpoint, report=lambda line: None)
-            part = path.with_suffix(".part")
-            part.write_text(json.dumps(result, indent=1) + "\n")
-            part.replace(path)
-            for file in checkpoint.glob("*"):
-                file.unlink()
-            checkpoint.rmdir()
+            yield mine
         finally:
-            path.with_suffix(".claim").unlink(missing_ok=True)
-        done = len(runs) - len(_left(runs, folder))
-        pace = (time.monotonic() - started) / max(1, done - before)
-        shown = ", ".join(f"{task} {value:.3g}" for task, value in result["metrics"].items())
-        report(f"{done}/{len(runs)}  {run.label or METHODS[run.method]}, seed {run.seed}: {shown}; "
-               f"{clock_time(pace * (len(runs) - done))} left")  # fmt: skip
+            if mine:
+                with suppress(PermissionError):  # Windows keeps a file that is open
+                    path.unlink()
 
 
-def _claim(path: Path) -> bool:
-    """Make the claim's file, atomically; take over one whose process, on this machine, is gone."""
-    mine = f"{socket.gethostname()} {os.getpid()}"
-    for _ in range(2):
-        try:
-            with path.open("x") as file:
-                file.write(mine)
-            return True
-        except FileExistsError:
-            try:
-                host, pid = path.read_text().split()
-                if host != socket.gethostname() or _alive(int(pid)):
-                    return False
-            except (ValueError, FileNotFoundError):  # half written, or just released: someone is at it
-                return False
-            path.unlink(missing_ok=True)
-    return False
-
-
-def _alive(pid: int) -> bool:
+def _is_at(file: int, path: Path) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
         return False
-    except PermissionError:
-        pass
+
+
+def _lock(file: int) -> bool:
+    """Lock an open file without waiting; False where another has it. The system unlocks it when the process ends."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
     return True
 
 

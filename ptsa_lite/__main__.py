@@ -1,0 +1,113 @@
+"""The command line: python -m ptsa_lite COMMAND."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+# Everything heavy is imported by the command that needs it, so that --help answers at once.
+
+
+def reproduce(args: argparse.Namespace) -> int:
+    from ptsa_lite.reproduce import Request, reproduce
+
+    request = Request(args.data, args.root, args.limit, args.seed, args.settings)
+    return reproduce(request, out=args.out, resume=args.resume)
+
+
+def build(args: argparse.Namespace) -> int:
+    from ptsa_lite import notebooks
+
+    try:
+        notebooks.build(notebooks.find_folder(), args.names, force=args.force)
+    except notebooks.NotebookError as error:
+        print(f"ptsa_lite: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def check(args: argparse.Namespace) -> int:
+    from ptsa_lite import notebooks
+    from ptsa_lite.notebook_check import check
+
+    folder = notebooks.find_folder()
+    found = check(folder)
+    print("\n".join(found) if found else f"{len(notebooks.sources(folder))} notebooks, nothing wrong")
+    return 1 if found else 0
+
+
+def verify(args: argparse.Namespace) -> int:
+    from ptsa_lite.data.verify import verify
+
+    report = verify(args.name, args.root)
+    print(report)
+    return 0 if report.ok else 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and what they say of themselves."""
+    top = argparse.ArgumentParser(
+        prog="python -m ptsa_lite",
+        description="Progressive task-specific adaptation (TGLoRA, arXiv 2509.19602), reproduced in notebooks.",
+        epilog="A mistake in what you type is answered in one sentence; with PTSA_TRACEBACK=1 set, by its traceback.",
+    )
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+
+    one = commands.add_parser(
+        "reproduce",
+        help="execute the series of notebooks and print the table of methods",
+        description="Execute the series of notebooks by papermill and write the executed notebooks, report.html and "
+        "results.json. Without options: on the embedded scenes, without network.",
+    )
+    one.add_argument("--data", default="scenes", metavar="NAME", help="scenes (default), nyud or pascal")
+    one.add_argument("--root", default="", metavar="PATH", help="folder of the archive, for nyud and pascal")
+    one.add_argument("--limit", default=0, type=int, metavar="N", help="at most N frames of each split; 0 for all")
+    one.add_argument("--seed", default=0, type=int, metavar="N", help="seed of everything drawn at random (default 0)")
+    one.add_argument(
+        "--settings", default="", metavar="NAME",
+        help="notebooks/settings/NAME.yaml, or a YAML file of your own: notebook -> parameters (default: as --data)",
+    )
+    one.add_argument("--out", default="", metavar="DIR", help="folder to write (default runs/TIME)")
+    one.add_argument("--resume", default="", metavar="DIR", help="go on with a run that was interrupted or failed")
+    one.set_defaults(run=reproduce)
+
+    books = commands.add_parser("notebooks", help="build or check the .ipynb files made from notebooks/NN_*.py")
+    actions = books.add_subparsers(metavar="ACTION", required=True)
+    one = actions.add_parser(
+        "build", help="execute sources and write the .ipynb beside them",
+        description="Execute notebooks/NN_*.py with their defaults and write NN_*.ipynb with outputs, and the figures "
+        "that they save to figures/. What is up to date is left alone.",
+    )
+    one.add_argument("names", nargs="*", metavar="NAME", help="numbers or names, such as 03 (default: all)")
+    one.add_argument("--force", action="store_true", help="build also what is up to date")
+    one.set_defaults(run=build)
+    one = actions.add_parser(
+        "check", help="say what is wrong with them, without executing",
+        description="Compare each .ipynb with its source and look for errors, warnings, machine paths, dead links, "
+        "missing headings and orphan figures. Exits with 1 if anything is wrong.",
+    )
+    one.set_defaults(run=check)
+
+    data = commands.add_parser("data", help="look at an archive on disk")
+    actions = data.add_subparsers(metavar="ACTION", required=True)
+    one = actions.add_parser("verify", help="say what is missing or wrong in an archive")
+    one.add_argument("name", metavar="NAME", help="nyud or pascal")
+    one.add_argument("root", type=Path, metavar="ROOT", help="the archive's folder")
+    one.set_defaults(run=verify)
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status. What a user can mend is told in one sentence, with status 2."""
+    args = parser().parse_args(arguments)
+    try:
+        return args.run(args)
+    except (ValueError, FileNotFoundError) as error:
+        if os.environ.get("PTSA_TRACEBACK"):
+            raise
+        print(f"ptsa_lite: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

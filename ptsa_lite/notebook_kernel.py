@@ -1,0 +1,94 @@
+"""The kernel that a notebook runs in: a papermill engine that reports each cell, and names a kernel that died."""
+
+import logging
+import os
+from collections.abc import Callable
+
+import nbformat
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NBClientEngine, papermill_engines
+
+Progress = Callable[[int, int, str], None]  # cells finished, cells in all, the last line printed
+
+
+def register() -> str:
+    """Make the engine known to papermill; returns the name to call it by."""
+    papermill_engines.register("ptsa_lite", Engine)
+    return "ptsa_lite"
+
+
+def environment() -> dict[str, str]:
+    """The kernel's environment: inline figures, no hub, no progress bars that would fill the outputs.
+
+    What you have set yourself stays as you set it, OMP_NUM_THREADS and HF_HUB_OFFLINE among it. Only the drawing
+    backend does not: MPLBACKEND=Agg, set for a test or on a server, would leave every figure out of the outputs.
+    """
+    quiet = {
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin while they wait cost more than they give on shared cores
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # else the debugger warns in the first cell
+    }
+    return {**quiet, **os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+
+
+class Engine(NBClientEngine):
+    """Papermill's own engine with the client below."""
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man, kernel_name, progress=None, **kwargs):
+        log = logging.getLogger(__name__)
+        log.setLevel(logging.CRITICAL)  # a failure is raised, with the notebook's name, and needs no second voice
+        client = Client(nb_man, kernel_name=kernel_name, startup_timeout=120, log=log)
+        client.progress = progress
+        return client.execute()
+
+
+class Client(PapermillNotebookClient):
+    """Runs the cells in a kernel of the Python that runs this, and says what it is doing."""
+
+    progress: Progress | None = None
+
+    def create_kernel_manager(self):
+        # No search path: a kernel "python3" that someone once installed for another Python must not win.
+        specs = KernelSpecManager(kernel_dirs=[])
+        self.km = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=specs)
+        return self.km
+
+    def execute(self, **kwargs):
+        self.reset_execution_trackers()
+        # ipykernel 7 warns at each start that it talks over local TCP, and now and then cries "KeyboardInterrupt" when
+        # it is told to end: nothing that a reader can act on. Errors of cells come as outputs, not through this log.
+        self.extra_arguments = ["--IPKernelApp.log_level=50"]
+        with self.setup_kernel(env=environment()):
+            self.papermill_execute_cells()
+        self.set_widgets_metadata()
+        return self.nb
+
+    def execute_cell(self, cell, cell_index, **kwargs):
+        self._tell(cell_index)
+        try:
+            return super().execute_cell(cell, cell_index, **kwargs)
+        except DeadKernelError:
+            # As an error output, it is written into the notebook and raised by papermill like any other.
+            words = "the kernel died, most often for want of memory"
+            cell.outputs.append(nbformat.v4.new_output("error", ename="DeadKernel", evalue=words, traceback=[words]))
+            raise CellExecutionError(words, "DeadKernel", words) from None
+
+    def process_message(self, msg, cell, cell_index):
+        output = super().process_message(msg, cell, cell_index)
+        if msg["msg_type"] == "stream" and msg["content"]["name"] == "stdout" and msg["content"]["text"].strip():
+            self._tell(cell_index, msg["content"]["text"].strip().splitlines()[-1])
+        if self.comm_objects:
+            # A widget's output is mirrored to the kernel by a send on the socket from which the cell's reply is awaited.
+            # Should the reply come in at that moment, the send swallows the wake-up, and the cell would never end
+            # (seen with nbclient 0.11, once in some thirty widgets). Polling looks at the socket again.
+            self.kc.shell_channel.socket.poll(timeout=1)
+        return output
+
+    def _tell(self, cell_index: int, line: str = "") -> None:
+        if self.progress:
+            self.progress(cell_index, len(self.nb.cells), line)

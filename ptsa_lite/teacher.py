@@ -1,0 +1,155 @@
+"""The teacher's answers: photographs cropped once, the teacher asked once a crop, both kept on disk.
+
+The teacher sees each crop at twice the student's resolution. Its map at stride 2s then has the very grid of the
+student's map at stride s, and comes from one level deeper: richer targets at no cost to the student. Maps are
+standardised per channel and kept in 8 bits a value.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+STEP = 1 / 16  # of a standard deviation: the grid on which targets are kept as int8, to +-8 deviations
+
+
+def list_photographs(folder: str | Path) -> list[Path]:
+    """The photographs of a folder, training split only where the folder is an archive with splits.
+
+    Knows gt_sets/train.txt (NYUD), ImageSets/Context/train.txt (PASCAL), train.txt; else every .jpg below it.
+    """
+    folder = Path(folder)
+    for split, images in (
+        ("gt_sets/train.txt", "images"),
+        ("ImageSets/Context/train.txt", "JPEGImages"),
+        ("train.txt", "images"),
+    ):
+        if (folder / split).is_file():
+            return [folder / images / f"{name}.jpg" for name in (folder / split).read_text().split()]
+    photographs = sorted(folder.rglob("*.jpg"))
+    if not photographs:
+        raise FileNotFoundError(f"no .jpg below {folder}; give a folder of photographs")
+    return photographs
+
+
+def load_teacher(path: str | Path, name: str = "tf_efficientnet_lite0") -> nn.Module:
+    """An ImageNet classifier of timm from a file of its weights (read without running any code in it)."""
+    teacher = timm.create_model(name)
+    teacher.load_state_dict(torch.load(path, weights_only=True), strict=False)
+    return teacher.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+def random_crop(image: Image.Image, size: int, rng: np.random.Generator) -> np.ndarray:
+    """A crop of 25 to 100 % of the area, sides in ratio 3:5 to 5:3, resized to (2*size, 2*size, 3) uint8."""
+    width, height = image.size
+    area, ratio = width * height * rng.uniform(0.25, 1.0), np.exp(rng.uniform(-1, 1) * np.log(5 / 3))
+    w, h = min(width, round((area * ratio) ** 0.5)), min(height, round((area / ratio) ** 0.5))
+    x, y = rng.integers(width - w + 1), rng.integers(height - h + 1)
+    return np.asarray(image.convert("RGB").resize((2 * size, 2 * size), Image.BICUBIC, (x, y, x + w, y + h)))
+
+
+@torch.inference_mode()
+def teacher_maps(teacher: nn.Module, crops: Tensor) -> list[Tensor]:
+    """uint8 (B, 3, 2S, 2S) -> maps on the student's grids S/4, S/8, S/16 (B, C, h, w), and class scores (B, K).
+
+    The S/4 grid holds the teacher's strides 4 (averaged down) and 8, the others strides 16 and 32.
+    """
+    images = ((crops.float() / 255 - 0.5) / 0.5).contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        last, maps = teacher.forward_intermediates(images)
+        scores = teacher.forward_head(last)
+    stride_4, stride_8, stride_16, stride_32 = (m.float() for m in maps[1:])
+    return [torch.cat([F.avg_pool2d(stride_4, 2), stride_8], 1), stride_16, stride_32, scores.float()]
+
+
+def student_targets(maps: Sequence[Tensor], n_stride_8: int = 40) -> list[Tensor]:
+    """The stored maps -> one target a student stage: the map on its own grid, and the finer one averaged onto it.
+
+    n_stride_8: the teacher's channels at stride 8, which stand last in the finest map.
+    """
+    fine, middle, coarse = maps
+    stride_8 = fine[:, -n_stride_8:]
+    return [
+        fine,
+        torch.cat([F.avg_pool2d(stride_8, 2), middle], 1),
+        torch.cat([F.avg_pool2d(middle, 2), coarse], 1),
+        F.avg_pool2d(coarse, 2),
+    ]
+
+
+class Views:
+    """One crop of every photograph with the teacher's answers, as memory-mapped arrays under `folder/view_K`."""
+
+    names = ("image", "fine", "middle", "coarse", "scores")
+
+    def __init__(self, folder: Path):
+        self.arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in self.names}
+
+    def __len__(self) -> int:
+        return len(self.arrays["image"])
+
+    def batch(self, rows: np.ndarray) -> tuple[Tensor, list[Tensor], Tensor]:
+        """Rows -> images (B, 3, S, S) in 0..1, four targets, class scores (B, K)."""
+        image, *maps, scores = (torch.from_numpy(self.arrays[name][rows]) for name in self.names)
+        return image.float() / 255, student_targets([m.float() * STEP for m in maps]), scores.float()
+
+
+def make_views(
+    photographs: Sequence[Path], teacher: nn.Module, folder: Path, view: int, size: int, seed: int
+) -> Views:
+    """Crop every photograph once, ask the teacher, keep both. A finished view is read back; a half one is redone."""
+    final = folder / f"view_{view}"
+    if not final.is_dir():
+        part = folder / f"view_{view}.part"
+        part.mkdir(parents=True, exist_ok=True)
+        statistics = channel_statistics(photographs, teacher, folder, size, seed)
+        rng = np.random.default_rng([seed, view])
+        arrays: dict[str, np.ndarray] = {}
+        for start in range(0, len(photographs), 16):
+            opened = [Image.open(path) for path in photographs[start : start + 16]]
+            crops = torch.from_numpy(np.stack([random_crop(image, size, rng) for image in opened]))
+            crops = crops.permute(0, 3, 1, 2)  # (B, 3, 2S, 2S)
+            *maps, scores = teacher_maps(teacher, crops)
+            small = F.avg_pool2d(crops.float(), 2).round().byte()
+            stored = [small, *(_quantise(m, *s) for m, s in zip(maps, statistics, strict=True)), scores.half()]
+            for name, value in zip(Views.names, stored, strict=True):
+                if name not in arrays:
+                    shape = (len(photographs), *value.shape[1:])
+                    arrays[name] = np.lib.format.open_memmap(part / f"{name}.npy", "w+", value.numpy().dtype, shape)
+                arrays[name][start : start + len(value)] = value.numpy()
+        for array in arrays.values():
+            array.flush()
+        part.rename(final)
+    return Views(final)
+
+
+def _quantise(value: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    return ((value - mean) / std / STEP).round().clamp(-127, 127).to(torch.int8)
+
+
+def channel_statistics(
+    photographs: Sequence[Path], teacher: nn.Module, folder: Path, size: int, seed: int
+) -> list[tuple[Tensor, Tensor]]:
+    """Mean and deviation of every teacher channel over 256 crops, measured once and kept."""
+    path = folder / "statistics.npz"
+    if not path.is_file():
+        rng = np.random.default_rng([seed, 12345])
+        chosen = rng.choice(len(photographs), min(256, len(photographs)), replace=False)
+        maps: list[list[Tensor]] = []
+        for rows in np.array_split(chosen, max(1, len(chosen) // 16)):
+            crops = np.stack([random_crop(Image.open(photographs[i]), size, rng) for i in rows])
+            maps.append(teacher_maps(teacher, torch.from_numpy(crops).permute(0, 3, 1, 2))[:-1])
+        arrays = {}
+        for i, group in enumerate(zip(*maps, strict=True)):
+            values = torch.cat(group)
+            arrays[f"mean{i}"] = values.mean((0, 2, 3), keepdim=True).numpy()
+            arrays[f"std{i}"] = values.std((0, 2, 3), keepdim=True).clamp_min(1e-3).numpy()
+        np.savez(path.with_suffix(".part.npz"), **arrays)
+        path.with_suffix(".part.npz").rename(path)
+    data = np.load(path)
+    return [(torch.from_numpy(data[f"mean{i}"]), torch.from_numpy(data[f"std{i}"])) for i in range(3)]

@@ -1,0 +1,130 @@
+import subprocess
+import sys
+
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file, save_file
+from tiny import tiny_backbone
+
+from ptsa_lite.backbones import SMALL, fit_position_table, load_backbone
+from ptsa_lite.blocks import swin_block
+
+
+def plain_swin(img_size=64, **shape):
+    name = "swin_tiny_patch4_window7_224"
+    return timm.create_model(name, pretrained=False, img_size=img_size, num_classes=0, **shape)
+
+
+@pytest.mark.parametrize("img_size", [64, 96, 128, (64, 96)])
+def test_our_blocks_in_our_order_compute_what_timm_computes(img_size):
+    torch.manual_seed(0)
+    swin, backbone = plain_swin(img_size, **SMALL).eval(), load_backbone(weights="random", img_size=img_size).eval()
+    swin.load_state_dict(backbone.state_dict(), strict=False)
+    images = torch.randn(2, 3, *((img_size, img_size) if isinstance(img_size, int) else img_size))
+    x = ours = swin.patch_embed(images)
+    for i, layer in enumerate(swin.layers):
+        x = layer(x)
+        for block in backbone.blocks(i):
+            ours = swin_block(block, ours)
+        torch.testing.assert_close(ours, x, atol=1e-5, rtol=1e-5)
+        ours = ours if backbone.merging(i) is None else backbone.merging(i)(ours)
+
+
+def test_features_are_taken_after_patch_merging():
+    maps = load_backbone(weights="random", img_size=128)(torch.randn(1, 3, 128, 128))
+    assert [tuple(m.shape) for m in maps] == [(1, 16, 16, 64), (1, 8, 8, 128), (1, 4, 4, 256), (1, 4, 4, 256)]
+
+
+def test_the_packaged_swin_loads_without_network(monkeypatch):
+    import socket
+
+    def refuse(*args):
+        raise AssertionError("the network was touched")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    assert sum(p.numel() for p in load_backbone().parameters()) == 3_072_238
+
+
+@pytest.mark.parametrize("img_size", [64, 160, 224])
+def test_the_packaged_swin_runs_at_other_sizes(img_size):
+    maps = load_backbone(img_size=img_size)(torch.randn(1, 3, img_size, img_size))
+    assert maps[0].shape == (1, img_size // 8, img_size // 8, 64)
+    assert all(bool(m.isfinite().all()) for m in maps)
+
+
+def test_a_smaller_window_keeps_the_same_offsets():
+    table = torch.arange(49.0)[:, None].expand(49, 2)  # 7 x 7 offsets of a window of 4
+    small = fit_position_table(table, torch.Size([9, 2]))  # 3 x 3, of a window of 2
+    assert small[:, 0].tolist() == [16, 17, 18, 23, 24, 25, 30, 31, 32]
+    assert torch.equal(fit_position_table(table, table.shape), table)
+
+
+def test_weights_survive_saving(tmp_path):
+    one = load_backbone(weights="random", img_size=64, seed=1)
+    save_file(one.state_dict(), tmp_path / "w.safetensors")
+    two = load_backbone(weights=tmp_path / "w.safetensors", img_size=64)
+    assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True))
+
+
+def test_the_same_seed_gives_the_same_random_weights_and_leaves_the_callers_generator():
+    torch.manual_seed(7)
+    before = torch.random.get_rng_state()
+    one, two = (load_backbone(weights="random", img_size=64, seed=3) for _ in range(2))
+    assert torch.equal(one.patch_embed.proj.weight, two.patch_embed.proj.weight)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_wrong_or_truncated_weights_are_refused_with_the_reason(tmp_path):
+    path = tmp_path / "w.safetensors"
+    with pytest.raises(FileNotFoundError, match="no weights at"):
+        load_backbone(weights=path, img_size=64)
+    whole = load_backbone(weights="random", img_size=64).state_dict()
+    save_file(whole, path)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match="not a whole safetensors file"):
+        load_backbone(weights=path, img_size=64)
+    path.write_bytes(b"\x80\x02c__builtin__\nprint\n.")  # a pickle is not even looked into
+    with pytest.raises(ValueError, match="not a whole safetensors file"):
+        load_backbone(weights=path, img_size=64)
+    save_file({k: v for k, v in whole.items() if k != "patch_embed.proj.bias"}, path)
+    with pytest.raises(ValueError, match="has no patch_embed.proj.bias"):
+        load_backbone(weights=path, img_size=64)
+    save_file(tiny_backbone().state_dict(), path)
+    with pytest.raises(ValueError, match="written for another backbone|expected"):
+        load_backbone(weights=path, img_size=64)
+    save_file(whole | {"extra": torch.zeros(1)}, path)
+    with pytest.raises(ValueError, match="has extra"):
+        load_backbone(weights=path, img_size=64)
+
+
+@pytest.mark.parametrize(("name", "says"), [("swin_tiny_patch4_window7_22", "did you mean"), ("resnet50", "unknown")])
+def test_an_unknown_backbone_is_refused(name, says):
+    with pytest.raises(ValueError, match=says):
+        load_backbone(name, "random")
+
+
+@pytest.mark.parametrize("img_size", [100, 16, (128, 130)])
+def test_an_image_size_that_the_stages_cannot_halve_is_refused(img_size):
+    with pytest.raises(ValueError, match="multiples of 32"):
+        load_backbone(weights="random", img_size=img_size)
+
+
+def test_importing_the_package_brings_in_nothing_heavy_beyond_torch_and_timm():
+    code = (
+        "import sys, torch, timm\nimport ptsa_lite, ptsa_lite.methods, ptsa_lite.similarity, ptsa_lite.data\n"
+        "print(*sys.modules)"
+    )
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    for heavy in ("datasets", "pandas", "pyarrow", "scipy", "matplotlib", "papermill", "jupytext", "ipywidgets"):
+        assert heavy not in modules
+
+
+def test_the_asset_is_half_precision_and_under_eight_megabytes():
+    import ptsa_lite.backbones as module
+
+    path = module.files("ptsa_lite") / "assets" / module.SMALL_WEIGHTS
+    state = load_file(str(path))
+    assert path.stat().st_size < 8e6
+    assert {v.dtype for v in state.values()} == {torch.float16}

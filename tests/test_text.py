@@ -1,0 +1,48 @@
+"""What the project says of itself: README's table of notebooks, and no path of anyone's machine."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def tracked() -> list[Path]:
+    found = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if found.returncode:
+        pytest.skip("this copy is no git clone, so nothing says which files are tracked")
+    return [ROOT / name for name in found.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_readmes_table_of_notebooks_equals_the_folder():
+    readme = ROOT / "README.md"
+    assert readme.is_file(), "README.md is missing"
+    rows = [line for line in readme.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    listed = [stem for row in rows for stem in re.findall(r"\(notebooks/(\d\d_\w+)\.ipynb\)", row)]
+    assert listed == sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.py"))
+
+
+def test_readmes_links_lead_somewhere():
+    readme = ROOT / "README.md"
+    assert readme.is_file(), "README.md is missing"
+    text = readme.read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r"(?:src|href)=\"([^\"]+)\"", text)
+    local = [link.split("#")[0] for link in links if not re.match(r"https?:|mailto:|#", link)]
+    assert not [link for link in local if not (ROOT / link).exists()]
+
+
+def test_no_tracked_file_names_a_folder_of_some_machine():
+    homes = r"/(?:home|Users|root)/\w"
+    here = re.escape(str(ROOT.parent)) + "/" if len(ROOT.parent.parts) > 1 else homes
+    found = []
+    for path in tracked():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue  # pictures and weights
+        if path.suffix == ".ipynb":
+            text = re.sub(r'"image/png": "[^"]*"', "", text)  # base64 spells anything now and then
+        found += [f"{path.relative_to(ROOT)}: {match.group()}" for match in re.finditer(f"{homes}|{here}", text)]
+    assert not found
