@@ -1,0 +1,237 @@
+import json
+import multiprocessing
+import os
+import signal
+import time
+
+import pytest
+from tiny import tiny_backbone
+
+from ptsa_lite import study
+from ptsa_lite.study import Run, claim, execute_run, run_study, table_of_methods
+from ptsa_lite.tree import TaskTree
+
+TASKS = ("semseg", "normals")
+TREE = TaskTree(((TASKS,), (TASKS,), (TASKS,), (("semseg",), ("normals",)))).to_dict()
+CONFIG = {"epochs": 3, "batch_size": 4, "lr": 1e-3, "warmup_epochs": 1}
+SMALL = dict(tasks=TASKS, rank=1, limit=4, img_size=64, config=CONFIG)
+FORK = multiprocessing.get_context("fork") if "fork" in multiprocessing.get_all_start_methods() else None
+needs_fork = pytest.mark.skipif(FORK is None, reason="this system cannot fork a process")
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    monkeypatch.setattr(study, "load_backbone", lambda name, weights, img_size: tiny_backbone(img_size))
+
+
+@pytest.fixture
+def fake(monkeypatch, tmp_path):
+    """Runs that take no time and leave a line each in a file that all processes see."""
+
+    def execute(run, folder, report):
+        folder.mkdir()
+        with (tmp_path / "log").open("a") as file:
+            file.write(f"{run.name()}\n")
+        time.sleep(0.002)
+        return {"run": run.name(), "metrics": {"semseg": run.seed}}
+
+    monkeypatch.setattr(study, "execute_run", execute)
+    return lambda: (tmp_path / "log").read_text().split() if (tmp_path / "log").exists() else []
+
+
+def quiet(line):
+    pass
+
+
+# ---- what a run is
+
+
+def test_runs_that_differ_in_anything_that_counts_have_different_names():
+    run = Run("ptsa", tree=TREE, **SMALL)
+    others = [
+        Run("lora_shared", **SMALL), Run("ptsa", tree=TREE, **SMALL | {"rank": 2}),
+        Run("ptsa", tree=TREE, seed=1, **SMALL), Run("ptsa", tree=TREE, **SMALL | {"config": CONFIG | {"lr": 2e-3}}),
+        Run("ptsa", tree=TaskTree.separate(TASKS).to_dict(), **SMALL),
+    ]  # fmt: skip
+    assert len({one.name() for one in (run, *others)}) == 6
+    assert Run("ptsa", tree=TREE, root="elsewhere", label="ours", **SMALL).name() == run.name()
+
+
+def test_a_run_survives_json():
+    run = Run("ptsa", tree=TREE, **SMALL | {"rank": (1, 1, 2, 4)})
+    again = Run.from_dict(json.loads(json.dumps(study.asdict(run))))
+    assert again == run and again.name() == run.name()
+
+
+@pytest.mark.parametrize("settings, words", [
+    ({"method": "lora_share"}, "did you mean 'lora_shared'"),
+    ({"method": "bitfit", "ranks": 4}, "setting of a run 'ranks'; did you mean 'rank'"),
+    ({"method": "bitfit", "config": {"epoch": 3}}, "did you mean 'epochs'"),
+])  # fmt: skip
+def test_an_unknown_method_or_setting_names_the_nearest(settings, words):
+    with pytest.raises(ValueError, match=words):
+        Run.from_dict({"tasks": TASKS} | settings)
+
+
+def test_a_result_holds_what_a_table_needs_and_no_path_of_this_machine(tiny, tmp_path):
+    lines = []
+    result = execute_run(Run("ptsa", tree=TREE, **SMALL), report=lines.append)
+    assert set(result["metrics"]) == set(result["losses"]) == set(TASKS) and len(lines) == 3
+    assert result["frames"] == [4, 4] and result["gmacs"] > 0 and result["seconds"] > 0
+    assert 0 < result["parameters"]["trainable"] < result["parameters"]["total"]
+    moved = Run("decoders_only", **SMALL | {"root": str(tmp_path / "archive")})
+    assert execute_run(moved, report=quiet)["run"]["root"] == "archive"
+
+
+def test_versions_are_told_without_git(monkeypatch):
+    def missing(*_, **__):
+        raise FileNotFoundError("git")
+
+    monkeypatch.setattr(study.subprocess, "run", missing)
+    assert study.versions()["git"] == "not a clone"
+
+
+# ---- a grid that resumes
+
+
+def test_every_run_is_done_once_and_results_come_in_the_order_asked_for(fake, tmp_path):
+    runs, lines = [Run("bitfit", seed=seed, **SMALL) for seed in (3, 1, 2, 1)], []
+    results = run_study(runs, tmp_path / "study", report=lines.append)
+    assert [r["metrics"]["semseg"] for r in results] == [3, 1, 2]
+    assert fake() == [run.name() for run in runs[:3]]
+    assert lines[-1].startswith("3/3  BitFit, seed 2: semseg 2; 0:00 left")
+    assert sorted(path.suffix for path in (tmp_path / "study").iterdir()) == [".json"] * 3
+
+
+def test_the_same_call_again_trains_nothing_and_a_longer_one_only_what_is_new(fake, tmp_path):
+    runs, lines = [Run("bitfit", seed=seed, **SMALL) for seed in range(3)], []
+    first = run_study(runs[:2], tmp_path / "study", report=quiet)
+    assert run_study(runs[:2], tmp_path / "study", report=quiet) == first and len(fake()) == 2
+    run_study(runs, tmp_path / "study", report=lines.append)
+    assert fake() == [run.name() for run in runs] and lines[0] == "2 of 3 runs were done before"
+
+
+def test_a_killed_run_loses_at_most_the_epoch_it_was_in(tiny, monkeypatch, tmp_path):
+    class Killed(BaseException):
+        pass
+
+    def die_in_the_third_epoch(record, tasks):
+        epochs.append(record["epoch"])
+        if die and record["epoch"] == 2:
+            raise Killed
+        return ""
+
+    run, epochs, die = Run("ptsa", tree=TREE, **SMALL), [], False
+    whole = execute_run(run, report=quiet)
+    monkeypatch.setattr(study, "describe", die_in_the_third_epoch)
+    die = True
+    with pytest.raises(Killed):
+        run_study([run], tmp_path, report=quiet)
+    assert not list(tmp_path.glob("*.json")) and not list(tmp_path.glob("*.claim"))
+    die = False
+    (resumed,) = run_study([run], tmp_path, report=quiet)
+    assert epochs == [1, 2, 3]
+    for key in ("name", "metrics", "losses", "parameters"):
+        assert resumed[key] == whole[key], key
+    assert not (tmp_path / run.name()).exists(), "the checkpoint of a finished run is removed"
+
+
+def test_a_run_that_fails_says_so_and_leaves_the_others_results(fake, monkeypatch, tmp_path):
+    good, bad = Run("bitfit", **SMALL), Run("decoders_only", **SMALL)
+    working = study.execute_run
+
+    def execute(run, folder, report):
+        if run == bad:
+            raise FloatingPointError("the loss of normals is not finite")
+        return working(run, folder, report)
+
+    monkeypatch.setattr(study, "execute_run", execute)
+    with pytest.raises(FloatingPointError, match="normals is not finite"):
+        run_study([good, bad], tmp_path / "study", report=quiet)
+    assert [path.name for path in (tmp_path / "study").iterdir()] == [f"{good.name()}.json"]
+
+
+# ---- several processes
+
+
+def test_a_claim_is_for_one_alone_and_goes_when_it_is_given_back(tmp_path):
+    path = tmp_path / "run.claim"
+    with claim(path) as first, claim(path) as second:
+        assert first and not second and path.exists()
+    assert not path.exists()
+    with claim(path) as third:
+        assert third
+
+
+@needs_fork
+def test_processes_that_share_a_folder_never_do_a_run_twice(fake, tmp_path):
+    runs = [Run("bitfit", seed=seed, **SMALL) for seed in range(40)]
+    workers = [FORK.Process(target=run_study, args=(order, tmp_path / "study", 1, quiet))
+               for order in (runs, runs[::-1], runs, runs)]  # fmt: skip
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0] * 4
+    assert sorted(fake()) == sorted(run.name() for run in runs)
+
+
+@needs_fork
+def test_the_claim_of_a_killed_process_is_free(tmp_path):
+    path = tmp_path / "run.claim"
+
+    def hold(ready):
+        with claim(path):
+            ready.set()
+            time.sleep(60)
+
+    ready = FORK.Event()
+    holder = FORK.Process(target=hold, args=(ready,))
+    holder.start()
+    assert ready.wait(30)
+    with claim(path) as mine:
+        assert not mine
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.join(30)
+    assert path.exists(), "a killed process cleans nothing up"
+    with claim(path) as mine:
+        assert mine
+
+
+def test_a_helper_does_runs_while_this_process_waits_for_them(monkeypatch, tmp_path):
+    small = SMALL | {"img_size": 32, "limit": 2, "config": CONFIG | {"epochs": 1, "warmup_epochs": 0, "batch_size": 2}}
+    runs, lines = [Run(method, weights="random", **small) for method in ("decoders_only", "bitfit")], []
+    monkeypatch.setattr(study, "_do", lambda run, folder: False)
+    results = run_study(runs, tmp_path, jobs=2, report=lines.append)
+    assert [result["run"]["method"] for result in results] == ["decoders_only", "bitfit"]
+    assert lines[-1].startswith("2/2") and "BitFit" in "".join(lines)
+    monkeypatch.undo()
+    alone = execute_run(runs[1], report=quiet)
+    assert results[1]["metrics"] == alone["metrics"]
+
+
+# ---- the table
+
+
+def result(method, seed=0, tree=None, **metrics):
+    run = Run(method, tree=tree, seed=seed, **SMALL)
+    return {"run": study.asdict(run), "metrics": metrics, "parameters": {"trainable": 7}, "gmacs": 0.5, "seconds": 1.0}
+
+
+def test_the_table_compares_each_seed_with_its_own_single_task_run():
+    rows = table_of_methods([
+        result("single_task", semseg=40.0, normals=20.0),
+        result("single_task", seed=1, semseg=50.0, normals=20.0),
+        result("ptsa", tree=TREE, semseg=44.0, normals=19.0),
+        result("ptsa", seed=1, tree=TREE, semseg=44.0, normals=21.0),
+    ])
+    assert [round(row["delta_m"], 6) for row in rows] == [0.0, 0.0, 7.5, -8.5]
+    assert rows[2]["tree"] == "semseg+normals > semseg+normals > semseg+normals > semseg | normals"
+    assert (rows[0]["rank"], rows[2]["rank"], rows[2]["trainable"]) == (None, 1, 7)
+
+
+def test_without_a_usable_single_task_run_there_is_no_gain_to_print():
+    alone = table_of_methods([result("ptsa", tree=TREE, semseg=44.0, normals=19.0)])
+    nothing = result("single_task", semseg=0.0, normals=20.0)
+    zero = table_of_methods([nothing, result("bitfit", semseg=1.0, normals=9.0)])
+    assert [row["delta_m"] for row in (*alone, *zero)] == [None, None, None]
