@@ -101,6 +101,9 @@ def test_a_missing_a_stale_and_an_unexecuted_notebook_are_told(folder):
     built.cells[2].execution_count = 7
     nbformat.write(built, folder / "00_draw_line.ipynb")
     assert any("not executed from top to bottom" in sentence for sentence in check(folder))
+    write(folder)
+    (folder / "00_draw_line.py").write_text(GOOD.replace("# %%\nprint", '# %% tags=["solution"]\nprint'))
+    assert any("differ from 00_draw_line.py" in sentence for sentence in check(folder)), "tags count"
     (folder / "00_draw_line.ipynb").unlink()
     assert any("is missing" in sentence and "build 00" in sentence for sentence in check(folder))
 

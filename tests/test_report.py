@@ -70,7 +70,7 @@ def notebook():
     vector = new.new_output("display_data", data={"image/svg+xml": "<?xml?>\n<svg/>"})
     return new.new_notebook(cells=[
         new.new_markdown_cell("# Train it\n\nFirst words."),
-        new.new_markdown_cell("## Look at *one* row\n\n$$a = b$$\n\nHere the `loss` falls [fast](x.md). It does."),
+        new.new_markdown_cell("## Look at *one* row\nYes.\n\n$$a = b$$\n\nHere the `loss` falls [far](x.md). It does."),
         new.new_code_cell("draw()", outputs=[picture]),
         new.new_code_cell("draw()", outputs=[vector]),
     ])
@@ -78,9 +78,12 @@ def notebook():
 
 def test_a_figures_caption_is_the_nearest_heading_and_sentence():
     (first, caption), (second, _) = figures_of(notebook())
-    assert caption == "Look at one row. Here the loss falls fast"
+    assert caption == "Look at one row. Here the loss falls far"
     assert first.startswith('<img alt="Look at one row') and PIXEL in first
     assert second == "<svg/>"
+    glued = nbformat.v4.new_notebook(cells=notebook().cells[2:3])
+    glued.cells.insert(0, nbformat.v4.new_markdown_cell("## Look\nIt falls. It rises."))
+    assert [words for _, words in figures_of(glued)] == ["Look. It falls"]
 
 
 def page(tmp_path, with_results=True):
