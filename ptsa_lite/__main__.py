@@ -44,6 +44,20 @@ def verify(args: argparse.Namespace) -> int:
     return 0 if report.ok else 1
 
 
+def study(args: argparse.Namespace) -> int:
+    import json
+
+    from ptsa_lite.notebooks import write_text
+    from ptsa_lite.study import read_grid, run_study
+
+    name, runs = read_grid(args.grid, args.root)
+    results = run_study(runs, args.out or Path("runs") / "study" / name, args.jobs)
+    command = f"python -m ptsa_lite study {args.grid}" + (" --root PATH" if args.root else "")
+    write_text(Path("figures/results") / f"{name}.json", json.dumps({"command": command, "runs": results}, indent=1))
+    print(f"{len(results)} runs in figures/results/{name}.json")
+    return 0
+
+
 def parser() -> argparse.ArgumentParser:
     """The commands and what they say of themselves."""
     top = argparse.ArgumentParser(
@@ -87,6 +101,18 @@ def parser() -> argparse.ArgumentParser:
         "missing headings and orphan figures. Exits with 1 if anything is wrong.",
     )
     one.set_defaults(run=check)
+
+    one = commands.add_parser(
+        "study",
+        help="run a grid of trainings, with what was done before kept",
+        description="Train every run of GRID.yaml that is not done, and collect the results in figures/results. The "
+        "same call goes on after an interruption; several processes may share one folder.",
+    )
+    one.add_argument("grid", metavar="GRID.yaml", help="see figures/grids for examples")
+    one.add_argument("--root", default="", metavar="PATH", help="folder of the archive, for nyud and pascal")
+    one.add_argument("--jobs", default=1, type=int, metavar="N", help="processes on this machine (default 1)")
+    one.add_argument("--out", default="", metavar="DIR", help="folder of runs (default runs/study/NAME)")
+    one.set_defaults(run=study)
 
     data = commands.add_parser("data", help="look at an archive on disk")
     actions = data.add_subparsers(metavar="ACTION", required=True)

@@ -3,13 +3,13 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from tiny import tiny_backbone
 
 from ptsa_lite.losses import task_loss
 from ptsa_lite.methods import build_model
 from ptsa_lite.model import MultiTaskModel
 from ptsa_lite.similarity import READINGS, compared_weights, cosines, gradient_similarity, task_gradients
 from ptsa_lite.tasks import SCENES, select
-from tiny import tiny_backbone
 
 TASKS = select(SCENES, ["semseg", "saliency", "normals", "depth"])
 

@@ -46,3 +46,12 @@ def test_no_tracked_file_names_a_folder_of_some_machine():
             text = re.sub(r'"image/png": "[^"]*"', "", text)  # base64 spells anything now and then
         found += [f"{path.relative_to(ROOT)}: {match.group()}" for match in re.finditer(f"{homes}|{here}", text)]
     assert not found
+
+
+@pytest.mark.parametrize("name", ["methods_scenes", "methods_nyud"])
+def test_readmes_tables_of_results_are_those_of_the_results_files(name):
+    """To renew one: python -c "from ptsa_lite.report import *; print(markdown_table(read_results(PATH)))"."""
+    from ptsa_lite.report import markdown_table, read_results
+
+    expected = markdown_table(read_results(ROOT / "figures" / "results" / f"{name}.json"))
+    assert expected in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -1,0 +1,289 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Distil a small Swin
+#
+# *An appendix to the series: where the frozen backbone of the other notebooks comes from.*
+#
+# **What you'll do.** Teach a Swin of 3 million parameters to see as a convolutional network of another kind sees, without a single label.
+#
+# **What you'll learn**
+# - why a feature map is a better teacher than a class;
+# - how to choose which map teaches which, so that the student's grid and the teacher's are the same;
+# - how to read a distillation's progress as a share of variance, from 0 to 1.
+#
+# **What you'll need.** Notebook [01](01_freeze_a_swin.ipynb) for the stages of a Swin. About a minute on a laptop for the default, which only shows the mechanics. A real run takes hours on a CPU: a folder of photographs, and a file of the teacher's weights.
+
+# %% [markdown]
+# ## Where this sits
+#
+# The paper freezes a Swin that was trained on ImageNet. Such weights come from a hub, and a notebook that needs a hub fails on a train, in a class without network, or the day after a link dies. So this project ships a Swin of its own: Swin-T's shape at a third of its width. Whoever is online can take the paper's instead, by `load_backbone("swin_tiny_patch4_window7_224.ms_in1k")`.
+#
+# A frozen backbone is only worth studying if it has learned something. We have a teacher, EfficientNet-Lite0, trained on ImageNet by others, and photographs without labels. The student is asked to reproduce what the teacher computes *inside*.
+
+# %%
+import json
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import timm
+import torch
+from ipywidgets import interact
+from PIL import Image
+from torch.nn import functional as F
+
+from ptsa_lite import backbones, distil, teacher
+from ptsa_lite.data.scenes import render_scene
+from ptsa_lite.plots import use_style
+
+use_style()
+
+# %% tags=["parameters"]
+folders: list = []  # folders of photographs; empty: scenes are drawn instead
+teacher_file: str = ""  # weights of tf_efficientnet_lite0; empty: an untrained teacher, mechanics only
+minutes: float = 0.5  # of training; the schedule ends there
+size: int = 64  # the student's crops; the packaged weights were trained at 128
+views: int = 2  # crops of each photograph
+batch_size: int = 16  # crops a step
+lr: float = 2e-3  # peak learning rate
+n_scenes: int = 64  # scenes drawn where no folder is given
+seed: int = 0  # of everything drawn at random
+out_dir: str = "runs/notebooks/distil"  # a run that stopped goes on from here
+
+# %% [markdown]
+# ## The photographs
+#
+# Any photographs will do; labels are not looked at. `list_photographs` reads only the *training* split of a folder that is an archive with splits, so that nothing is learned from a frame that is later used for testing.
+
+# %%
+out = Path(out_dir)
+config = distil.DistilConfig(
+    minutes=minutes, size=size, views=views, batch_size=batch_size, lr=lr, held_out=128 if folders else 16, seed=seed
+)
+if not folders:
+    drawn = out / "scenes"
+    drawn.mkdir(parents=True, exist_ok=True)
+    for i in range(n_scenes):
+        Image.fromarray(render_scene(i, seed, 2 * size)["image"]).save(drawn / f"{i:04}.jpg", quality=95)
+    folders = [drawn]
+photographs = [path for folder in folders for path in teacher.list_photographs(folder)]
+print(f"{len(photographs)} photographs in {len(folders)} folders")
+
+# %% [markdown]
+# ## The teacher
+#
+# EfficientNet-Lite0 has five feature maps, at strides 2, 4, 8, 16 and 32. Without a file of its weights we take the same network untrained. Its maps are then random functions of the picture: no use to anyone, but a student can learn them just the same, and that is all we need to watch the machinery. **Numbers that mean something come from the real run, further down.**
+
+# %%
+torch.manual_seed(seed)
+teach = teacher.load_teacher(teacher_file) if teacher_file else timm.create_model("tf_efficientnet_lite0").eval()
+print("the teacher is", "trained" if teacher_file else "untrained: this run shows mechanics only")
+_, maps = teach.forward_intermediates(torch.zeros(1, 3, 2 * size, 2 * size))
+for m in maps:
+    print(f"stride {2 * size // m.shape[-1]:2d}: {tuple(m.shape[1:])}")
+
+# %% [markdown]
+# ## Which map teaches which?
+#
+# The obvious pairing is by stride: the student's map at stride 8 learns from the teacher's map at stride 8. There is a better one, and it costs the student nothing. Show the teacher the same crop at **twice the size**. Its map at stride 16 then has exactly as many cells as the student's at stride 8, and it comes from one level deeper in the network. It knows more about what things are.
+#
+# | student | grid for a crop of $S$ | teacher, crop of $2S$: own stride, averaged down | and one level deeper |
+# | --- | --- | --- | --- |
+# | stride 4 | $S/4$ | stride 4 | stride 8 |
+# | stride 8 | $S/8$ | stride 8 | stride 16 |
+# | stride 16 | $S/16$ | stride 16 | stride 32 |
+# | stride 32 | $S/32$ | stride 32 | the class scores, from the pooled map |
+#
+# How many channels does each student map have to answer for? Add them up from the list above before you look: 24 + 40, then 40 + 112, then 112 + 320, then 320.
+
+# %%
+crops = torch.stack([
+    torch.from_numpy(teacher.random_crop(Image.open(path), size, np.random.default_rng(i)).copy()).permute(2, 0, 1)
+    for i, path in enumerate(photographs[:8])
+])
+*stored, scores = teacher.teacher_maps(teach, crops)
+targets = teacher.student_targets(stored)
+print([tuple(t.shape[1:]) for t in targets], "and scores", tuple(scores.shape[1:]))
+assert [t.shape[1] for t in targets] == [64, 152, 432, 320], "the pairing above gives these channel counts"
+assert [t.shape[-1] for t in targets] == [size // s for s in (4, 8, 16, 32)], "each target lies on the student's grid"
+
+# %% [markdown]
+# Here is what the student sees, and one channel of each thing it is asked to say.
+
+# %%
+fig, axes = plt.subplots(3, 6, figsize=(11, 5.6))
+for row, i in zip(axes, range(3), strict=True):
+    row[0].imshow(crops[i].permute(1, 2, 0))
+    row[1].imshow(F.avg_pool2d(crops[i].float(), 2).byte().permute(1, 2, 0))
+    for axis, target in zip(row[2:], targets, strict=True):
+        axis.imshow(target[i, -1], cmap="viridis")
+titles = ["teacher's crop", "student's crop", "stride 4", "stride 8", "stride 16", "stride 32"]
+for axis, title in zip(axes[0], titles, strict=True):
+    axis.set_title(title, fontsize=9)
+for axis in axes.flat:
+    axis.set_axis_off()
+fig
+
+# %% [markdown]
+# ## The loss is a share of variance
+#
+# Channels of a network live on very different scales, so each is standardised: mean 0, variance 1, measured once over the crops. The student answers through a linear map per stage, thrown away afterwards. With prediction $p$ and standardised target $z$,
+#
+# $$ L = \operatorname{mean}\,(p - z)^2, \qquad 1 - L = \text{share of the teacher's variance explained.} $$
+#
+# A student that always answers with the mean scores 0. A perfect one scores 1. **What will a student with random weights score, before its first step?** It answers something, and that something is not the mean: below 0.
+
+# %%
+student = distil.Student(backbones.load_backbone(weights="random", img_size=size), [t.shape[1] for t in targets], 1000)
+standard = [(t - t.mean((0, 2, 3), keepdim=True)) / t.std((0, 2, 3), keepdim=True) for t in targets]
+with torch.no_grad():
+    answers, _ = student(distil.normalise(F.avg_pool2d(crops.float(), 2) / 255))
+explained = 1 - distil.unexplained(answers, standard)
+print("explained before any training:", " ".join(f"{e:+.2f}" for e in explained))
+assert explained.max() < 0.1, "random weights explain nothing"
+
+# %% [markdown]
+# ## Ask once, keep the answer
+#
+# The teacher is slower than the student. So each photograph is cropped a few times, each crop shown to the teacher once, and the answers kept on disk, 8 bits a value: a step of a sixteenth of a standard deviation. What is lost by that is tiny: rounding to a grid of step $d$ adds a variance of $d^2/12$. **Predict it for $d = 1/16$:** 0.0003 of a variance of 1.
+
+# %%
+z = standard[1]
+kept = (z / teacher.STEP).round().clamp(-127, 127) * teacher.STEP
+inside = z.abs() < 127 * teacher.STEP
+lost = ((kept - z)[inside] ** 2).mean().item()
+print(f"variance lost by rounding: {lost:.6f}, predicted {teacher.STEP**2 / 12:.6f}")
+assert abs(lost / (teacher.STEP**2 / 12) - 1) < 0.1
+
+# %% [markdown]
+# During training the student's copy is flipped together with its targets, and its colours are jittered while the targets stay: the teacher's answer to the true colours is the right answer to the false ones as well.
+
+# %%
+six = F.avg_pool2d(crops[:1].float(), 2).repeat(6, 1, 1, 1) / 255
+jittered = distil.jitter(six, torch.Generator().manual_seed(seed))
+fig, axes = plt.subplots(1, 6, figsize=(10, 1.9))
+for axis, image in zip(axes, jittered, strict=True):
+    axis.imshow(image.permute(1, 2, 0))
+    axis.set_axis_off()
+fig.suptitle("one crop, six ways to the student", fontsize=10)
+fig
+
+# %% [markdown]
+# ## Run it
+#
+# The learning rate warms up over the first hundredths of the minutes and falls along a cosine to zero at their end, whatever number of steps the machine manages. Held-out photographs are measured after every pass. Interrupt it and run the cell again: it goes on after the last pass.
+
+# %%
+done = distil.distil(folders, teach, out / f"run_{seed}_{size}_{minutes:g}", config)
+print(f"{done['steps']} steps in {done['minutes']:.1f} minutes")
+assert done["explained"][0] > 0.02, "after a minute the student explains something of the first map"
+
+# %% [markdown]
+# ## What the real run gave
+#
+# The packaged weights were made by this very code, with `size=128`, eight views of about 3,400 photographs, and the trained teacher. Its history is kept in `figures/results/`. Which stage will be explained best? The first sees edges and colours, which are easy to copy, but its targets come from one level deeper. The last has all the context there is, and the hardest question. Guess an order, then look.
+
+# %%
+def find_results() -> Path:
+    """figures/results, from the root of the repository or from notebooks/."""
+    return next(p for p in (Path("figures/results"), Path("../figures/results")) if p.is_dir())
+
+
+real = json.loads((find_results() / "distil.json").read_text())
+history = real["history"]
+
+
+def draw_history(stage: int) -> None:
+    fig, axis = plt.subplots(figsize=(7, 3.2))
+    minutes_so_far = [record["minutes"] for record in history]
+    for i in range(4):
+        shares = [record["held_out"][i] for record in history]
+        chosen = stage in (0, i + 1)
+        axis.plot(minutes_so_far, shares, label=f"stride {4 * 2**i}", alpha=1 if chosen else 0.2)
+    axis.set(xlabel="minutes of training", ylabel="variance explained", ylim=(0, None))
+    axis.set_title("Held-out photographs: share of the teacher that the student explains")
+    axis.legend()
+    plt.show()
+
+
+draw_history(0)
+
+# %% [markdown]
+# Move the slider to bring out one stage (0 shows all).
+
+# %%
+interact(draw_history, stage=(0, 4));
+
+# %%
+print(f"{history[-1]['step']} steps in {history[-1]['minutes']:.0f} minutes on one CPU core")
+for i, share in enumerate(history[-1]["held_out"]):
+    print(f"stride {4 * 2**i:2d}: {100 * share:.0f} % of the teacher's variance explained on held-out photographs")
+
+# %% [markdown]
+# ## What it is worth
+#
+# Explained variance is not the point; dense prediction is. So the packaged Swin was frozen, decoders were trained on real NYUD-v2 frames at 128x128, and the same was done with random weights of the same shape: same heads, same schedule, three seeds. A random frozen network is no straw man. Its features are a rich random function of the picture, and a decoder can do something with them.
+
+# %%
+study = json.loads((find_results() / "backbone_nyud.json").read_text())["runs"]
+columns = {"semseg": "mIoU, higher is better", "depth": "RMSE in m, lower", "normals": "mean angle in degrees, lower"}
+for task, unit in columns.items():
+    for weights in ("pretrained", "random"):
+        values = [run["metrics"][task] for run in study if run["run"]["weights"] == weights]
+        name = {"pretrained": "distilled", "random": "random"}[weights]
+        spread = f"{np.mean(values):7.3f} ± {np.std(values, ddof=1):.3f} over {len(values)} seeds"
+        print(f"{task:8} {name:10} {spread}  ({unit})")
+
+# %% [markdown]
+# And without training anything: take the mean of the last map as a description of a photograph, and classify VOC photographs by their nearest neighbours. The class is the object that covers most of the mask.
+
+# %%
+probe = json.loads((find_results() / "probe_voc.json").read_text())["results"]
+for name, result in probe.items():
+    print(f"{name:10} {result['accuracy']:5.1f} % of {result['val']} photographs right, chance {result['chance']:.1f} %")
+
+# %% [markdown]
+# ## Summary
+#
+# A small Swin can learn most of what it needs from another network's feature maps, without labels. Three choices did the work: the teacher sees twice the resolution, so that targets come from one level deeper; channels are standardised, so that the loss reads as a share of variance; the teacher is asked once per crop, so that nearly all time goes to the student.
+
+# %%
+print(f"this run: {done['steps']} steps, explained {' '.join(f'{e:.2f}' for e in done['explained'])}")
+print(f"packaged: {history[-1]['step']} steps, explained {' '.join(f'{e:.2f}' for e in history[-1]['held_out'])}")
+
+# %% [markdown]
+# ## On your own
+#
+# 1. Pair the maps by equal stride only, with the teacher's crop at the student's size. What do you lose, and where?
+# 2. How far could a linear map of the student's *input* get? Fit one from each 4x4 patch of pixels to the first target.
+# 3. Claim to question: "more minutes would still help". What in the curve above speaks for it?
+
+# %% tags=["solution"]
+# 2: pixels in 4x4 patches, least squares to the first target
+pixels = F.unfold(F.avg_pool2d(crops.float(), 2) / 255, 4, stride=4).transpose(1, 2).reshape(-1, 48)
+x = torch.cat([pixels, torch.ones(len(pixels), 1)], 1)
+y = standard[0].permute(0, 2, 3, 1).reshape(-1, standard[0].shape[1])
+fitted = x @ torch.linalg.lstsq(x, y).solution
+print(f"a linear map of 4x4 patches explains {1 - ((fitted - y) ** 2).mean() / (y**2).mean():.2f} of the first target")
+
+# %% tags=["solution"]
+# 3: the gain of the last tenth of the minutes, per stage
+tenth = history[int(len(history) * 0.9)]["held_out"]
+print("gained in the last tenth:", " ".join(f"{b - a:+.3f}" for a, b in zip(tenth, history[-1]["held_out"], strict=True)))
+print("the cosine has brought the rate to zero by then: a longer schedule is another curve, not this one continued")
+
+# %% [markdown]
+# ## In practice
+#
+# - The paper's backbone was trained on 1.28 million labelled photographs for days on GPUs; ours learned from a few thousand unlabelled ones in about an hour of one CPU core. It stands in for it where the hub is out of reach. It is no rival.
+# - The student never sees the teacher's mistakes corrected: it can at best become the teacher.
+# - With a GPU, raise `minutes`, give it more photographs, and compute the teacher on the fly.
+#
+# Back to the [tour](00_take_the_tour.ipynb), or to [what a frozen Swin is](01_freeze_a_swin.ipynb).
