@@ -47,8 +47,9 @@ def verify(args: argparse.Namespace) -> int:
 def study(args: argparse.Namespace) -> int:
     import json
 
+    from ptsa_lite.grid import read_grid
     from ptsa_lite.notebooks import write_text
-    from ptsa_lite.study import read_grid, run_study
+    from ptsa_lite.study import run_study
 
     name, runs = read_grid(args.grid, args.root)
     results = run_study(runs, args.out or Path("runs") / "study" / name, args.jobs)

@@ -1,0 +1,36 @@
+from pathlib import Path
+
+import pytest
+
+from ptsa_lite.grid import read_grid
+
+
+def test_a_grid_is_multiplied_out_and_joined_with_its_runs(tmp_path):
+    (tmp_path / "g.yaml").write_text(
+        "base: {img_size: 64}\ngrid: {seed: [0, 1], weights: [random]}\nruns: [{method: bitfit}, {method: mtlora, rank: 2}]"
+    )
+    name, runs = read_grid(tmp_path / "g.yaml")
+    assert name == "g"
+    assert [(r.seed, r.method, r.rank) for r in runs] == [
+        (0, "bitfit", 16),
+        (0, "mtlora", 2),
+        (1, "bitfit", 16),
+        (1, "mtlora", 2),
+    ]
+    assert all(r.img_size == 64 and r.weights == "random" and len(r.tasks) == 4 for r in runs)
+    assert len({r.name() for r in runs}) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("bases: {}", "did you mean 'base'"), ("runs: [{method: ptsb}]", "ptsa"), ("runs: [{metod: ptsa}]", "method")],
+)
+def test_a_misspelt_grid_is_refused_with_the_nearest_name(tmp_path, text, says):
+    (tmp_path / "g.yaml").write_text(text)
+    with pytest.raises(ValueError, match=says):
+        read_grid(tmp_path / "g.yaml")
+
+
+def test_the_grids_that_come_with_the_project_are_readable():
+    grids = sorted((Path(__file__).resolve().parents[1] / "figures" / "grids").glob("*.yaml"))
+    assert grids and all(len(read_grid(grid, "somewhere")[1]) > 1 for grid in grids)
