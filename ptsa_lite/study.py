@@ -13,17 +13,19 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache, lru_cache
+from importlib.resources import files
 from pathlib import Path
 
 import torch
 
-from .backbones import load_backbone
+from .backbones import SMALL_WEIGHTS, load_backbone
 from .checkpoints import read_history
+from .claims import claim
 from .costs import count_macs, count_parameters
-from .data import open_dataset
+from .data import open_dataset, tables
 from .methods import METHODS, build_model
 from .metrics import delta_m
 from .progress import clock_time
@@ -63,8 +65,13 @@ class Run:
         TrainConfig.from_dict(self.config)
 
     def name(self) -> str:
-        """Readable, and different for different runs: method-rank-seed-hash. Where the data lies does not count."""
-        content = {k: v for k, v in asdict(self).items() if k not in ("label", "root")}
+        """Readable, and different for different runs: method-rank-seed-hash. Where the data lies does not count.
+
+        The contents of the weights' file and the source of the scenes do count: a result of older ones is another's.
+        """
+        content = {k: v for k, v in asdict(self).items() if k not in ("label", "root", "weights")}
+        content["weights"] = _content_of(self.backbone, self.weights)
+        content["scenes"] = _scenes_source() if self.data == "scenes" else ""
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
         rank = "-".join(map(str, self.rank)) if isinstance(self.rank, tuple) else self.rank
         return f"{self.method}-r{rank}-s{self.seed}-{digest}"
@@ -73,6 +80,26 @@ class Run:
     def from_dict(cls, data: Mapping) -> "Run":
         names = [f.name for f in fields(cls)]
         return cls(**{known(key, names, "setting of a run"): value for key, value in data.items()})
+
+
+def _content_of(backbone: str, weights: str) -> str:
+    """A hash of the file of weights; where there is no file, what was asked for."""
+    packaged = weights == "pretrained" and backbone == "swin_small_distilled"
+    path = Path(str(files("ptsa_lite") / "assets" / SMALL_WEIGHTS)) if packaged else Path(weights)
+    if not path.is_file():
+        return weights
+    status = path.stat()
+    return _hash_of(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache
+def _hash_of(path: Path, *_) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@cache
+def _scenes_source() -> str:
+    return tables._source_hash("scenes")
 
 
 def execute_run(run: Run, folder: Path | None = None, report: Callable[[str], None] = print) -> dict:
@@ -200,43 +227,6 @@ def _do(run: Run, folder: Path) -> bool:
             file.unlink()
         checkpoint.rmdir()
         return True
-
-
-@contextmanager
-def claim(path: Path) -> Iterator[bool]:
-    """Whether this process alone holds the file's lock while the block runs; the file goes with the lock."""
-    with path.open("a") as file:
-        # Whoever had it before may have removed the file after we opened it: then our lock holds nothing.
-        mine = _lock(file.fileno()) and _is_at(file.fileno(), path)
-        try:
-            yield mine
-        finally:
-            if mine:
-                with suppress(PermissionError):  # Windows keeps a file that is open
-                    path.unlink()
-
-
-def _is_at(file: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _lock(file: int) -> bool:
-    """Lock an open file without waiting; False where another has it. The system unlocks it when the process ends."""
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    return True
 
 
 def _start_helpers(runs: Sequence[Run], folder: Path, n: int) -> list[subprocess.Popen]:

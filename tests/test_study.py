@@ -8,7 +8,8 @@ import pytest
 from tiny import tiny_backbone
 
 from ptsa_lite import study
-from ptsa_lite.study import Run, claim, execute_run, run_study, table_of_methods
+from ptsa_lite.claims import claim
+from ptsa_lite.study import Run, execute_run, run_study, table_of_methods
 from ptsa_lite.tree import TaskTree
 
 TASKS = ("semseg", "normals")
@@ -55,6 +56,16 @@ def test_runs_that_differ_in_anything_that_counts_have_different_names():
     ]  # fmt: skip
     assert len({one.name() for one in (run, *others)}) == 6
     assert Run("ptsa", tree=TREE, root="elsewhere", label="ours", **SMALL).name() == run.name()
+
+
+def test_other_weights_under_the_same_path_make_another_run(tmp_path):
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    first.write_bytes(b"some weights")
+    second.write_bytes(b"some weights")
+    names = [Run("bitfit", weights=str(path), **SMALL).name() for path in (first, second)]
+    second.write_bytes(b"other weights")
+    assert names[0] == names[1] != Run("bitfit", weights=str(second), **SMALL).name()
+    assert names[0] != Run("bitfit", weights="random", **SMALL).name() != Run("bitfit", **SMALL).name()
 
 
 def test_a_run_survives_json():
