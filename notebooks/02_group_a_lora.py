@@ -1,0 +1,803 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Group a LoRA
+#
+# *The layer: third of six notebooks, 00 to 05.*
+# [< previous: freeze a Swin](01_freeze_a_swin.ipynb) |
+# [next: measure task similarity >](03_measure_task_similarity.ipynb)
+#
+# **What you'll do**
+#
+# - Build the paper's layer in three steps: a frozen linear layer, one low-rank pair beside it, one pair per *group of
+#   tasks*.
+#
+# **What you'll learn**
+#
+# - Why a fresh adapter changes nothing, and why half of it gets no gradient in the first step.
+# - What a rank can reach and what it cannot: the singular values of an update.
+# - What two tasks lose when they share a pair: exactly $(1-\cos)/2$, and no rank can win it back.
+# - How all groups run in one call, and what is saved where a stage branches.
+# - What it costs, every parameter counted, and how to fold it all away after training.
+#
+# **What you'll need**
+#
+# - Notebook 01, for the frozen Swin. Half a minute on a laptop's processor, no GPU, no network.
+
+# %% [markdown]
+# ## Where this sits in the paper
+#
+# The paper (arXiv 2509.19602) freezes a pre-trained backbone and adds small adapters to its linear layers. In the
+# first stages all tasks share them. Toward the heads they belong to fewer and fewer tasks. The paper calls the layer
+# that makes this possible **TGLoRA**, task-grouped LoRA. This notebook is about that one layer. Which tasks should
+# share is the question of the next two; until then the groups are given.
+#
+# A word on the vocabulary. A *stage* is one of the backbone's four runs of blocks. A *pair* is two thin matrices that
+# stand beside a frozen one. A *group* is a set of tasks that share a pair. First come the values that you may change,
+# then a picture of the idea.
+
+# %% tags=["parameters"]
+data: str = "scenes"  # scenes, nyud or pascal
+root: str = ""  # the archive's folder, for nyud and pascal
+limit: int = 24  # frames that the gradients are taken on, 0 for all
+seed: int = 0  # of everything drawn at random
+out_dir: str = "runs/notebooks"  # where figures are written
+rank: int = 4  # of the low-rank pairs, in every stage
+scale: float = 4.0  # s, by which a pair's output is multiplied
+img_size: int = 64  # side of the square frames, in pixels
+epochs: int = 4  # passes over the frames that fit the heads
+
+# %%
+import inspect
+import itertools
+import math
+import time
+
+import torch
+from ipywidgets import SelectionSlider, interact
+from matplotlib import pyplot as plt
+from matplotlib.patches import FancyBboxPatch
+from torch import nn
+from torch.nn import functional as F
+
+from ptsa_lite.plots import save_figure, spread, task_colour, use_style
+from ptsa_lite.tasks import default_tasks
+
+use_style()
+torch.manual_seed(seed)
+tasks = default_tasks(data)
+names = tuple(tasks)
+
+# %% [markdown]
+# The grey bar below is a frozen layer $W$: every task passes through it. Each bow-tie is a low-rank pair, wide at
+# both ends and narrow in the middle, and the strands that run through it are the tasks that share it. On the left,
+# one pair has to please four tasks. On the right nobody shares, and the price is four pairs, and four copies of
+# everything that comes after. TGLoRA is all that lies between. (The cell only draws.)
+
+# %%
+def bow_tie(axes, y, half, members, x=(1.0, 1.5, 2.0)):
+    """One low-rank pair with its tasks' strands: wide, narrow where the rank is, wide again."""
+    waist = 0.3 * half
+    outline = [y + half, y + waist, y + half, y - half, y - waist, y - half]
+    axes.fill([*x, *x[::-1]], outline, facecolor="white", edgecolor="#66727c", zorder=3)
+    for k, task in enumerate(members):
+        place = 0.8 * (1 - (2 * k + 1) / len(members))  # from top to bottom, within (-1, 1)
+        wide, narrow = y + place * half, y + place * waist
+        xs, ys = [x[0] - 0.7, *x, x[2] + 0.7], [wide, wide, narrow, wide, wide]
+        axes.plot(xs, ys, color=task_colour(task), linewidth=3, zorder=4, solid_joinstyle="round")
+
+
+pairs, singles = (names[:2], names[2:]), tuple((name,) for name in names)
+schemes = {"One pair: shared LoRA": (names,), "A pair per group: TGLoRA": pairs, "A pair per task": singles}
+figure, panels = plt.subplots(1, 3, figsize=(11, 3.1), width_ratios=(2.6, 2.6, 4))
+for axes, (title, groups) in zip(panels, schemes.items(), strict=True):
+    axes.add_patch(FancyBboxPatch((0.85, -0.3), 1.3, 4.3, boxstyle="round,pad=0,rounding_size=0.12", color="#dfe3e6"))
+    axes.text(1.5, 4.15, "W, frozen", ha="center", color="#66727c")
+    for row, members in zip(itertools.accumulate(map(len, groups)), groups, strict=True):
+        bow_tie(axes, 3.85 - row + len(members) / 2, 0.4 * len(members), members)
+    axes.set(xlim=(0.2, 4.2 if axes is panels[2] else 2.8), ylim=(-0.5, 4.6), title=title), axes.axis("off")
+for row, name in enumerate(names):
+    panels[2].text(2.85, 3.35 - row, name, color=task_colour(name), va="center", fontweight="bold")
+save_figure(figure, "02_schemes", out_dir);
+
+# %% [markdown]
+# ## A frozen linear layer
+#
+# $$h = W x + b$$
+#
+# We take a real one from the small Swin of notebook 01: the first MLP layer of stage three. It maps each token from
+# $C_{in} = 128$ channels to $C_{out} = 512$, so we expect $128 \cdot 512 + 512 = 66{,}048$ frozen numbers.
+
+# %%
+from ptsa_lite.backbones import load_backbone
+
+backbone = load_backbone(img_size=img_size, seed=seed).requires_grad_(False)
+base = backbone.blocks(2)[0].mlp.fc1
+c_out, c_in = base.weight.shape
+count = sum(p.numel() for p in base.parameters())
+assert count == 66_048, f"the layer holds {count:,} numbers; is this another backbone?"
+print(f"{base}: {count:,} numbers, none of which will change")
+
+# %% [markdown]
+# ## What would a task change about it?
+#
+# Full fine-tuning adds an update to the frozen matrix, $W + \Delta W$, with as many numbers as $W$ has. Its first
+# step goes down the gradient of the task's loss:
+#
+# $$\Delta W_t \;\propto\; -\,\frac{\partial L_t}{\partial W}$$
+#
+# We can look at that. We need frames, and heads that already make some sense on the frozen backbone. They are fitted
+# in one call here; notebook 03 says why that has to come first. Then one backward pass per task gives its gradient.
+# The tasks' losses differ in size, so we scale every update to length one and keep its direction: what a task
+# *wants*.
+
+# %%
+from ptsa_lite.data import make_loader, open_dataset
+from ptsa_lite.methods import build_model
+from ptsa_lite.similarity import task_gradients
+from ptsa_lite.train_config import TrainConfig
+from ptsa_lite.training import train
+
+frames = open_dataset(data, root, img_size=img_size, tasks=names, limit=limit or None, seed=seed, augment=False)
+model = build_model("decoders_only", backbone, tasks)
+config = TrainConfig(epochs=epochs, batch_size=min(8, len(frames)), lr=3e-3, warmup_epochs=0, seed=seed)
+train(model, frames, None, tasks, config, report=lambda line: None)
+batch = next(iter(make_loader(frames, min(24, len(frames)))))
+
+
+def wanted_updates(weights):
+    """-dL_t/dW for each weight, scaled to length one: a list of (T, C_out, C_in)."""
+    for weight in weights:
+        weight.requires_grad_(True)
+    gradients = task_gradients(model, batch, tasks, weights)  # (T, all the numbers of all the weights)
+    parts = gradients.split([weight.numel() for weight in weights], dim=1)
+    return [-F.normalize(part, dim=1).view(-1, *weight.shape) for part, weight in zip(parts, weights, strict=True)]
+
+
+updates = wanted_updates([model.backbone.blocks(2)[0].mlp.fc1.weight])[0]
+assert updates.shape == (len(tasks), c_out, c_in)
+print("updates", tuple(updates.shape), "of length", [round(float(u.norm()), 4) for u in updates])
+
+# %% [markdown]
+# ## What a rank can reach
+#
+# A matrix is a sum of *directions*. The singular value decomposition writes it as
+#
+# $$\Delta W = \sum_i \sigma_i\, u_i v_i^\top, \qquad \sigma_1 \ge \sigma_2 \ge \dots$$
+#
+# Keep the first $R$ terms and you hold the best approximation of rank $R$ that exists (Eckart and Young, 1936). What
+# is lost is what the other singular values carry:
+#
+# $$\min_{\mathrm{rank}\,M\le R} \lVert \Delta W - M \rVert^2 = \sum_{i>R}\sigma_i^2$$
+#
+# The kept terms fit into two thin matrices: $B$, whose $R$ columns are $\sigma_i u_i$, and $A$, whose $R$ rows are
+# $v_i^\top$. Their product is the approximation. The function is that sentence. The two checks can both fail: the
+# first if we dropped the wrong terms, the second if some pair near ours came closer.
+
+# %%
+def best_of_rank(update, r):
+    """The pair B (C_out, R), A (R, C_in) whose product is the nearest matrix of rank R."""
+    u, sigma, v = torch.linalg.svd(update, full_matrices=False)
+    return u[:, :r] * sigma[:r], v[:r]
+
+
+B, A = best_of_rank(updates[0], rank)
+sigma = torch.linalg.svdvals(updates[0])  # (128,): as many as the narrower side
+left = (updates[0] - B @ A).square().sum()
+assert torch.isclose(left, sigma[rank:].square().sum(), atol=1e-5), "the tail of singular values is not the loss"
+nudged = [(updates[0] - (B + 0.01 * torch.randn_like(B)) @ A).square().sum() for _ in range(20)]
+assert min(nudged) > left, "a pair beside the best one came closer than the best one"
+print(f"B {tuple(B.shape)}, A {tuple(A.shape)}: {B.numel() + A.numel():,} numbers in place of {updates[0].numel():,}")
+
+# %% [markdown]
+# **Predict.** The update has 128 directions. How many must we keep to lose less than half of its length? Would you
+# need as many for the frozen matrix $W$ itself? For a matrix of random numbers?
+
+# %%
+spectra = {"W itself": base.weight, "noise": torch.randn(c_out, c_in), **dict(zip(names, updates, strict=True))}
+spectra = {name: torch.linalg.svdvals(m / m.norm()).detach() for name, m in spectra.items()}
+lost_length = {name: (1 - F.pad(s.square().cumsum(0), (1, 0))).clamp_min(0).sqrt() for name, s in spectra.items()}
+needed = {name: int((lost >= 0.5).sum()) for name, lost in lost_length.items()}  # rank that loses less than half
+
+
+def draw_rank(r):
+    """Singular values, what is lost beyond each rank, and an update beside its copy of rank r."""
+    figure, (values, errors, *pictures) = plt.subplots(1, 4, figsize=(12, 3.2), width_ratios=(4, 4, 1.4, 1.4))
+    figure.subplots_adjust(wspace=0.3)
+    for name, spectrum in spectra.items():
+        style = dict(color=task_colour(name), linestyle=":" if name == "noise" else "-")  # grey where it is no task
+        values.semilogy(range(1, c_in + 1), spectrum, **style, label=name)
+        errors.plot(range(c_in + 1), lost_length[name], **style)
+    for axes in (values, errors):
+        axes.axvline(r, color="#1d2730", linewidth=1), axes.set(xlim=(0, 64), xlabel="rank")
+    values.set(ylim=(3e-4, 1), ylabel="singular value", title="Wanted updates fall fast"), values.legend(fontsize=8)
+    values.minorticks_off(), values.set_yticks([1, 0.1, 0.01, 0.001], ["1", "0.1", "0.01", "0.001"])
+    errors.set(ylim=(0, 1.02), ylabel="length lost, lower is better")
+    errors.set_title(f"Rank {r} loses {lost_length[names[0]][r]:.0%} of {names[0]}'s length")
+    B, A = best_of_rank(updates[0], r)
+    for axes, picture, title in zip(pictures, (updates[0], B @ A), ("update", f"rank {r}"), strict=True):
+        span = 3 * float(updates[0].std())
+        axes.imshow(picture[:128, :48], cmap="RdBu", vmin=-span, vmax=span, interpolation="nearest")
+        axes.set_title(title), axes.axis("off")
+    return figure
+
+
+save_figure(draw_rank(rank), "02_rank", out_dir)
+print("rank needed to lose less than half of the length:", needed)
+
+# %% [markdown]
+# This is the bet of LoRA in one picture. The frozen matrix is full of directions that matter, and so is noise. What a
+# *task wants to change* lies in few of them, because a gradient is a sum over tokens of (error) times (input), and
+# both are much alike from token to token. The coloured lines leave the grey ones behind at once. (The two pictures on
+# the right are a corner of the first task's update and of its copy.)
+#
+# A warning: it is the first step of a training on a few frames. A long training can want more. Now move the rank, and
+# watch the copy become the update.
+
+# %%
+def show_rank(r):
+    draw_rank(r)
+    plt.show()
+
+
+options = sorted({1, 2, 4, 8, 16, 32, 64} | {rank})
+interact(show_rank, r=SelectionSlider(options=options, value=rank, description="rank"));
+
+# %% [markdown]
+# ## LoRA: learn the two thin matrices
+#
+# Nobody knows the best update beforehand. But we can give it its shape and let training find it: freeze $W$, and put
+# a product of two thin matrices beside it (Hu et al., 2022).
+#
+# $$h = W x + b + s\,B A x, \qquad A: R \times C_{in},\quad B: C_{out} \times R$$
+#
+# $A$ starts random (Kaiming-uniform), $B$ starts at zero. That is all that the class does.
+#
+# **Count it first.** $A$ has $R\,C_{in}$ numbers and $B$ has $R\,C_{out}$, together $R\,(C_{in} + C_{out})$: for this
+# layer 640 numbers per rank. And a fresh adapter must leave every output as it was, because with $B = 0$ the added
+# term is zero for any $A$ and any $x$. Training starts from the pre-trained network and not from a damaged one.
+
+# %%
+class LoRA(nn.Module):
+    def __init__(self, base, rank, scale):
+        super().__init__()
+        self.base, self.scale = base.requires_grad_(False), scale
+        self.A = nn.Parameter(nn.init.kaiming_uniform_(torch.empty(rank, base.in_features), a=math.sqrt(5)))
+        self.B = nn.Parameter(torch.zeros(base.out_features, rank))
+
+    def forward(self, x):
+        return self.base(x) + self.scale * x @ self.A.T @ self.B.T  # (..., C_in) -> (..., C_out)
+
+
+x = torch.randn(2, 16, c_in)  # (B, tokens, C_in)
+lora = LoRA(base, rank, scale)
+assert torch.equal(lora(x), base(x)), "a fresh adapter changed the output"
+trained = sum(p.numel() for p in lora.parameters() if p.requires_grad)
+assert trained == rank * (c_in + c_out) == 640 * rank, f"{trained} trainable numbers"
+print(f"rank {rank}: {trained:,} trainable numbers, {trained / base.weight.numel():.1%} of the matrix beside them")
+
+# %% [markdown]
+# ## Why one of them starts at zero, and what that does to gradients
+#
+# Let $G = \partial L / \partial W$ be the gradient that the frozen matrix *would* get. By the chain rule
+#
+# $$\frac{\partial L}{\partial B} = s\,G A^\top, \qquad \frac{\partial L}{\partial A} = s\,B^\top G.$$
+#
+# Read them before you run the check. With $B = 0$ the second is zero: **in the first step only $B$ learns.** From the
+# second step on both do. Had both started at zero, neither gradient would ever be anything else. And after a first
+# step of gradient descent with rate $\eta$, the pair stands for the update
+#
+# $$s\,B A = -\,\eta\,s^2\,G\,A^\top A,$$
+#
+# which is the step of full fine-tuning, $-\eta\,G$, seen through the random projection $A^\top A$. The scale counts
+# twice: doubling $s$ makes this step four times as strong. (Adam divides a gradient by its own size; with it, twice.)
+
+# %%
+def pair_gradients(G, A, B, s):
+    """What reaches the pair, given the gradient G (C_out, C_in) of the frozen matrix."""
+    return s * B.T @ G, s * G @ A.T  # (R, C_in), (C_out, R)
+
+
+eta, lengths = 1e-4, []
+for step in range(3):
+    base.weight.requires_grad_(True)  # only to see G
+    by_A, by_B, G = torch.autograd.grad(lora(x).tanh().square().sum(), [lora.A, lora.B, base.weight])
+    base.weight.requires_grad_(False)
+    for found, predicted in zip((by_A, by_B), pair_gradients(G, lora.A, lora.B, scale), strict=True):
+        torch.testing.assert_close(found, predicted, rtol=1e-3, atol=1e-3)
+    lengths.append((float(by_A.norm()), float(by_B.norm())))
+    with torch.no_grad():
+        if step == 0:
+            first = -eta * scale**2 * G @ lora.A.T @ lora.A
+        lora.A -= eta * by_A
+        lora.B -= eta * by_B
+        if step == 0:
+            torch.testing.assert_close(scale * lora.B @ lora.A, first, rtol=1e-3, atol=1e-5)
+assert lengths[0][0] == 0 < min(lengths[0][1], lengths[1][0]), f"lengths of the gradients by step: {lengths}"
+print("\n".join(f"step {i}: length of dL/dA {a:8.2f}, of dL/dB {b:8.2f}" for i, (a, b) in enumerate(lengths)))
+
+# %% [markdown]
+# Two things to take along. Everything that a pair will ever learn passes through $G$, the gradient of the **frozen**
+# weight: a task's wish arrives there first. And a fresh adapter hides half of that wish, since $\partial L/\partial A
+# = 0$, and shows the rest only through a random $A$. That is why notebook 03 compares tasks by the gradients of the
+# frozen weights, and not by those of the adapters.
+#
+# ## Several tasks, one pair: what sharing costs
+#
+# Four tasks want four different updates $\Delta W_t$, each of length one. If they share one update $M$, the best they
+# can do is to meet at the mean. With $n$ tasks, and $\bar c$ the mean cosine between two of them, what is lost on
+# average is
+#
+# $$\frac1n \sum_t \lVert \Delta W_t - M \rVert^2 \;\ge\; \Bigl(1 - \frac1n\Bigr)\,(1 - \bar c).$$
+#
+# For two tasks that is $(1-c)/2$: tasks that agree lose nothing, tasks at right angles lose half, tasks that oppose
+# each other lose everything. **The rank does not appear.** So the cosine similarity of the next notebook is not a
+# figure of speech. It is the price of sharing.
+#
+# It must hold because squared distances are smallest at the mean, and because the squared length of a mean of unit
+# vectors is made of their cosines. The check puts the formula against the matrices.
+
+# %%
+def lost(updates, r):
+    """The part of the wanted updates, squared and averaged, that one shared pair of rank r cannot give."""
+    B, A = best_of_rank(updates.mean(0), r)
+    return float((updates - B @ A).square().sum((1, 2)).mean())
+
+
+n = len(names)
+cosine = updates.flatten(1) @ updates.flatten(1).T  # (T, T): lengths are one
+floor = (1 - 1 / n) * (1 - float((cosine.sum() - n) / (n * n - n)))
+assert math.isclose(lost(updates, c_in), floor, abs_tol=1e-4), "the price of sharing is not what the cosines say"
+for i, j in itertools.combinations(range(n), 2):
+    price = lost(updates[[i, j]], c_in)
+    assert math.isclose(price, (1 - float(cosine[i, j])) / 2, abs_tol=1e-4)
+    print(f"{names[i]:>12} with {names[j]:<12} cosine {cosine[i, j]:+.2f}, sharing loses {price:.0%} of what they want")
+
+# %% [markdown]
+# **Predict.** Everyone gets the same budget: the sum of the ranks of all pairs. One shared pair may have all of it,
+# four separate pairs a quarter each. Which line will be lowest when the budget is small? When it is large? Where does
+# each line end?
+
+# %%
+from ptsa_lite.tree import TaskTree, partitions
+
+
+def lost_by(groups, budget):
+    """Mean loss over tasks when each of the groups has a pair, and their ranks sum to the budget."""
+    return sum(len(g) * lost(updates[list(g)], budget // len(groups)) for g in groups) / n
+
+
+halves = [groups for groups in partitions(range(n), 2) if len(groups[0]) == n // 2]
+halves.sort(key=lambda groups: lost_by(groups, 2 * c_in))
+groupings = {"shared by all": [range(n)], "two and two, at best": halves[0], "two and two, at worst": halves[-1],
+             "one each": [(i,) for i in range(n)]}
+budgets = [4, 8, 16, 32, 64, 128]
+curves = {title: [lost_by(groups, budget) for budget in budgets] for title, groups in groupings.items()}
+figure, axes = plt.subplots(figsize=(6.4, 3.6))
+for curve, style, shade in zip(curves.items(), ("o-", "s-", "s:", "^-"), ("#8a949c", "#0072B2", "#0072B2", "#1d2730"),
+                               strict=True):
+    axes.plot(budgets, curve[1], style, color=shade, label=curve[0])
+axes.axhline(floor, color="#8a949c", linewidth=1, linestyle="--"), axes.set_xscale("log", base=2)
+axes.set_xticks(budgets, budgets), axes.set(ylim=(0, None), title="No rank buys back what sharing costs")
+axes.set(xlabel="rank of all pairs together", ylabel="lost, lower is better")
+axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+assert min(curves["shared by all"]) >= floor - 1e-4, "a shared pair fell below its floor"
+save_figure(figure, "02_sharing", out_dir)
+print("the best two and two:", " | ".join("+".join(names[i] for i in group) for group in halves[0]))
+
+# %% [markdown]
+# The shared pair meets its floor (dashed) soon, and more rank is then wasted on it. Pairs of their own have no floor.
+# And *which* groups matters: the two blue lines spend the same rank on the same number of groups and differ by
+# nothing but who sits with whom. So a tree of groups buys more than capacity.
+#
+# Why share at all, then? Because this measure sees one layer's parameters and the first step on the training frames.
+# It sees neither the multiply-adds, which grow with every group (notebook 04), nor that tasks can teach each other
+# things that hold on new frames. The paper's answer is a compromise: share early, part late.
+#
+# ## One pair per group, as a plain loop
+#
+# TGLoRA is the formula of LoRA with an index $G$ on everything that is not frozen. Groups have activations of their
+# own too, since behind the first grouped layer each sees something different:
+#
+# $$h_G = W x_G + b + s\,B_G A_G\,x_G$$
+#
+# We stack the activations group after group, **group-major**: the first $B$ rows are the images as group 0 sees them,
+# the next $B$ rows the same images as group 1 sees them, and so on, $(G \cdot B, \dots, C)$. (An unlucky letter: $B$
+# is a matrix in the formulas and the number of images in the shapes.) The clear, slow version takes the stack apart,
+# runs LoRA on each part and stacks the results.
+
+# %%
+def grouped_slowly(x, base, A, B, s):
+    """(G*B, ..., C_in) -> (G*B, ..., C_out); A is (G, R, C_in), B is (G, C_out, R)."""
+    parts = x.chunk(len(A))  # G times (B, ..., C_in)
+    return torch.cat([base(part) + s * part @ a.T @ b.T for part, a, b in zip(parts, A, B, strict=True)])
+
+
+images, tokens, groups = 2, 16, 3
+x = torch.randn(groups * images, tokens, c_in)
+A, B = torch.randn(groups, rank, c_in) / c_in**0.5, torch.randn(groups, c_out, rank)
+h = grouped_slowly(x, base, A, B, scale)
+print(f"x {tuple(x.shape)} = ({groups} groups * {images} images, tokens, C_in)  ->  h {tuple(h.shape)}")
+
+# %% [markdown]
+# ## All groups in one call
+#
+# Nothing in $Wx + b$ depends on the group, so the frozen product can run once over the whole stack. The low-rank
+# products of all groups become one *batched* matrix product. Below is the real source of the layer that the package
+# uses. In it, `_down` is $A_G x_G$ for every group, and `baddbmm_` adds $s\,B_G$ times that to the frozen product,
+# where it lies.
+
+# %%
+from ptsa_lite.lora import GroupedLoRALinear, Route, fork
+
+print(inspect.getsource(GroupedLoRALinear.forward))
+
+# %% [markdown]
+# A fast version is worth nothing until it is the same. We give both the same numbers, and compare the outputs *and*
+# the gradients, of the input and of every pair. It must hold because both are the same sum in another order; so they
+# may differ by rounding, and by nothing else.
+
+# %%
+def grouped(A, B):
+    """The package's layer on our base, with given pairs."""
+    layer = GroupedLoRALinear(base, len(A), rank, scale)
+    layer.lora_A.data.copy_(A), layer.lora_B.data.copy_(B)
+    return layer
+
+
+layer, weighting = grouped(A, B), torch.randn_like(h)
+slow = [x.requires_grad_(True), A.requires_grad_(True), B.requires_grad_(True)]
+fast = [x, layer.lora_A, layer.lora_B]
+outputs = [(grouped_slowly(x, base, A, B, scale), slow), (layer(x), fast)]
+(one, *ones), (other, *others) = [(h, *torch.autograd.grad((h * weighting).sum(), inputs)) for h, inputs in outputs]
+for what, a, b in zip(("h", "dx", "dA", "dB"), (one, *ones), (other, *others), strict=True):
+    torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-3)
+    print(f"{what:>2} {str(tuple(a.shape)):14} largest difference {((a - b).abs().max() / a.abs().max()).item():.0e}")
+x, A, B = (t.detach() for t in slow)
+
+# %% [markdown]
+# ## Three properties that make it *grouped*
+#
+# 1. **A task's loss reaches only its own group's pair.** The other pairs are not on its path, so their gradient is
+#    not small but exactly zero. Sharing is the only way in which tasks can disturb, or help, each other here.
+# 2. **One group over all tasks is LoRA**, because the index $G$ has one value.
+# 3. **One group per task is separate LoRAs**, side by side in one stack.
+
+# %%
+for group, part in enumerate(layer(x).chunk(groups)):  # some loss of a task that reads this group
+    by_A, by_B = torch.autograd.grad(part.square().sum(), [layer.lora_A, layer.lora_B], retain_graph=True)
+    reached = [g for g in range(groups) if by_A[g].any() or by_B[g].any()]
+    assert reached == [group], f"a loss of group {group} reached the pairs of groups {reached}"
+    print(f"a loss read from group {group} reaches the pairs {reached}")
+
+with torch.no_grad():
+    alone = [LoRA(base, rank, scale) for _ in range(groups)]
+    for lora, a, b in zip(alone, A, B, strict=True):
+        lora.A.data, lora.B.data = a, b
+    torch.testing.assert_close(grouped(A[:1], B[:1])(x), alone[0](x), rtol=1e-4, atol=1e-3)
+    separate = torch.cat([lora(part) for lora, part in zip(alone, x.chunk(groups), strict=True)])
+    torch.testing.assert_close(layer(x), separate, rtol=1e-4, atol=1e-3)
+print("one group equals a shared LoRA; a group for each task equals separate ones")
+
+# %% [markdown]
+# ## Where a stage branches
+#
+# Between two stages a group may split. Its children start from the same activations: an index along the group axis,
+# nothing more. A `Route` says which parent each child comes from, and `fork` follows it.
+#
+# So siblings have *equal inputs* in the first layer after a branching, the `qkv` layer of a Swin block. Its frozen
+# product need not run once per child. It runs once per parent, and only its result is handed on. The layer takes the
+# route and does that by itself; it must give the same as copying first.
+
+# %%
+route = Route(parents=torch.tensor([0, 0, 1]), n_parents=2)  # group 0 splits in two, group 1 goes on alone
+arriving = torch.randn(2 * images, tokens, c_in)  # two groups arrive
+copied = fork(arriving, route)  # three leave
+assert torch.equal(copied[:images], copied[images : 2 * images]), "siblings start from different activations"
+with torch.no_grad():
+    torch.testing.assert_close(layer(arriving, route), layer(copied), rtol=1e-4, atol=1e-3)
+print(f"{tuple(arriving.shape)} -> {tuple(copied.shape)}; branching inside the layer equals copying before it")
+
+# %% [markdown]
+# **Predict.** One parent, four children, on a `qkv` layer of 128 to 384 channels. Per token, copying first costs $4
+# \cdot 128 \cdot 384$ multiply-adds for the frozen product; branching inside costs a quarter of it. The low-rank
+# products cost $4\,R\,(128 + 384)$ either way. By what factor is the layer faster? The arithmetic gives a first
+# guess, but a processor also spends time on moving numbers.
+
+# %%
+def seconds(call, repeats=15):
+    """The shortest of several runs: what the machine can do when nothing disturbs it."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+qkv = backbone.blocks(2)[0].attn.qkv
+branching = GroupedLoRALinear(qkv, 4, rank, scale)
+route, arriving = Route(parents=torch.tensor([0, 0, 0, 0]), n_parents=1), torch.randn(8, 256, c_in)
+frozen, low = qkv.weight.numel(), rank * (qkv.in_features + qkv.out_features)
+with torch.inference_mode():
+    ratio = seconds(lambda: branching(fork(arriving, route))) / seconds(lambda: branching(arriving, route))
+print(f"copying first costs {4 * (frozen + low) / (frozen + 4 * low):.1f} times the multiply-adds, and it took "
+      f"{ratio:.1f} times as long on the machine that ran this")
+
+# %% [markdown]
+# The saving ends with this layer: behind it the siblings differ, and each group runs the rest of its stage on its
+# own. A branching is cheap, what follows it is not. Notebook 04 counts that.
+#
+# ## Where adapters sit in a Swin block
+#
+# A block has four linear layers: `qkv` and `proj` around the attention, `fc1` and `fc2` in the MLP. All four get a
+# grouped adapter. The norms, the attention itself and the two residual sums have none. (The cell only draws: one
+# block of a stage in which the tasks stand in two groups.)
+
+# %%
+parts = ["norm", "qkv", "attention", "proj", "+", "norm", "fc1", "GELU", "fc2", "+"]
+figure, axes = plt.subplots(figsize=(11, 2.9))
+axes.annotate("", (20.6, 0), (-1.5, 0), arrowprops=dict(arrowstyle="-|>", color="#66727c", linewidth=1.5), zorder=0)
+for i, part in enumerate(parts):
+    linear, x_ = part in ("qkv", "proj", "fc1", "fc2"), 2.0 * i
+    if part == "+":  # the residual sum, and the arc of what it adds
+        axes.text(x_, 0, "+", ha="center", va="center", bbox=dict(boxstyle="circle", fc="white", ec="#66727c"))
+        arc = dict(arrowstyle="-", connectionstyle="arc3,rad=-0.16", color="#8a949c", linewidth=1.5)
+        axes.annotate("", (x_, 0.3), (x_ - 9.1, 0.0), arrowprops=arc, zorder=0)
+        continue
+    box = FancyBboxPatch((x_ - 0.82, -0.45), 1.64, 0.9, boxstyle="round,pad=0,rounding_size=0.15", zorder=2,
+                         facecolor="#cfd5d9" if linear else "white", edgecolor="#66727c")
+    axes.add_patch(box)
+    axes.text(x_, 0, part, ha="center", va="center", fontsize=9, zorder=3, fontweight="bold" if linear else None)
+    for row, members in enumerate(pairs if linear else ()):
+        bow_tie(axes, -1.25 - 1.15 * row, 0.4, members, (x_ - 0.55, x_, x_ + 0.55))
+axes.text(-1.5, -1.8, "one pair\nper group", color="#66727c", va="center")
+axes.set(xlim=(-1.6, 20.8), ylim=(-3, 1.4)), axes.axis("off")
+save_figure(figure, "02_block", out_dir);
+
+# %% [markdown]
+# ## Count every pair
+#
+# In a block of width $C$ the four layers map $C \to 3C$, $C \to C$, $C \to 4C$ and $4C \to C$. A pair costs
+# $R\,(C_{in}+C_{out})$, so per rank and group the four together cost $4C + 2C + 5C + 5C = 16\,C$.
+#
+# **Predict.** Swin-Tiny, which the paper uses, has widths 96, 192, 384, 768 and 2, 2, 6, 2 blocks. Work out its four
+# stages: which one is the most expensive to adapt? What do groups (1, 1, 2, 4) cost per rank?
+#
+# A formula is only as good as its agreement with a real model. Made on the `meta` device, which stores no numbers, a
+# full Swin-Tiny at 448x448 costs neither memory nor time, and every adapter in it can be counted.
+
+# %%
+from ptsa_lite.costs import ROLES, count_parameters
+
+
+def per_rank(widths, depths):
+    """16 C for each block: numbers per rank and group, stage by stage."""
+    return [16 * width * depth for width, depth in zip(widths, depths, strict=True)]
+
+
+swin_t = per_rank((96, 192, 384, 768), (2, 2, 6, 2))
+assert swin_t == [3_072, 6_144, 36_864, 24_576]
+assert sum(number * groups for number, groups in zip(swin_t, (1, 1, 2, 4), strict=True)) == 181_248
+similar = TaskTree.from_similarity(cosine.double().numpy(), names, (1, 1, 2, 4))  # a stand-in until notebook 04
+with torch.device("meta"):
+    big = load_backbone("swin_tiny_patch4_window7_224", "random", 448)
+    counts = count_parameters(build_model("ptsa", big, tasks, similar, rank))
+assert counts["adapters"] == 181_248 * rank, f"{counts['adapters']:,} numbers in the adapters"
+print(f"Swin-Tiny, per rank and group: {swin_t}; with groups (1, 1, 2, 4): 181,248 per rank\n")
+print("\n".join(f"{title:>28} {counts[role]:>12,}" for role, title in ROLES.items() if counts[role]))
+print(f"{'trainable':>28} {counts['trainable']:>12,}")
+
+# %% [markdown]
+# Stage three is the most expensive per group, because it has six blocks; with four groups stage four overtakes it.
+#
+# The table shows that adapters are not all that trains. The recipe also trains the heads and a few small things in
+# the backbone: patch embedding, norms, position tables and the mergings between stages. That is read in MTLoRA's
+# public code (mark C), whose settings the paper takes over (mark P, its own text). Whoever reports "adapter
+# parameters" should say which of these rows are in the sum.
+#
+# ## A rank for each stage
+#
+# Nothing forces all stages to have the same rank. The paper's total, 6.89 million trainable parameters (P), is not
+# met by any single power of two (mark M: we counted), so it probably used several. Where is rank worth its price?
+#
+# For the small Swin that we hold, with groups at (1, 1, 2, 4): on the left who owns the parameters, on the right how
+# much of what the tasks want the pairs of a stage can reach. For $n$ tasks that share a mean update with singular
+# values $\sigma_i$, that is $\sum_{i \le R} \sigma_i^2$: one minus what is lost. We average it over the layers of a
+# stage.
+#
+# **Predict.** All stages at the same rank: which owns the most parameters? In which do the pairs reach the most?
+
+# %%
+adapted = list(model.backbone.adapted_linears())  # (stage, module, name, layer)
+wanted = wanted_updates([linear.weight for *_, linear in adapted])
+reach = torch.zeros(4, 32)  # (stages, ranks)
+for (stage, *_), want in zip(adapted, wanted, strict=True):
+    for group in similar.stages[stage]:
+        mean = want[[names.index(name) for name in group]].mean(0)  # (C_out, C_in)
+        reach[stage] += len(group) / n * torch.linalg.svdvals(mean).square().cumsum(0)[:32]
+depths = [len(backbone.blocks(stage)) for stage in range(4)]
+reach /= 4 * torch.tensor(depths)[:, None]  # four layers a block
+price = per_rank(backbone.widths, depths)
+print("groups of stage 3:", " | ".join("+".join(group) for group in similar.stages[2]))
+
+# %%
+SHADES = ("#8fbfdc", "#56a0cc", "#1f6fa3", "#0b3954")  # light to dark: early to late
+
+
+def draw_ranks(*ranks):
+    """Left: each stage's share of the adapters' parameters. Right: what its pairs reach at every rank."""
+    figure, (bars, curves) = plt.subplots(1, 2, figsize=(11, 3.2))
+    counts = [p * r * g for p, r, g in zip(price, ranks, similar.n_groups, strict=True)]
+    bars.barh(range(4), counts, color=SHADES)
+    heights = spread(reach[:, -1].tolist(), 0.08)
+    for stage, (count, r, groups) in enumerate(zip(counts, ranks, similar.n_groups, strict=True)):
+        bars.text(count, stage, f" {count:,}  ({count / sum(counts):.0%})", va="center")
+        curves.plot(range(1, 33), reach[stage], color=SHADES[stage])
+        curves.plot(r, reach[stage, r - 1], "o", color=SHADES[stage], markersize=9)
+        words = f"stage {stage + 1}, {groups} group{'s' * (groups > 1)}"
+        curves.text(33, heights[stage], words, color=SHADES[stage], va="center", fontweight="bold")
+    bars.set_yticks(range(4), [f"stage {s + 1}\nrank {r}" for s, r in enumerate(ranks)]), bars.invert_yaxis()
+    bars.set(xlim=(0, 1.45 * max(counts)), xticks=(), title=f"Adapters: {sum(counts):,} trainable numbers")
+    curves.set(xlim=(0, 47), ylim=(0, 1.05), xlabel="rank", ylabel="share reached, higher is better")
+    curves.set_xticks((1, 8, 16, 24, 32)), curves.set_title("Rank levels off; parting lifts the line")
+    return figure
+
+
+rank_here = min(rank, 32)  # the first stage has 32 channels
+save_figure(draw_ranks(*[rank_here] * 4), "02_ranks", out_dir);
+
+# %% [markdown]
+# With equal ranks almost everything is spent in the two late stages, where blocks are many, channels wide and groups
+# several. Rank is cheap in the early stages, but it does not help there: one group serves all tasks, and each line
+# flattens at the height that sharing sets. Only the last stage, with a pair for each task, has the whole height
+# before it.
+#
+# Look for a setting that reaches as much as equal ranks do, for fewer parameters.
+
+# %%
+def show_ranks(**ranks):
+    draw_ranks(*ranks.values())
+    plt.show()
+
+
+options = sorted({1, 2, 4, 8, 16, 32} | {rank_here})
+interact(show_ranks, **{f"stage {s}": SelectionSlider(options=options, value=rank_here) for s in range(1, 5)});
+
+# %% [markdown]
+# ## Merge the pairs away
+#
+# Training needs $W$ and the pair apart. Using the model does not: $W x + s\,BA\,x = (W + s\,BA)\,x$. Merging computes
+# the matrix once per group,
+#
+# $$W_G = W + s\,B_G A_G,$$
+#
+# and no low-rank work is left. With one group the result is a plain `nn.Linear`. With several it is a whole matrix
+# per group: as fast as frozen groups, but no longer small in memory.
+
+# %%
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def multiply_adds(module, x):
+    """Multiply-adds of the matrix products that a call executes, by torch's own counter."""
+    # the product that adds where the result lies is unknown to it: (G, N, R) times (G, R, C)
+    products = {torch.ops.aten.baddbmm_: lambda total, a, b, **_: 2 * math.prod(a) * b[-1]}
+    with FlopCounterMode(display=False, custom_mapping=products) as counter, torch.no_grad():
+        module(x)
+    return counter.get_total_flops() // 2
+
+
+merged = layer.merged()
+with torch.no_grad():
+    torch.testing.assert_close(merged(x), layer(x), rtol=1e-4, atol=1e-3)
+assert isinstance(grouped(A[:1], B[:1]).merged(), nn.Linear), "one group must merge into a plain layer"
+before, after, frozen = (multiply_adds(module, x) for module in (layer, merged, base))
+assert after == frozen == len(x) * tokens * c_in * c_out, "merging must leave the frozen layer's work and nothing else"
+assert before - after == len(x) * tokens * rank * (c_in + c_out), "the low-rank products cost R (C_in + C_out) a token"
+print(f"multiply-adds: {before:,} with pairs, {after:,} merged, {frozen:,} for the frozen layer alone")
+
+# %% [markdown]
+# Now whole models: one with a single group everywhere, one with groups (1, 1, 2, 4). First the promise of the zero
+# start: a fresh model must predict what the frozen backbone predicts, whatever its tree. Then we fill the adapters
+# with noise, since fresh ones would make the next check too easy, and merge.
+#
+# **Predict.** Merging removes all low-rank work. Does it make both models cheaper?
+
+# %%
+image, work = batch["image"][:2], {}
+for title, tree in {"one group": TaskTree.shared(names), "groups (1, 1, 2, 4)": similar}.items():
+    whole, plain = (build_model(m, backbone, tasks, *t) for m, t in (("ptsa", (tree, rank)), ("decoders_only", ())))
+    plain.heads.load_state_dict(whole.heads.state_dict())
+    with torch.no_grad():
+        frozen_says, fresh = plain.eval()(image), whole.eval()(image)
+        gap = max(float((fresh[t] - frozen_says[t]).abs().max()) for t in names)
+        assert gap < 1e-5, f"{title}: fresh adapters changed a prediction by {gap}"
+        for name, parameter in whole.named_parameters():
+            if name.endswith("lora_B"):
+                parameter.normal_(std=0.02)
+        merged, after = whole.merge(), whole(image)
+        gap = max(float((merged(image)[t] - after[t]).abs().max()) for t in names)
+        assert gap < 1e-3 < max(float((after[t] - fresh[t]).abs().max()) for t in names), f"{title}: {gap} by merging"
+    work[title] = [multiply_adds(module, image[:1]) for module in (whole, merged)]
+    print(f"{title:>20}: {work[title][0] / 1e6:.1f} million multiply-adds, merged {work[title][1] / 1e6:.1f}")
+assert work["one group"][1] < work["one group"][0], "merging a shared LoRA must save work"
+
+# %% [markdown]
+# For one group merging can only save. With a tree, two things pull against each other. Merging removes the low-rank
+# products. But it also gives each group a matrix of its own, so that siblings can no longer share the frozen `qkv`
+# product behind a branching. The first grows with the rank, the second does not depend on it: at a small rank the two
+# nearly cancel, and at the smallest a merged tree does *more* work than before. Set `rank` to 1 and see.
+#
+# ## Summary
+
+# %%
+best, worst = (min(curves[f"two and two, at {which}"]) for which in ("best", "worst"))
+print(f"""A fresh pair changes no output, and its A has no gradient: a task's wish is in the frozen weight's.
+Rank {needed[names[0]]} loses less than half of the length of what {names[0]} wants; W needs {needed["W itself"]}.
+Sharing one pair loses {lost(updates, c_in):.0%} of what the {n} tasks want, at any rank: (1 - 1/n)(1 - mean cosine).
+The best two and two lose {best:.0%}, the worst {worst:.0%}.
+All groups in one call equal the loop over groups, in outputs and gradients.
+Swin-Tiny at (1, 1, 2, 4) has 181,248 adapter numbers per rank, {181_248 * rank:,} at rank {rank}.
+Merging leaves no low-rank work: {before:,} multiply-adds of our layer become {frozen:,}.""")
+
+# %% [markdown]
+# ## On your own
+#
+# 1. **Change a number.** At which rank does a pair on this layer cost as many numbers as $W$ itself? Predict it from
+#    $C_{in}$ and $C_{out}$, then count.
+# 2. **Extend a function.** `qkv` is one fused layer that gives queries, keys and values. One pair of rank $R$ on it
+#    is not the same as three pairs of rank $R$. Count both. Then show that the fused pair equals three pairs that
+#    share their $A$.
+# 3. **Question a claim.** Ranks (64, 64, 16, 16) give 6,888,506 trainable parameters on PASCAL-Context, which rounds
+#    to the paper's 6.89 million. Does that tell us the paper's ranks?
+
+# %% tags=["solution"]
+# 1. R (C_in + C_out) = C_in C_out
+even = c_in * c_out / (c_in + c_out)
+below, above = (sum(p.numel() for p in (lora.A, lora.B)) for lora in (LoRA(base, math.floor(even), 1.0),
+                                                                      LoRA(base, math.ceil(even), 1.0)))
+assert below <= base.weight.numel() <= above
+print(f"rank {even:.1f}; the full rank is {min(c_in, c_out)}, so the last stretch of ranks would be a bad bargain")
+
+# %% tags=["solution"]
+# 2. fused: C + 3C = 4C per rank; three pairs: 3 (C + C) = 6C per rank
+a, b, width = torch.randn(rank, c_in), torch.randn(3 * c_in, rank), c_in
+fused, three = a.numel() + b.numel(), 3 * rank * (width + width)
+assert (fused, three) == (4 * width * rank, 6 * width * rank)
+by_parts = torch.cat([x @ a.T @ part.T for part in b.chunk(3)], dim=-1)  # q, k and v, each with its own B
+torch.testing.assert_close(by_parts, x @ a.T @ b.T, rtol=1e-4, atol=1e-3)
+print(f"{fused:,} numbers fused, {three:,} for three pairs: fused, q, k and v read the same {rank} directions")
+
+# %% tags=["solution"]
+# 3. every choice of powers of two up to 64 that rounds to 6.89 million
+others = 1_946_624 + 1_599_546  # heads for PASCAL's outputs; what else the recipe trains
+cost = [number * groups for number, groups in zip(swin_t, (1, 1, 2, 4), strict=True)]
+fits = [ranks for ranks in itertools.product([2**k for k in range(7)], repeat=4)
+        if round((others + sum(c * r for c, r in zip(cost, ranks, strict=True))) / 1e6, 2) == 6.89]
+assert (64, 64, 16, 16) in fits
+print(f"{len(fits)} choices fit, among them {fits[:4]}: a rounded total does not tell the ranks")
+
+# %% [markdown]
+# ## In practice
+#
+# Where this notebook departs from the paper, and how surely we know. Marks: **P** the paper's own text, **C** read in
+# public code, **S** a secondary source, **M** measured by us, **I** inferred, **R** recalled and not checked.
+#
+# - *The layer.* One pair per group on a frozen layer, each group with its own activations (P). That it sits on `qkv`,
+#   `proj`, `fc1` and `fc2` is inferred (I) and agrees with the published multiply-adds (M, notebook 04).
+# - *The start.* Kaiming-uniform $A$, zero $B$, scale 4.0 and dropout 0.05 on the input of $A$ are MTLoRA's (C). The
+#   usual LoRA writes the scale as $\alpha / R$, so that it falls as the rank grows; here it is one number.
+# - *The ranks.* The paper sweeps ranks (P); which one gave its best table is not stated.
+# - *What tasks want.* We looked at one gradient on a few small frames of a small Swin. What a training adds up over
+#   thousands of steps is another matrix, and a less simple one.
+# - *The price of sharing* is our own way to say why cosines matter. The paper does not derive it.
+#
+# Next: the cosines themselves, measured with care, with their uncertainty. [Measure task similarity
+# >](03_measure_task_similarity.ipynb)
