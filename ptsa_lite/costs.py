@@ -4,6 +4,7 @@ Nothing runs at full size: multiply-adds follow from the layers' shapes, so a mo
 which holds no numbers at all, is counted in milliseconds.
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -124,7 +125,9 @@ def executed_macs(model: nn.Module, img_size: int | Sequence[int] | None = None)
     backbone = model.backbone if isinstance(model, MultiTaskModel) else next(iter(model.models.values())).backbone
     images = torch.empty(1, 3, *_size(img_size, backbone), device=next(model.parameters()).device)
     training = model.training
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    # the counter does not know the product that is added in place (baddbmm_), where the low-rank terms are
+    in_place = {torch.ops.aten.baddbmm_: lambda total, a, b, **_: 2 * math.prod(a) * b[-1]}
+    with FlopCounterMode(display=False, custom_mapping=in_place) as counter, torch.no_grad():
         model.eval()(images)
     model.train(training)
     return counter.get_total_flops() // 2

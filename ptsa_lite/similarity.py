@@ -111,14 +111,20 @@ def task_gradients(
 def cosines(g: Tensor, h: Tensor, reading: str) -> Tensor:
     """cos between every row of g (T, P) and every row of h (T, P) by one reading: (T, T)."""
     if reading == "plain":
-        return (g @ h.T) / (g.norm(dim=1)[:, None] * h.norm(dim=1)[None]).clamp_min(1e-30)
-    out = g.new_zeros(len(g), len(h))
+        return products(g, h) / (products(g, g).diag()[:, None] * products(h, h).diag()[None]).sqrt().clamp_min(1e-30)
+    out = g.new_zeros(len(g), len(h), dtype=torch.float64)
     for i, a in enumerate(g):
         for j, b in enumerate(h):
             total = (a.abs() + b.abs()).clamp_min(1e-30)
             a_, b_ = a / total, b / total
-            out[i, j] = (a_ @ b_) / (a_.norm() * b_.norm()).clamp_min(1e-30)
+            both = products(torch.stack([a_, b_]), torch.stack([a_, b_]))
+            out[i, j] = both[0, 1] / (both[0, 0] * both[1, 1]).sqrt().clamp_min(1e-30)
     return out
+
+
+def products(g: Tensor, h: Tensor, chunk: int = 65536) -> Tensor:
+    """g h^T, float64 (T, T): summed chunk by chunk, as a float32 sum over millions of numbers loses three digits."""
+    return sum((a @ b.T).double() for a, b in zip(g.split(chunk, 1), h.split(chunk, 1), strict=True))
 
 
 def gradient_similarity(

@@ -7,7 +7,8 @@ from ptsa_lite.grid import read_grid
 
 def test_a_grid_is_multiplied_out_and_joined_with_its_runs(tmp_path):
     (tmp_path / "g.yaml").write_text(
-        "base: {img_size: 64}\ngrid: {seed: [0, 1], weights: [random]}\nruns: [{method: bitfit}, {method: mtlora, rank: 2}]"
+        "base: {img_size: 64}\ngrid: {seed: [0, 1], weights: [random]}\n"
+        "runs: [{method: bitfit}, {method: mtlora, rank: 2}]"
     )
     name, runs = read_grid(tmp_path / "g.yaml")
     assert name == "g"
