@@ -48,7 +48,7 @@ def test_no_tracked_file_names_a_folder_of_some_machine():
     assert not found
 
 
-@pytest.mark.parametrize("name", ["methods_scenes", "methods_nyud"])
+@pytest.mark.parametrize("name", ["methods_scenes"])
 def test_readmes_tables_of_results_are_those_of_the_results_files(name):
     """To renew one: python -c "from ptsa_lite.report import *; print(markdown_table(read_results(PATH)))"."""
     from ptsa_lite.report import markdown_table, read_results
