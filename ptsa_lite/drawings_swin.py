@@ -99,6 +99,54 @@ def draw_likeness(images: Any, maps: Mapping[str, Any], query: tuple[int, float,
     return figure
 
 
+def draw_patch(image: Any, place: tuple[int, int], token: Any) -> Figure:
+    """A patch of 4 x 4 pixels of the frame (H, W, 3) and its token, a bar a number. place: row and column of tokens."""
+    (r, c), token = place, np.asarray(token)
+    figure = Drawing(figsize=(9.2, 2.4))
+    left, middle, right = figure.subplots(1, 3, gridspec_kw=dict(width_ratios=(1, 1, 2.2), wspace=0.12))
+    left.imshow(image)
+    left.add_patch(Rectangle((4 * c - 0.5, 4 * r - 0.5), 4, 4, fill=False, edgecolor=MARK, linewidth=2))
+    middle.imshow(image[4 * r : 4 * r + 4, 4 * c : 4 * c + 4], interpolation="nearest")
+    right.bar(range(len(token)), token, color=MARK)
+    right.axhline(0, color=SOFT, linewidth=1)
+    titles = "one patch", "its 4 × 4 × 3 numbers", f"its token: {len(token)} numbers"
+    for axes, title in zip((left, middle, right), titles, strict=True):
+        axes.set_title(title, fontsize=10)
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+    return figure
+
+
+def draw_where(names: Sequence[str], parameters: Sequence[int], macs: Sequence[int]) -> Figure:
+    """Where a backbone keeps its parameters, and where it does its work: two rows of bars, a bar a part."""
+    figure = Drawing(figsize=(9.2, 2.4))
+    left, right = figure.subplots(1, 2, sharey=True)
+    for axes, values, unit, title, label in (
+        (left, parameters, 1e6, "Parameters live late", "millions"),
+        (right, macs, 1e9, "A block's work is even", "GMACs, one frame"),
+    ):
+        bars = axes.barh(names, [value / unit for value in values], color="#9eabb3")
+        axes.bar_label(bars, [f"{value / unit:.2f}" for value in values], padding=4, fontsize=9)
+        axes.set(title=title, xlabel=label)
+        axes.margins(x=0.15)
+    left.invert_yaxis()
+    return figure
+
+
+def draw_by_stage(shares: Mapping[str, Sequence[float]], title: str) -> Figure:
+    """Shares from 0 to 1 after each stage, a line a name, the first one marked."""
+    figure = Drawing(figsize=(6.2, 2.9))
+    axes = figure.subplots()
+    for i, (name, values) in enumerate(shares.items()):
+        colour = SOFT if i else MARK
+        axes.plot(range(1, len(values) + 1), [100 * value for value in values], marker="o", color=colour)
+        axes.annotate(name, (len(values), 100 * values[-1]), xytext=(8, 0), textcoords="offset points", color=colour,
+                      va="center")
+        axes.set(xticks=range(1, len(values) + 1), xlim=(0.9, len(values) + 0.8))
+    axes.set(xlabel="after stage", ylabel="%, higher is better", title=title)
+    return figure
+
+
 def pooled(image: Any, grid: int) -> np.ndarray:
     """(H, W, 3) averaged to (grid, grid, 3), uint8."""
     image = np.asarray(image, float)
