@@ -113,7 +113,7 @@ figure
 def draw_labels(sample, tasks):
     """The frame, and the label of every task beside it."""
     columns = 2 + -(-len(tasks) // 2)
-    figure = plt.figure(figsize=(1.5 * columns, 3.2))
+    figure = plt.figure(figsize=(1.35 * columns, 2.9))
     grid = figure.add_gridspec(2, columns, wspace=0.05, hspace=0.14, left=0, right=1, bottom=0, top=0.94)
     places = [grid[:, :2], *(grid[i % 2, 2 + i // 2] for i in range(len(tasks)))]
     pictures = [picture_of(sample["image"]), *(colour_labels(task, sample[name]) for name, task in tasks.items())]
@@ -344,7 +344,7 @@ print("fresh adapters change nothing: all tasks read the frozen backbone's featu
 
 # %%
 def show_path(task):
-    return draw_adaptation(tree, picture_of(sample["image"]), highlight=[task])
+    return draw_adaptation(tree, highlight=[task])
 
 
 show_path(names[0])
