@@ -229,12 +229,15 @@ for i, share in enumerate(history[-1]["held_out"]):
 # %% [markdown]
 # ## What it is worth
 #
-# Explained variance is not the point; dense prediction is. So the packaged Swin was frozen, decoders were trained on real NYUD-v2 frames at 128x128, and the same was done with random weights of the same shape: same heads, same schedule, three seeds. A random frozen network is no straw man. Its features are a rich random function of the picture, and a decoder can do something with them.
+# Explained variance is not the point; dense prediction is. So the packaged Swin is frozen, decoders are trained on real NYUD-v2 frames at 128x128, and the same is done with random weights of the same shape: same heads, same schedule, three seeds. A random frozen network is no straw man. Its features are a rich random function of the picture, and a decoder can do something with them.
 
 # %%
-study = json.loads((find_results() / "backbone_nyud.json").read_text())["runs"]
+command = "python -m ptsa_lite study figures/grids/backbone_nyud.yaml --root PATH"
+file = find_results() / "backbone_nyud.json"
+study = json.loads(file.read_text())["runs"] if file.is_file() else []
+print("" if study else f"not run yet; with an archive at PATH: {command}")
 columns = {"semseg": "mIoU, higher is better", "depth": "RMSE in m, lower", "normals": "mean angle in degrees, lower"}
-for task, unit in columns.items():
+for task, unit in columns.items() if study else ():
     for weights in ("pretrained", "random"):
         values = [run["metrics"][task] for run in study if run["run"]["weights"] == weights]
         name = {"pretrained": "distilled", "random": "random"}[weights]

@@ -76,7 +76,9 @@ def parser() -> argparse.ArgumentParser:
     )
     one.add_argument("--data", default="scenes", metavar="NAME", help="scenes (default), nyud or pascal")
     one.add_argument("--root", default="", metavar="PATH", help="folder of the archive, for nyud and pascal")
-    one.add_argument("--limit", default=0, type=int, metavar="N", help="at most N frames of each split; 0 for all")
+    one.add_argument(
+        "--limit", default=0, type=int, metavar="N", help="at most N frames of each split (default: as settings say)"
+    )
     one.add_argument("--seed", default=0, type=int, metavar="N", help="seed of everything drawn at random (default 0)")
     one.add_argument(
         "--settings", default="", metavar="NAME",

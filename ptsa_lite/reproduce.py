@@ -37,7 +37,7 @@ class Request:
 
     data: str = "scenes"
     root: str = ""
-    limit: int = 0  # frames of each split, 0 for all
+    limit: int = 0  # frames of each split, 0 for as many as settings and notebooks say
     seed: int = 0
     settings: str = ""  # a name in notebooks/settings or a YAML file; empty for the one named like the data
 
@@ -51,7 +51,7 @@ class Request:
         if self.root and not Path(self.root).is_dir():
             raise FileNotFoundError(f"--root {self.root} is no folder; give the one that holds the {self.data} archive")
         if self.limit < 0:
-            raise ValueError(f"--limit {self.limit} is negative; 0 means all frames")
+            raise ValueError(f"--limit {self.limit} is negative; 0 leaves it to the settings")
         return self
 
     def command(self) -> str:
@@ -115,8 +115,8 @@ def plan(folder: Path, common: dict[str, Any], overlay: dict[str, dict]) -> list
         if number < END and (number <= SPINE or "data" in parameters):
             given = {key: value for key, value in common.items() if key in parameters}
             settings = overlay.get(source.stem, {})
-            if given.get("limit") == 0 and "limit" in settings:
-                del given["limit"]  # the settings' own limit stands where the command line names none
+            if given.get("limit") == 0:
+                del given["limit"]  # where the command line names none, the settings' stands, or the notebook's own
             jobs.append((source, accept(settings | given, parameters, source.stem)))
     if not jobs:
         raise FileNotFoundError(f"{folder} holds no notebook of the series")

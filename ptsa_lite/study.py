@@ -251,11 +251,13 @@ def table_of_methods(results: Sequence[dict]) -> list[dict]:
     for result in results:
         run = Run.from_dict(result["run"])
         single, tasks = singles.get(run.seed), select(suite(run.data), run.tasks)
+        tree = run.tree and TaskTree.from_dict(run.tree)
         comparable = single is not None and all(single[task] for task in tasks)  # delta_m divides by them
         rows.append({
             "method": run.method,
             "label": run.label or METHODS[run.method],
-            "tree": str(TaskTree.from_dict(run.tree)) if run.tree else None,
+            "tree": str(tree.n_groups) if tree else None,
+            "groups": str(tree) if tree else None,
             "rank": run.rank if run.method in LOW_RANK else None,
             "seed": run.seed,
             "metrics": result["metrics"],

@@ -237,7 +237,8 @@ def test_the_table_compares_each_seed_with_its_own_single_task_run():
         result("ptsa", seed=1, tree=TREE, semseg=44.0, normals=21.0),
     ])
     assert [round(row["delta_m"], 6) for row in rows] == [0.0, 0.0, 7.5, -8.5]
-    assert rows[2]["tree"] == "semseg+normals > semseg+normals > semseg+normals > semseg | normals"
+    assert rows[2]["tree"] == "(1, 1, 1, 2)"
+    assert rows[2]["groups"] == "semseg+normals > semseg+normals > semseg+normals > semseg | normals"
     assert (rows[0]["rank"], rows[2]["rank"], rows[2]["trainable"]) == (None, 1, 7)
 
 
