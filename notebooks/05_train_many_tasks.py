@@ -72,12 +72,13 @@ def draw_idea(tree, tasks):
         box(axes, start, y, 1.0, 0.5, "head", task_colour(name), PAPER)
         axes.text(start + 1.3, y, f"{tasks[name].loss_weight:g} × loss of {name}", va="center", fontsize=9,
                   color=task_colour(name), fontweight="bold")
-    box(axes, start + 4.3, 0, 0.9, 0.6, "sum", PAPER)
-    back = dict(arrowstyle="-|>", color=INK, linewidth=1.5, connectionstyle="arc3,rad=-0.13")
-    axes.annotate("", (0.5, -1.65), (start + 4.7, -0.35), arrowprops=back)
-    axes.text(start - 0.4, -2.35, "one gradient: it trains what is coloured, and passes through what is grey", color=INK,
-              ha="center", fontsize=9)
-    axes.set(xlim=(-0.4, start + 5.4), ylim=(-2.6, 2.1)), axes.axis("off")
+        axes.plot([start + 3.9, start + 4.5], [y, 0.1 * y], color=SOFT, linewidth=1)
+    box(axes, start + 4.4, 0, 0.8, 0.6, "sum")
+    axes.plot([start + 4.8, start + 4.8, 0.57], [-0.3, -2, -2], color=INK, linewidth=1.5)
+    axes.annotate("", (0.57, -1.6), (0.57, -2.04), arrowprops=dict(arrowstyle="-|>", color=INK, linewidth=1.5))
+    axes.text(start / 2 + 2.4, -2.3, "one gradient: it trains what is coloured, and passes through what is grey",
+              color=INK, ha="center", fontsize=9)
+    axes.set(xlim=(-0.2, start + 5.3), ylim=(-2.5, 2.1)), axes.axis("off")
     return figure
 
 # %% tags=["parameters"]
@@ -260,7 +261,7 @@ for k in range(k_w, total):
 figure, axes = plt.subplots(figsize=(7, 2.4))
 axes.plot([k / steps for k in range(total)], [learning_rate(k, config, steps) for k in range(total)], color=OURS)
 axes.axvspan(0, warmup_epochs, color="#eceff1", zorder=0)
-axes.set(xlabel="epoch", ylabel="learning rate", title=f"Up in {warmup_epochs:g} epochs, then half a cosine", ylim=0)
+axes.set(xlabel="epoch", ylabel="learning rate", title="A straight warm-up, then half a cosine", ylim=0)
 save_figure(figure, "05_schedule", out_dir);
 
 # %% [markdown]
@@ -316,6 +317,24 @@ meter.update(torch.stack([7 * straight, tilted], 1)[None, :, None], torch.stack(
 assert math.isclose(meter.compute(), 15, rel_tol=1e-5), "0 and 30 degrees have another mean, or the length counts"
 print(f"one normal right, one 30 degrees off: mean angle {meter.compute():.2f} degrees")
 
+# %%
+from ptsa_lite.tasks import NYUD, PASCAL
+
+probabilities, label = torch.tensor([0.9, 0.6, 0.4, 0.3]), torch.tensor([1.0, 0, 1, 0])  # one image of four pixels
+ratios = []
+for threshold in np.arange(0.2, 0.91, 0.05):
+    called, true = probabilities > threshold, label > 0
+    ratios.append(float((called & true).sum() / (called | true).sum()))
+meter = make_meter(PASCAL["saliency"])
+meter.update(torch.logit(probabilities).view(1, 1, 1, 4), label.view(1, 1, 1, 4))
+assert math.isclose(meter.compute(), 100 * max(ratios), rel_tol=1e-5), f"{meter.compute()}, by hand {ratios}"
+print(f"maxIoU: {meter.compute():.2f} % at the best of {len(ratios)} thresholds, {100 * ratios[-1]:.0f} % at the last")
+
+meter = make_meter(NYUD["depth"])
+meter.update(torch.tensor([2.0, 3.0, 9.0]).view(1, 1, 1, 3), torch.tensor([2.0, 5.0, IGNORE]).view(1, 1, 1, 3))
+assert math.isclose(meter.compute(), (4 / 2) ** 0.5, rel_tol=1e-6), "an error of 0 and one of 2 metres"
+print(f"RMSE of errors of 0 and 2 metres: {meter.compute():.3f}, and the pixel without a label does not count")
+
 # %% [markdown]
 # ### Four metrics in one number
 #
@@ -332,7 +351,7 @@ print(f"one normal right, one 30 degrees off: mean angle {meter.compute():.2f} d
 
 # %%
 from ptsa_lite.published import PASCAL_RESULTS, row
-from ptsa_lite.tasks import PASCAL, select
+from ptsa_lite.tasks import select
 
 small = delta_m({"semseg": 44, "normals": 21}, {"semseg": 40, "normals": 20}, select(PASCAL, ["semseg", "normals"]))
 assert math.isclose(small, 100 * (4 / 40 - 1 / 20) / 2), "ten per cent up and five per cent down make 2.5"
@@ -390,8 +409,8 @@ print(f"{counts['trainable']:,} of {counts['total']:,} parameters train ({counts
 
 # %%
 looked_at = next(iter(make_loader(val_set, min(16, len(val_set)))))
-labelled = sum((looked_at[name] != IGNORE).float().flatten(1).mean(1) for name in names)  # (B,)
-chosen = labelled.argsort(descending=True, stable=True)[:3]  # frames where every task has something to say
+said = [((y != IGNORE) & (y != 0)).float().flatten(1).mean(1) for y in (looked_at[name] for name in names)]  # T of (B,)
+chosen = torch.stack(said).amin(0).argsort(descending=True, stable=True)[:3]  # every task has something to say there
 shown = {key: value[chosen] for key, value in looked_at.items()}
 
 
@@ -494,15 +513,13 @@ from ptsa_lite.pictures import Drawing
 
 def draw_live(curves, predictions):
     """Loss curves on the left, the first shown frame's predictions on the right."""
-    figure = Drawing(figsize=(11, 3))
-    left, *rest = figure.subplots(1, 1 + len(names), width_ratios=[2.6, *[1] * len(names)])
-    draw_curves(curves, axes=left)
-    for place, (name, task) in zip(rest, tasks.items(), strict=True):
+    figure = Drawing(figsize=(11, 2.6))
+    draw_curves(curves, axes=figure.add_axes([0.06, 0.18, 0.27, 0.72]))
+    for k, (name, task) in enumerate(tasks.items()):
+        place = figure.add_axes([0.45 + 0.138 * k, 0.15, 0.13, 0.6])
         place.imshow(colour_labels(task, predictions[name][0], predicted=True), interpolation="nearest")
         place.set(xticks=[], yticks=[]), place.spines[:].set_visible(False)
         place.set_title(name, color=task.colour, fontsize=9, loc="center")
-    figure.subplots_adjust(wspace=0.12)
-    left.set_position([0.06, 0.17, 0.28, 0.75])
     return figure
 
 
@@ -630,21 +647,20 @@ if {"lora_shared", "ptsa", "lora_separate"} <= set(by_method):
 #
 # Up is better, left is cheaper. The first panel counts parameters that train, the second the arithmetic of one frame.
 # In the third are the published numbers of the same line: other data (PASCAL-Context), another backbone (Swin-Tiny),
-# seven times our side in pixels. Its axes are not ours, which is why it stands apart; only the *pattern* may be
-# compared.
+# much larger frames. Its axes are not ours, which is why it stands apart; only the *pattern* may be compared.
 
 # %%
 from ptsa_lite.plots import draw_tradeoff
 
 theirs = [{"label": f"{p.name} ({p.mark})", "delta_m": p.values.get("delta_m"), "published": True,
            "trainable": 1e6 * p.values["trainable_m"]} for p in PASCAL_RESULTS]
-figure = Drawing(figsize=(11, 9))
-panels = figure.subplot_mosaic([["trainable", "gmacs"], ["published", "published"]])
+figure = Drawing(figsize=(9.5, 11))
+panels = figure.subplot_mosaic([["trainable"], ["gmacs"], ["published"]])
 where = f"{data}, {img_size} px, one seed"
 draw_tradeoff(record["methods"], "trainable", f"Ours: {where}", panels["trainable"])
 draw_tradeoff(record["methods"], "gmacs", "Ours: arithmetic of one frame", panels["gmacs"])
 draw_tradeoff(theirs, "trainable", "Published: PASCAL-Context, 448 px, Swin-Tiny", panels["published"])
-figure.subplots_adjust(hspace=0.32, wspace=0.28)
+figure.subplots_adjust(hspace=0.38)
 save_figure(figure, "05_tradeoff", out_dir)
 figure
 

@@ -204,11 +204,11 @@ def _work(runs: Sequence[Run], folder: Path, report: Callable[[str], None]) -> N
         if not any(_do(run, folder) for run in left):
             time.sleep(0.2)  # others are at what is left
         still = _left(runs, folder)
-        for run in (run for run in left if run not in still):
-            pace = (time.monotonic() - started) / (len(runs) - len(still) - before)
+        pace = (time.monotonic() - started) / max(1, len(runs) - len(still) - before)
+        for number, run in enumerate((run for run in left if run not in still), len(runs) - len(left) + 1):
             shown = ", ".join(f"{task} {value:.3g}" for task, value in _result(run, folder)["metrics"].items())
-            report(f"{len(runs) - len(still)}/{len(runs)}  {run.label or METHODS[run.method]}, seed {run.seed}: "
-                   f"{shown}; {clock_time(pace * len(still))} left")  # fmt: skip
+            report(f"{number}/{len(runs)}  {run.label or METHODS[run.method]}, seed {run.seed}: {shown}; "
+                   f"{clock_time(pace * len(still))} left")  # fmt: skip
         left = still
 
 
