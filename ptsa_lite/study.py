@@ -112,7 +112,7 @@ def execute_run(run: Run, folder: Path | None = None, report: Callable[[str], No
     data = dict(root=run.root, img_size=run.img_size, tasks=list(tasks), limit=run.limit or None)
     work_size = run.img_size * 3 // 2 if run.data != "scenes" else None  # a zoom of 1.5 loses nothing
     train_set = open_dataset(run.data, split="train", work_size=work_size, **data)
-    val_set = open_dataset(run.data, split="val", work_size=work_size, **data)
+    val_set = open_dataset(run.data, split="val", work_size=run.img_size, **data)
     backbone = load_backbone(run.backbone, run.weights, run.img_size)
     options = dict(rank=run.rank, dropout=run.dropout, scale=run.scale) if run.method in LOW_RANK else {}
     with torch.random.fork_rng():
