@@ -404,13 +404,15 @@ print(f"different:  {len(own)} of {len(couples)} pairs do; a task with itself on
 # - *Same frame*: one, as it must be. A task whose diagonal is below one had frames without any label of it (human
 #   parts, in a frame without people). Such a frame gives a zero gradient, which counts as similar to nothing, itself
 #   included.
-# - *Different frames*: **even a task with itself** is close to zero. What one frame wants is nearly at a right angle to
-#   what the next frame wants, although task, head and weights are the same. If a task hardly resembles itself, it
-#   cannot resemble another one much, and the numbers off the diagonal drown in their errors.
+# - *Different frames*: **a task is far from like itself.** What one frame wants has little to do with what the next one
+#   wants, although task, head and weights are the same. The better the heads are fitted, the nearer this diagonal comes
+#   to zero: what all frames want alike, the head has already been given, and what is left over differs from frame to
+#   frame.
 #
-# So the right-hand matrix is not a paler left one: at this number of draws it is mostly noise. The two are different
-# questions. *Same* asks whether two tasks agree on what is wrong with **this** frame; *different* asks whether they
-# have a wish in common that holds for **every** frame.
+# A task that hardly resembles itself cannot resemble another one much. So the numbers off the right-hand diagonal are
+# small, and where they are no larger than their errors, that matrix is not a paler copy of the left one but noise. The
+# two are different questions. *Same* asks whether two tasks agree on what is wrong with **this** frame; *different*
+# asks whether they have a wish in common that holds for **every** frame.
 #
 # ## Every pair of frames, for the price of a sum
 #
@@ -472,7 +474,7 @@ def draw_every():
     axes.axhline(0, color=SOFT, linewidth=1, linestyle=":")
     axes.axvline(len(couples) - 0.5, color=SOFT, linewidth=1)
     axes.set_xticks(places, ["\n".join((names[i], names[j] if i != j else "itself")) for i, j in cells], fontsize=8)
-    axes.set(ylabel="mean cosine, two errors", title="Different frames: every pair tells what neighbours could not")
+    axes.set(ylabel="mean cosine, two errors", title="Different frames: every pair leaves less to chance")
     axes.legend(ncols=2)
     return figure
 
@@ -484,8 +486,8 @@ print(f"{pairs_formed:,} pairs instead of {similarity.count('different')}, from 
 print("pairs of tasks beyond two errors:", "; ".join(f"{told(c)} {every[c]:+.3f}" for c in clear) or "none")
 
 # %% [markdown]
-# The bars shrink several times, and it cost nothing but a sum. The cosines themselves are still small. They have to be
-# read against the diagonal, which is the most that two different frames ever have in common.
+# The black bars are shorter, and it cost nothing but a sum. The cosines themselves are small; read them against those
+# of a task with itself on the right, which are about the most that two different frames have in common.
 #
 # ## The control: labels that belong to another frame
 #
@@ -591,6 +593,9 @@ for choice, colour in (("same", INK), ("different", SOFT)):
     right.loglog(counts, typical, "o-", color=colour, label=choice)
     right.loglog(counts, [typical[-1] * (counts[-1] / n) ** 0.5 for n in counts], ":", color=colour)
 right.set(xlabel="frames", ylabel="standard error", title=r"Dotted: $1/\sqrt{n}$")
+low, high = right.get_ylim()
+marks = [m for m in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if low < m < high]
+right.set_yticks(marks, [f"{m:g}" for m in marks])
 right.legend()
 for axes in (left, right):
     axes.set_xticks(counts, [str(n) for n in counts]), axes.minorticks_off()
@@ -789,8 +794,9 @@ print(path.name, "holds", ", ".join(content["similarity"]["readings"]))
 # - A task gradient is taken with respect to the frozen matrices, through a head that was fitted first.
 # - The formula's division does nothing if $|g|$ is a length. Taken number by number, it makes the similarity depend on
 #   loss weights.
-# - Two frames want nearly unrelated things, even for one task. So the same frame for both tasks gives a strong signal,
-#   and different frames a weak one, which the product of mean arrows brings out at no further cost.
+# - Once the heads are fitted, two frames want little in common, even for one task. So the same frame for both tasks
+#   gives a strong signal, and different frames a weak one, which the product of mean arrows brings out at no further
+#   cost.
 # - A similarity is a mean, and has an error. Labels of another frame show which part of it they never had, and a task
 #   is most like its twin.
 
