@@ -54,7 +54,7 @@ def box(axes, x, y, width, height, words, colour="#dfe3e6", ink=INK):
     axes.add_patch(FancyBboxPatch((x, y - height / 2), width, height, boxstyle=corners, color=colour, zorder=2))
     axes.text(x + width / 2, y, words, ha="center", va="center", fontsize=9, color=ink, zorder=3)
 
-
+# %%
 def draw_idea(tree, tasks):
     """Frozen stages with a coloured bar for each group's adapters, heads, losses, and the way back."""
     figure, axes = plt.subplots(figsize=(11, 3.3))
@@ -530,10 +530,9 @@ import asyncio
 
 from ipywidgets import Button, HBox, Image, Label, VBox
 
-
+# %%
 class Player:
     """A training that a reader starts, stops and continues."""
-
     def __init__(self, frames=2 * batch_size, epochs=40):
         self.few = train_set.select(range(min(frames, len(train_set))))
         self.config = TrainConfig(epochs=epochs, batch_size=batch_size, lr=config.lr, warmup_epochs=1, seed=seed)
@@ -563,7 +562,7 @@ class Player:
             await asyncio.sleep(0.05)  # let the buttons be heard
         self.running = False
 
-
+# %%
 player = Player()
 buttons = [Button(description=words) for words in ("Train", "Stop", "Start again")]
 for button, action in zip(buttons, (player.train, player.stop, player.again), strict=True):
@@ -597,6 +596,7 @@ display(VBox([HBox([*buttons, player.words]), player.picture]))
 
 # %%
 runs = [the_run(method) for method in wanted]
+kept = sum((study / f"{one.name()}.json").is_file() for one in runs)
 results = run_study(runs, study, jobs=jobs, report=lambda line: print(line, flush=True))
 shutil.rmtree(checkpoints, ignore_errors=True)  # left there only if the result itself was from an earlier day
 of_ptsa = [result for result in results if result["run"]["method"] == "ptsa"]
@@ -655,7 +655,7 @@ from ptsa_lite.plots import draw_tradeoff
 
 theirs = [{"label": f"{p.name} ({p.mark})", "delta_m": p.values.get("delta_m"), "published": True,
            "trainable": 1e6 * p.values["trainable_m"]} for p in PASCAL_RESULTS]
-figure = Drawing(figsize=(9.5, 11))
+figure = Drawing(figsize=(8.5, 13))
 panels = figure.subplot_mosaic([["trainable"], ["gmacs"], ["published"]])
 where = f"{data}, {img_size} px, one seed"
 draw_tradeoff(record["methods"], "trainable", f"Ours: {where}", panels["trainable"])
@@ -763,7 +763,7 @@ figure
 
 # %%
 print(f"{len(results)} methods, {epochs} epochs of {steps} steps on {len(train_set)} frames, one seed ({seed}), "
-      f"{time.monotonic() - started:.0f} s in all")
+      f"{time.monotonic() - started:.0f} s" + (f", {kept} methods kept from before" if kept else ""))
 for r in sorted(record["methods"], key=lambda r: -(r["delta_m"] if r["delta_m"] is not None else -math.inf)):
     shown_gain = "–" if r["delta_m"] is None else f"{r['delta_m']:+.2f} %"
     print(f"{r['label']:>20}: delta_m {shown_gain:>9}, {r['trainable'] / 1e6:5.2f} M trainable, {r['gmacs']:.2f} GMACs")
