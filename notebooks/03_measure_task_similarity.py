@@ -66,7 +66,7 @@ def draw_arrows(axes, vectors):
     axes.set(xlim=(-1.75, 1.75), ylim=(-1.3, 1.3), aspect="equal")
     axes.axis("off")
 
-
+# %%
 def draw_idea(names):
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.2), width_ratios=[1.45, 1], layout="constrained")
     left.add_patch(FancyBboxPatch((0.9, -1.6), 1.5, 3.2, boxstyle="round,pad=0,rounding_size=0.12", color="#dfe3e6"))
@@ -573,7 +573,7 @@ def first_draws(similarity, n):
     kept = {key: draws[: n - (key[1] == "different")] for key, draws in similarity.draws.items()}
     return Similarity(similarity.tasks, kept)
 
-
+# %%
 counts = [n for n in (4, 8, 16, 32, 64, 128, 256, 512) if n < n_samples] + [n_samples]
 shorter = [first_draws(similarity, n) for n in counts]
 figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.4), width_ratios=[1.5, 1], layout="constrained")
