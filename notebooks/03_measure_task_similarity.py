@@ -530,7 +530,7 @@ print(f"together {overall:.0%} is left" + (f"; what {' and '.join(stays)} had in
 # So three measurements answer three questions. *Same frame*: do the tasks agree on what is wrong with this frame?
 # *Wrong labels*: how much of that would any frame's labels have given? *Every pair of frames*: what do the tasks want
 # in every frame? A pair of tasks that is high in the first, falls in the second, and stands out in the third, is alike
-# beyond doubt. A pair that only shines in the first deserves suspicion.
+# by every measure that we have. A pair that only shines in the first deserves suspicion.
 #
 # ## A task and its twin
 #
