@@ -165,7 +165,8 @@ def draw_tradeoff(rows: Sequence[dict], x: str = "trainable", title: str = "", a
     scale = 1e-6 if x == "trainable" else 1.0
     heights = [row["delta_m"] for row in rows]
     span = max(heights + [0]) - min(heights + [0]) or 1.0
-    for row, height in zip(rows, spread(heights, 0.05 * span), strict=True):
+    inches = axes.get_position().height * figure.get_figheight()
+    for row, height in zip(rows, spread(heights, 0.22 / inches * span), strict=True):  # a line of text is 0.17 high
         published = bool(row.get("published"))
         axes.plot(row[x] * scale, row["delta_m"], linestyle="", marker="D" if published else "o",
                   markersize=7 if published else 9, markerfacecolor=PAPER if published else OURS,
