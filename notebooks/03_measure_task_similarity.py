@@ -201,8 +201,7 @@ def all_labelled(frame):
 for weight in weights:
     weight.requires_grad_(True)
 model.eval()
-shuffled = make_loader(frames, 1, seed=seed)  # one frame at a time
-every_frame = list(itertools.islice(shuffled, max(n_samples, 3)))  # no more than we shall use
+every_frame = list(make_loader(frames, 1, seed=seed))  # one frame each, shuffled
 x = next((frame for frame in every_frame if all_labelled(frame)), every_frame[0])  # one where each task has a say
 g = {name: task_gradient(model, x, name) for name in names}
 for name, vector in g.items():
