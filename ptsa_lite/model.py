@@ -103,7 +103,8 @@ class MultiTaskModel(nn.Module):
         """For every stage its route and each task's place in the stack. Computed once per set of tasks."""
         key = (tasks, str(device))
         if key not in self._routes:
-            self._routes[key] = routes(self.tree, tasks, device)
+            with torch.inference_mode(False):  # a tensor born under inference_mode could never serve a training
+                self._routes[key] = routes(self.tree, tasks, device)
         return self._routes[key]
 
     def __getstate__(self):

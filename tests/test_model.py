@@ -163,6 +163,13 @@ def test_asking_for_some_tasks_gives_what_asking_for_all_does(backbone, tree, me
         torch.testing.assert_close(some[task], everything[task], atol=1e-5, rtol=1e-5)
 
 
+def test_a_model_first_used_for_inference_can_be_trained(backbone):
+    model, images = grouped(backbone, TREES[3]), torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        model(images)
+    sum(p.square().mean() for p in model(images).values()).backward()
+
+
 def test_an_unasked_branch_does_not_run(backbone):
     model = grouped(backbone, TREES[3])
     seen = []
