@@ -28,6 +28,7 @@ from .tasks import Task, known
 
 READINGS = ("plain", "elementwise")
 PAIRS = ("different", "same")
+CHUNK = 1 << 14  # numbers of a gradient at a time, when products are summed
 
 
 @dataclass(frozen=True)
@@ -109,22 +110,29 @@ def task_gradients(
 
 
 def cosines(g: Tensor, h: Tensor, reading: str) -> Tensor:
-    """cos between every row of g (T, P) and every row of h (T, P) by one reading: (T, T)."""
-    if reading == "plain":
-        return products(g, h) / (products(g, g).diag()[:, None] * products(h, h).diag()[None]).sqrt().clamp_min(1e-30)
-    out = g.new_zeros(len(g), len(h), dtype=torch.float64)
-    for i, a in enumerate(g):
-        for j, b in enumerate(h):
-            total = (a.abs() + b.abs()).clamp_min(1e-30)
-            a_, b_ = a / total, b / total
-            both = products(torch.stack([a_, b_]), torch.stack([a_, b_]))
-            out[i, j] = both[0, 1] / (both[0, 0] * both[1, 1]).sqrt().clamp_min(1e-30)
+    """cos between every row of g (T, P) and every row of h (T, P) by one reading: (T, T) float64."""
+    return _cosines(products(g, h, reading))
+
+
+def products(g: Tensor, h: Tensor, reading: str) -> Tensor:
+    """x.y, x.x and y.y for every row x of g and y of h by one reading: (3, T, T) float64, sums over P.
+
+    Chunk by chunk: a float32 sum over millions of numbers loses three digits, and a chunk fits the cache.
+    """
+    out = torch.zeros(3, len(g), len(h), dtype=torch.float64, device=g.device)
+    for a, b in zip(g.split(CHUNK, 1), h.split(CHUNK, 1), strict=True):
+        if reading == "plain":
+            lengths = a.square().sum(1)[:, None], b.square().sum(1)[None]  # (T, 1), (1, T)
+            out += torch.stack(torch.broadcast_tensors(a @ b.T, *lengths))
+        else:
+            share = (a.abs()[:, None] + b.abs()[None]).clamp_min(1e-30).reciprocal_()  # (T, T, chunk)
+            x, y = a[:, None] * share, b[None] * share
+            out += torch.stack([(x * y).sum(2), x.square_().sum(2), y.square_().sum(2)])
     return out
 
 
-def products(g: Tensor, h: Tensor, chunk: int = 65536) -> Tensor:
-    """g h^T, float64 (T, T): summed chunk by chunk, as a float32 sum over millions of numbers loses three digits."""
-    return sum((a @ b.T).double() for a, b in zip(g.split(chunk, 1), h.split(chunk, 1), strict=True))
+def _cosines(products: Tensor) -> Tensor:
+    return products[0] / (products[1] * products[2]).sqrt().clamp_min(1e-30)
 
 
 def gradient_similarity(
@@ -175,9 +183,10 @@ def gradient_similarity(
 
 
 def _by_stage(g: Tensor, h: Tensor, sizes: Sequence[int], reading: str) -> np.ndarray:
-    """(S+1, T, T): each stage's cosines, and the whole backbone's."""
-    parts = [cosines(a, b, reading) for a, b in zip(g.split(list(sizes), 1), h.split(list(sizes), 1), strict=True)]
-    return torch.stack([*parts, cosines(g, h, reading)]).cpu().double().numpy()
+    """(S+1, T, T): each stage's cosines, and the whole backbone's, whose products are the sums of the stages'."""
+    stages = zip(g.split(list(sizes), 1), h.split(list(sizes), 1), strict=True)
+    parts = [products(a, b, reading) for a, b in stages]
+    return torch.stack([_cosines(part) for part in (*parts, sum(parts))]).cpu().numpy()
 
 
 @contextlib.contextmanager
