@@ -48,6 +48,7 @@ class Run:
     data: str = "scenes"
     root: str = ""
     limit: int = 0  # frames of each split; 0 for all
+    holdout: int = 0  # k: every k-th training frame is measured on, not trained on, and val is not looked at
     img_size: int = 128
     backbone: str = "swin_small_distilled"
     weights: str = "pretrained"
@@ -70,6 +71,8 @@ class Run:
         The contents of the weights' file and the source of the scenes do count: a result of older ones is another's.
         """
         content = {k: v for k, v in asdict(self).items() if k not in ("label", "root", "weights")}
+        if not self.holdout:
+            del content["holdout"]  # younger than the names of the first results
         content["weights"] = _content_of(self.backbone, self.weights)
         content["scenes"] = _scenes_source() if self.data == "scenes" else ""
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
@@ -109,10 +112,7 @@ def execute_run(run: Run, folder: Path | None = None, report: Callable[[str], No
     those of all its epochs, evaluation included, whichever process did them; reading the data is not.
     """
     tasks = select(suite(run.data), run.tasks)
-    data = dict(root=run.root, img_size=run.img_size, tasks=list(tasks), limit=run.limit or None)
-    work_size = run.img_size * 3 // 2 if run.data != "scenes" else None  # a zoom of 1.5 loses nothing
-    train_set = open_dataset(run.data, split="train", work_size=work_size, **data)
-    val_set = open_dataset(run.data, split="val", work_size=run.img_size, **data)
+    train_set, val_set = open_sets(run)
     backbone = load_backbone(run.backbone, run.weights, run.img_size)
     options = dict(rank=run.rank, dropout=run.dropout, scale=run.scale) if run.method in LOW_RANK else {}
     with torch.random.fork_rng():
@@ -135,6 +135,18 @@ def execute_run(run: Run, folder: Path | None = None, report: Callable[[str], No
         "frames": [len(train_set), len(val_set)],
         "versions": versions(),
     }
+
+
+def open_sets(run: Run) -> tuple:
+    """What a run trains on and what it is measured on."""
+    data = dict(root=run.root, img_size=run.img_size, tasks=list(run.tasks), limit=run.limit or None)
+    work_size = run.img_size * 3 // 2 if run.data != "scenes" else None  # a zoom of 1.5 loses nothing
+    train_set = open_dataset(run.data, split="train", work_size=work_size, **data)
+    if not run.holdout:
+        return train_set, open_dataset(run.data, split="val", work_size=run.img_size, **data)
+    plain = open_dataset(run.data, split="train", work_size=run.img_size, augment=False, **data)
+    held_out = range(0, len(plain), run.holdout)
+    return train_set.select([i for i in range(len(train_set)) if i not in held_out]), plain.select(held_out)
 
 
 def versions() -> dict[str, str]:

@@ -174,6 +174,14 @@ class TaskTree:
             raise ValueError(f"a tree is written as {{'stages': [[[task, ...], ...], ...]}}; got {data!r}")
         return cls(tuple(tuple(tuple(group) for group in stage) for stage in data["stages"]))
 
+    @classmethod
+    def parse(cls, text: str) -> "TaskTree":
+        """The inverse of `str`: "a+b+c > a+b | c" has two stages, and parts c from the others in the second."""
+        return cls(tuple(
+            tuple(tuple(task.strip() for task in group.split("+")) for group in stage.split("|"))
+            for stage in text.split(">")
+        ))
+
 
 def _show(stage: Stage) -> str:
     return " | ".join("+".join(group) for group in stage)
