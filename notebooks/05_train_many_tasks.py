@@ -110,7 +110,8 @@ from IPython.display import display
 from torch.nn import functional as F
 
 from ptsa_lite.data import make_loader, open_dataset
-from ptsa_lite.study import Run, run_study, table_of_methods
+from ptsa_lite.study import Run, run_study
+from ptsa_lite.summary import table_of_methods
 from ptsa_lite.tasks import IGNORE, default_tasks
 from ptsa_lite.tree import TaskTree
 

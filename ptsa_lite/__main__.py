@@ -45,17 +45,38 @@ def verify(args: argparse.Namespace) -> int:
 
 
 def study(args: argparse.Namespace) -> int:
-    import json
-
     from ptsa_lite.grid import read_grid
-    from ptsa_lite.notebooks import write_text
-    from ptsa_lite.study import run_study
+    from ptsa_lite.study import collect, collected, restore, run_study
 
     name, runs = read_grid(args.grid, args.root)
-    results = run_study(runs, args.out or Path("runs") / "study" / name, args.jobs)
+    folder, path = args.out or Path("runs") / "study" / name, Path("figures/results") / f"{name}.json"
     command = f"python -m ptsa_lite study {args.grid}" + (" --root PATH" if args.root else "")
-    write_text(Path("figures/results") / f"{name}.json", json.dumps({"command": command, "runs": results}, indent=1))
-    print(f"{len(results)} runs in figures/results/{name}.json")
+
+    def report(line: str) -> None:
+        print(line, flush=True)
+        collect(runs, folder, path, command)
+
+    if n := restore(collected(path), runs, folder):
+        print(f"{n} results taken from {path}", flush=True)
+    try:
+        run_study(runs, folder, args.jobs, report)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    finally:
+        left = collect(runs, folder, path, command)
+        print(f"{left} runs left" if left else f"all runs are done: {path}", flush=True)
+    return 0
+
+
+def similarity(args: argparse.Namespace) -> int:
+    from ptsa_lite.similarity_study import study_similarity
+
+    path = args.out or Path("figures/results") / f"similarity_{args.data}.json"
+    command = f"python -m ptsa_lite similarity --data {args.data}" + (" --root PATH" if args.root else "")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    report = study_similarity(args.data, args.root, path, limit=args.limit or None, command=command)
+    print(f"{len(report['conditions'])} conditions in {path}")
     return 0
 
 
@@ -116,6 +137,18 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--jobs", default=1, type=int, metavar="N", help="processes on this machine (default 1)")
     one.add_argument("--out", default="", metavar="DIR", help="folder of runs (default runs/study/NAME)")
     one.set_defaults(run=study)
+
+    one = commands.add_parser(
+        "similarity",
+        help="measure the task similarity under many choices, and the tree of each",
+        description="Measure the gradient task similarity with other heads, loss weights and numbers of samples, and "
+        "write what tree each would have grown to figures/results. The same call goes on after an interruption.",
+    )
+    one.add_argument("--data", default="scenes", metavar="NAME", help="scenes (default), nyud or pascal")
+    one.add_argument("--root", default="", metavar="PATH", help="folder of the archive, for nyud and pascal")
+    one.add_argument("--limit", default=0, type=int, metavar="N", help="the first N training frames (default: all)")
+    one.add_argument("--out", type=Path, metavar="FILE", help="default figures/results/similarity_NAME.json")
+    one.set_defaults(run=similarity)
 
     data = commands.add_parser("data", help="look at an archive on disk")
     actions = data.add_subparsers(metavar="ACTION", required=True)

@@ -27,7 +27,6 @@ from .claims import claim
 from .costs import count_macs, count_parameters
 from .data import open_dataset, tables
 from .methods import METHODS, build_model
-from .metrics import delta_m
 from .progress import clock_time
 from .tasks import known, select, suite
 from .train_config import TrainConfig
@@ -198,6 +197,43 @@ def run_study(
     return [_result(run, folder) for run in runs]
 
 
+def collected(path: str | Path) -> list[dict]:
+    """The results that a file of `collect` holds; none where there is no such file."""
+    path = Path(path)
+    return json.loads(path.read_text(encoding="utf-8"))["runs"] if path.is_file() else []
+
+
+def restore(results: Sequence[dict], runs: Sequence[Run], folder: str | Path) -> int:
+    """Lay results of these runs into the study's folder, where it has none: they are done. How many were laid."""
+    folder, names = Path(folder), {run.name() for run in runs}
+    folder.mkdir(parents=True, exist_ok=True)
+    new = [r for r in results if r["name"] in names and not (folder / f"{r['name']}.json").exists()]
+    for result in new:
+        _write(folder / f"{result['name']}.json", result)
+    return len(new)
+
+
+def collect(runs: Sequence[Run], folder: str | Path, path: str | Path, command: str) -> int:
+    """Write every result that is there into one file, in the order of `runs`; returns how many are still to do.
+
+    The file names the command that makes it, and the labels of these runs, whatever they were called when they ran.
+    """
+    folder, runs = Path(folder), list({run.name(): run for run in runs}.values())
+    done = [run for run in runs if (folder / f"{run.name()}.json").is_file()]
+    results = [_result(run, folder) for run in done]
+    for run, result in zip(done, results, strict=True):
+        result["run"]["label"] = run.label
+    _write(Path(path), {"command": command, "left": len(runs) - len(done), "runs": results})
+    return len(runs) - len(done)
+
+
+def _write(path: Path, content) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
 def _left(runs: Sequence[Run], folder: Path) -> list[Run]:
     return [run for run in runs if not (folder / f"{run.name()}.json").is_file()]
 
@@ -232,9 +268,7 @@ def _do(run: Run, folder: Path) -> bool:
             return False
         checkpoint = folder / run.name()
         result = execute_run(run, checkpoint, report=lambda line: None)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        part.replace(path)
+        _write(path, result)
         for file in checkpoint.glob("*"):
             file.unlink()
         checkpoint.rmdir()
@@ -254,31 +288,6 @@ def _start_helpers(runs: Sequence[Run], folder: Path, n: int) -> list[subprocess
         with (folder / f"helper-{number}.log").open("w") as log:
             helpers.append(subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment))
     return helpers
-
-
-def table_of_methods(results: Sequence[dict]) -> list[dict]:
-    """The rows of the table of methods, with delta_m against the single-task run of the same seed (None without)."""
-    singles = {r["run"]["seed"]: r["metrics"] for r in results if r["run"]["method"] == "single_task"}
-    rows = []
-    for result in results:
-        run = Run.from_dict(result["run"])
-        single, tasks = singles.get(run.seed), select(suite(run.data), run.tasks)
-        tree = run.tree and TaskTree.from_dict(run.tree)
-        comparable = single is not None and all(single[task] for task in tasks)  # delta_m divides by them
-        rows.append({
-            "method": run.method,
-            "label": run.label or METHODS[run.method],
-            "tree": str(tree.n_groups) if tree else None,
-            "groups": str(tree) if tree else None,
-            "rank": run.rank if run.method in LOW_RANK else None,
-            "seed": run.seed,
-            "metrics": result["metrics"],
-            "delta_m": delta_m(result["metrics"], single, tasks) if comparable else None,
-            "trainable": result["parameters"]["trainable"],
-            "gmacs": result["gmacs"],
-            "seconds": result["seconds"],
-        })
-    return rows
 
 
 if __name__ == "__main__":

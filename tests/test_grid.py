@@ -35,3 +35,16 @@ def test_a_misspelt_grid_is_refused_with_the_nearest_name(tmp_path, text, says):
 def test_the_grids_that_come_with_the_project_are_readable():
     grids = sorted((Path(__file__).resolve().parents[1] / "figures" / "grids").glob("*.yaml"))
     assert grids and all(len(read_grid(grid, "somewhere")[1]) > 1 for grid in grids)
+
+
+def test_trees_are_written_as_printed_or_every_one_and_settings_are_joined(tmp_path):
+    (tmp_path / "g.yaml").write_text(
+        "base: {data: nyud, config: {epochs: 3, warmup_epochs: 1}}\n"
+        "runs:\n"
+        "- {method: ptsa, config: {lr: 0.1}, tree: 'semseg+depth+normals+edge > semseg | depth+normals+edge'}\n"
+        "- {method: ptsa, tree: {every: [1, 1, 2, 4]}}"
+    )
+    _, runs = read_grid(tmp_path / "g.yaml")
+    assert runs[0].config == {"epochs": 3, "warmup_epochs": 1, "lr": 0.1} and "lr" not in runs[1].config
+    assert runs[0].tree["stages"][1] == [["semseg"], ["depth", "normals", "edge"]]
+    assert len(runs) == 8 and len({run.name() for run in runs}) == 8

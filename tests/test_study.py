@@ -9,7 +9,7 @@ from tiny import tiny_backbone
 
 from ptsa_lite import study
 from ptsa_lite.claims import claim
-from ptsa_lite.study import Run, execute_run, run_study, table_of_methods
+from ptsa_lite.study import Run, collect, collected, execute_run, restore, run_study
 from ptsa_lite.tree import TaskTree
 
 TASKS = ("semseg", "normals")
@@ -222,29 +222,32 @@ def test_a_helper_does_runs_while_this_process_waits_for_them(monkeypatch, tmp_p
     assert results[1]["metrics"] == pytest.approx(alone["metrics"], rel=0.05)
 
 
-# ---- the table
+# ---- results in one file
 
 
-def result(method, seed=0, tree=None, **metrics):
-    run = Run(method, tree=tree, seed=seed, **SMALL)
-    return {"run": study.asdict(run), "metrics": metrics, "parameters": {"trainable": 7}, "gmacs": 0.5, "seconds": 1.0}
+def test_collected_results_are_restored_and_nothing_is_trained_again(fake, monkeypatch, tmp_path):
+    monkeypatch.setattr(study, "execute_run", lambda run, folder, report: {
+        "name": run.name(), "run": study.asdict(run), "metrics": {"semseg": 1.0}, "made": folder.mkdir()})  # fmt: skip
+    runs, path = [Run("bitfit", seed=seed, **SMALL) for seed in range(3)], tmp_path / "results" / "one.json"
+    run_study(runs[:2], tmp_path / "here", report=quiet)
+    assert collect(runs, tmp_path / "here", path, "the command") == 1
+    assert json.loads(path.read_text())["command"] == "the command" and len(collected(path)) == 2
+    assert restore(collected(path), runs, tmp_path / "there") == 2
+    assert restore(collected(path), runs, tmp_path / "there") == 0
+    monkeypatch.undo()
+    monkeypatch.setattr(study, "execute_run", lambda *a, **k: pytest.fail("trained again"))
+    assert [r["run"]["seed"] for r in run_study(runs[:2], tmp_path / "there", report=quiet)] == [0, 1]
 
 
-def test_the_table_compares_each_seed_with_its_own_single_task_run():
-    rows = table_of_methods([
-        result("single_task", semseg=40.0, normals=20.0),
-        result("single_task", seed=1, semseg=50.0, normals=20.0),
-        result("ptsa", tree=TREE, semseg=44.0, normals=19.0),
-        result("ptsa", seed=1, tree=TREE, semseg=44.0, normals=21.0),
-    ])
-    assert [round(row["delta_m"], 6) for row in rows] == [0.0, 0.0, 7.5, -8.5]
-    assert rows[2]["tree"] == "(1, 1, 1, 2)"
-    assert rows[2]["groups"] == "semseg+normals > semseg+normals > semseg+normals > semseg | normals"
-    assert (rows[0]["rank"], rows[2]["rank"], rows[2]["trainable"]) == (None, 1, 7)
+def test_results_are_called_as_the_grid_that_collects_them_calls_them(fake, monkeypatch, tmp_path):
+    monkeypatch.setattr(study, "execute_run", lambda run, folder, report: {
+        "name": run.name(), "run": study.asdict(run), "metrics": {"semseg": 1.0}, "made": folder.mkdir()})  # fmt: skip
+    run_study([Run("bitfit", label="old", **SMALL)], tmp_path, report=quiet)
+    collect([Run("bitfit", label="new", **SMALL)], tmp_path, tmp_path / "out.json", "")
+    assert collected(tmp_path / "out.json")[0]["run"]["label"] == "new"
 
 
-def test_without_a_usable_single_task_run_there_is_no_gain_to_print():
-    alone = table_of_methods([result("ptsa", tree=TREE, semseg=44.0, normals=19.0)])
-    nothing = result("single_task", semseg=0.0, normals=20.0)
-    zero = table_of_methods([nothing, result("bitfit", semseg=1.0, normals=9.0)])
-    assert [row["delta_m"] for row in (*alone, *zero)] == [None, None, None]
+def test_held_out_frames_are_not_trained_on_and_do_not_change_other_names():
+    kept, measured = study.open_sets(Run("bitfit", holdout=4, **SMALL | {"limit": 10}))
+    assert measured[:]["index"] == [0, 4, 8] and kept[:]["index"] == [1, 2, 3, 5, 6, 7, 9]
+    assert Run("bitfit", holdout=4, **SMALL).name() != Run("bitfit", **SMALL).name()

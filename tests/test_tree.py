@@ -110,3 +110,8 @@ def test_random_trees_are_valid_and_survive_saving(n_tasks, counts, seed):
     assert tree.n_groups == tuple(counts)
     assert TaskTree.from_dict(tree.to_dict()) == tree
     assert tree == TaskTree.random([f"t{i}" for i in range(n_tasks)], counts, seed)
+
+
+def test_a_printed_tree_is_read_back():
+    for tree in TaskTree.enumerate(("a", "b", "c", "d"), (1, 2, 4)):
+        assert TaskTree.parse(str(tree)) == tree
