@@ -12,8 +12,11 @@ from torch import Tensor, nn
 
 from .tasks import Task
 
-FREE = ("eval_every", "workers", "activation_checkpointing")
-"""Settings that may change between two starts of one training: the weights do not depend on them."""
+FREE = ("eval_every", "workers", "activation_checkpointing", "compile")
+"""Settings that may change between two starts of one training: the weights depend on them by rounding at most."""
+
+YOUNGER = {"accumulate": 1}
+"""Settings that the first checkpoints do not know, with the value that these were made with."""
 
 
 def fingerprint(model: nn.Module, train_set, tasks: Mapping[str, Task], config: Mapping) -> dict:
@@ -25,7 +28,7 @@ def fingerprint(model: nn.Module, train_set, tasks: Mapping[str, Task], config: 
     frozen = ((name, p) for name, p in model.named_parameters() if not p.requires_grad)
     shapes = {key: list(getattr(value, "shape", ())) for key, value in train_set[0].items()}
     return {
-        **{name: value for name, value in config.items() if name not in FREE},
+        **{name: value for name, value in config.items() if name not in FREE and YOUNGER.get(name) != value},
         "tasks": [list(asdict(task).values()) for task in tasks.values()],
         "training frames": len(train_set),
         "shapes of a frame": shapes,
@@ -41,8 +44,11 @@ class Checkpoint:
         self.path, self.fingerprint = folder / "checkpoint.pt", fingerprint
         folder.mkdir(parents=True, exist_ok=True)
 
-    def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, history: list[dict]) -> None:
-        """Trained parameters and buffers (batch-norm statistics), the optimizer's state, the records so far."""
+    def save(self, model: nn.Module, optimizer, history: list[dict]) -> None:
+        """Trained parameters and buffers (batch-norm statistics), the optimizer's state, the records so far.
+
+        optimizer: whatever has a state_dict that the next step depends on, such as `steps.Stepper`.
+        """
         state = {
             "fingerprint": self.fingerprint,
             "history": history,
@@ -52,7 +58,7 @@ class Checkpoint:
         _replace(self.path, lambda path: torch.save(state, path))
         _write_history(self.path, history)
 
-    def restore(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> list[dict]:
+    def restore(self, model: nn.Module, optimizer) -> list[dict]:
         """Puts the saved state into model and optimizer, returns the records; [] where nothing is saved.
 
         Raises ValueError for a file that is no checkpoint, or one of another training, with what differs.

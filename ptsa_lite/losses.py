@@ -13,7 +13,7 @@ FIXED_POSITIVE_WEIGHT = {"edge": 0.95}
 share of negatives. Source: the MTLoRA line, which inherits both from ASTMT."""
 
 
-def task_loss(task: Task, prediction: Tensor, target: Tensor) -> Tensor:
+def task_loss(task: Task, prediction: Tensor, target: Tensor, counts: Tensor | None = None) -> Tensor:
     """The mean over valid pixels of the task's error.
 
     ============ ===============================================================================================
@@ -28,6 +28,8 @@ def task_loss(task: Task, prediction: Tensor, target: Tensor) -> Tensor:
         The arithmetic is float32.
     target: (B, H, W) class ids for segmentation, else (B, C, H, W); IGNORE where there is no label. An ignored pixel
         counts nowhere: not in the sum, not in the divisor, not in the share of negatives.
+    counts: `label_counts` of the whole batch, where prediction and target are a part of it: the losses of the parts
+        then add up to the loss of the whole.
     Returns a scalar: 0 with zero gradients where no pixel is valid. Raises ValueError if the shapes do not fit.
     Source: the MTLoRA line's recipe. There a batch without a valid pixel gives NaN, and saliency divides by all pixels.
     """
@@ -40,24 +42,35 @@ def task_loss(task: Task, prediction: Tensor, target: Tensor) -> Tensor:
             + ("(B, H, W)" if task.kind == "segmentation" else f"(B, {task.channels}, H, W)")
         )
     prediction = prediction.float()
+    counts = label_counts(target) if counts is None else counts
+    divisor = counts[0].clamp(min=1)
     if task.kind == "segmentation":
-        return _cross_entropy(prediction, target)
+        return _cross_entropy_sum(prediction, target) / divisor
     prediction = resize(prediction, size)  # (B, C, H, W)
     if task.kind == "binary":
-        total, count = balanced_sum(task, prediction, target)
-        return total / count.clamp(min=1)
-    return _l1(unit(prediction) if task.kind == "normals" else prediction, target)
+        return balanced_sum(task, prediction, target, counts)[0] / divisor
+    return _l1_sum(unit(prediction) if task.kind == "normals" else prediction, target) / divisor
+
+
+def label_counts(target: Tensor) -> Tensor:
+    """(2,) int64: how many entries of a target hold a label, and how many of those are 1.
+
+    All that a loss needs to know of the other parts of its batch (`task_loss`); counts of parts are added.
+    """
+    return torch.stack([(target != IGNORE).sum(), (target == 1).sum()])
 
 
 def total_loss(
-    tasks: Mapping[str, Task], predictions: Mapping[str, Tensor], batch: Mapping[str, Tensor]
-) -> tuple[Tensor, dict[str, Tensor]]:
+    tasks: Mapping[str, Task], predictions: Mapping[str, Tensor], batch: Mapping[str, Tensor],
+    counts: Mapping[str, Tensor] | None = None,
+) -> tuple[Tensor, dict[str, Tensor]]:  # fmt: skip
     """sum over tasks of loss_weight * task_loss, and the unweighted losses by task.
 
-    predictions and batch hold one tensor per task name. Raises ValueError if one is missing.
+    predictions and batch hold one tensor per task name; counts as in task_loss. Raises ValueError if one is missing.
     """
     require(tasks, predictions, batch)
-    losses = {name: task_loss(task, predictions[name], batch[name]) for name, task in tasks.items()}
+    counts = counts or {}
+    losses = {n: task_loss(task, predictions[n], batch[n], counts.get(n)) for n, task in tasks.items()}
     return sum(task.loss_weight * losses[name] for name, task in tasks.items()), losses
 
 
@@ -84,18 +97,20 @@ def unit(vectors: Tensor) -> Tensor:
     return vectors * vectors.square().sum(1, keepdim=True).add(1e-12).rsqrt()
 
 
-def balanced_sum(task: Task, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """The balanced binary cross-entropy summed over valid pixels, and their number; shapes as in task_loss."""
+def balanced_sum(
+    task: Task, logits: Tensor, target: Tensor, counts: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The balanced binary cross-entropy summed over valid pixels, and their number; arguments as in task_loss."""
     valid = target != IGNORE
-    count = valid.sum()
+    count, ones = label_counts(target) if counts is None else counts
     labels = target.where(valid, 0)  # (B, 1, H, W)
-    positive = FIXED_POSITIVE_WEIGHT.get(task.name, 1 - labels.sum() / count.clamp(min=1))
+    positive = FIXED_POSITIVE_WEIGHT.get(task.name, 1 - ones / count.clamp(min=1))
     weight = valid * (labels * positive + (1 - labels) * (1 - positive))
     return F.binary_cross_entropy_with_logits(logits, labels, weight=weight, reduction="sum"), count
 
 
-def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy over valid pixels; on a CPU image by image, and channels last where the logits are resized here.
+def _cross_entropy_sum(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy summed over valid pixels; on a CPU image by image, and channels last where logits are resized here.
 
     Logits at full size are by far the largest tensors of a training step. One image's fit the cache and reuse one
     allocation, a batch's do neither: 16 images of 40 classes at 128 x 128 from logits of 16 x 16 take 34 ms forward
@@ -109,9 +124,8 @@ def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
         if x.is_contiguous(memory_format=torch.channels_last):  # as a table of pixels it is no copy, and faster
             x, y = x.permute(0, 2, 3, 1).reshape(-1, x.shape[1]), y.reshape(-1)  # (H W, C)
         total = total + F.cross_entropy(x, y, ignore_index=IGNORE, reduction="sum")
-    return total / (target != IGNORE).sum().clamp(min=1)
+    return total
 
 
-def _l1(prediction: Tensor, target: Tensor) -> Tensor:
-    valid = target != IGNORE
-    return (prediction - target).abs().where(valid, 0).sum() / valid.sum().clamp(min=1)
+def _l1_sum(prediction: Tensor, target: Tensor) -> Tensor:
+    return (prediction - target).abs().where(target != IGNORE, 0).sum()

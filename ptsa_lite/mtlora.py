@@ -50,6 +50,8 @@ class MTLoRAModel(MultiTaskModel):
     rank: of the shared pairs; task_rank: of the tasks' own. The other options are those of `MultiTaskModel`.
     """
 
+    leaves_unused = True  # nothing reads the shared stream after the last block, so its last pair has no gradient
+
     def __init__(self, *args, task_rank: int = 4, **options):
         self.task_rank = task_rank
         super().__init__(*args, **options)

@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+
+import torch
 
 from .tasks import known
 
@@ -36,8 +38,12 @@ _RULES = {
     "eval_every": _COUNT,
     "seed": _SIZE,
     "workers": _SIZE,
-    "amp": (lambda v: v in ("float32", "bfloat16"), "'float32' or 'bfloat16'"),
+    "amp": (
+        lambda v: v in ("auto", "float32", "bfloat16", "float16"), "'auto', 'float32', 'bfloat16' or 'float16'",
+    ),
     "activation_checkpointing": (lambda v: isinstance(v, bool), "True or False"),
+    "accumulate": _COUNT,
+    "compile": (lambda v: isinstance(v, bool), "True or False"),
 }
 
 
@@ -50,7 +56,7 @@ class TrainConfig:
     """
 
     epochs: int = 300
-    batch_size: int = 32  # the last partial batch of an epoch is dropped
+    batch_size: int = 32  # of a step, over all processes; the last partial batch of an epoch is dropped
     base_lr: float = 5e-4  # peak learning rate, for a batch of 512
     warmup_lr: float = 5e-7  # where the warm-up starts, for a batch of 512
     min_lr: float = 5e-6  # where the cosine ends, for a batch of 512
@@ -62,8 +68,10 @@ class TrainConfig:
     eval_every: int = 20  # epochs between evaluations; the last epoch is always evaluated
     seed: int = 0  # of data order, augmentation, dropout
     workers: int = 0  # processes that load data; does not change the result
-    amp: str = "float32"  # number format of the forward pass: float32, or bfloat16 by autocast; losses stay in float32
+    amp: str = "auto"  # of the forward pass: float32, bfloat16, float16 (scaled); auto: bfloat16 on a GPU, else float32
     activation_checkpointing: bool = False  # recompute activations in the backward pass: less memory, more time
+    accumulate: int = 1  # parts that a process computes its batch in, one after the other: less memory
+    compile: bool = False  # torch.compile the forward and backward pass
 
     def __post_init__(self):
         if isinstance(self.betas, list):  # as JSON and YAML read it
@@ -77,6 +85,12 @@ class TrainConfig:
         for name in ("warmup_lr", "min_lr"):
             if getattr(self, name) > self.base_lr:
                 raise ValueError(f"{name} ({getattr(self, name)}) must not exceed base_lr ({self.base_lr})")
+
+    def on(self, device: torch.device) -> "TrainConfig":
+        """The same settings with `auto` decided for a device."""
+        if self.amp != "auto":
+            return self
+        return replace(self, amp="bfloat16" if device.type == "cuda" else "float32")
 
     def to_dict(self) -> dict:
         """Plain values, for JSON and YAML."""

@@ -99,7 +99,8 @@ BAD = [
     ({"eval_every": 0}, "eval_every must be a whole number of at least 1"),
     ({"seed": -1}, "seed must be a whole number of at least 0"),
     ({"workers": 1.0}, "workers must be a whole number of at least 0"),
-    ({"amp": "float16"}, "amp must be 'float32' or 'bfloat16', not 'float16'"),
+    ({"amp": "half"}, "amp must be 'auto', 'float32', 'bfloat16' or 'float16', not 'half'"),
+    ({"accumulate": 0}, "accumulate must be a whole number of at least 1, not 0"),
     ({"activation_checkpointing": 1}, "activation_checkpointing must be True or False"),
 ]
 

@@ -38,16 +38,28 @@ class TinyData:
         }  # fmt: skip
 
 
-def tiny_loader(dataset, batch_size, seed=None, epoch=0, workers=0, drop_last=False):
+def tiny_loader(dataset, batch_size, seed=None, epoch=0, workers=0, drop_last=False, part=(0, 1)):
     order = range(len(dataset))
     if seed is not None:
         order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(1000 * seed + epoch)).tolist()
     return DataLoader(dataset, batch_size, sampler=order, num_workers=workers, drop_last=drop_last)
 
 
+class TinyEpochs:
+    def __init__(self, dataset, batch_size, seed, workers, part, pin):
+        self.make = lambda epoch: tiny_loader(dataset, batch_size, seed, epoch, workers, drop_last=True)
+
+    def __len__(self):
+        return len(self.make(0))
+
+    def epoch(self, epoch):
+        return self.make(epoch)
+
+
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
     monkeypatch.setattr(training, "make_loader", tiny_loader)
+    monkeypatch.setattr(training, "EpochLoader", TinyEpochs)
 
 
 class TinyModel(nn.Module):

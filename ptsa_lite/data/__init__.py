@@ -104,22 +104,23 @@ def set_epoch(dataset, epoch: int, seed: int | None = None):
 
 
 def make_loader(
-    dataset, batch_size: int, seed: int | None = None, epoch: int = 0, workers: int = 0, drop_last: bool = False
-):
+    dataset, batch_size: int, seed: int | None = None, epoch: int = 0, workers: int = 0, drop_last: bool = False,
+    part: tuple[int, int] = (0, 1),
+):  # fmt: skip
     """A DataLoader over one epoch: shuffled by (seed, epoch) where a seed is given, else in order.
 
     The seed decides the augmentation too, so that two runs that differ in it see different samples. The batches are
-    the same for any number of workers.
+    the same for any number of workers. part: (rank, size), to load every size-th of the batches only.
     """
-    import numpy as np
     from torch.utils.data import DataLoader
+
+    from .loading import batches_of
 
     _positive(batch_size=batch_size)
     if drop_last and batch_size > len(dataset):
         raise ValueError(f"batch size {batch_size} exceeds the {len(dataset)} frames, which leaves no whole batch")
-    order = np.arange(len(dataset)) if seed is None else np.random.default_rng((seed, epoch)).permutation(len(dataset))
-    dataset = set_epoch(dataset, epoch, seed)
-    return DataLoader(dataset, batch_size, sampler=order.tolist(), num_workers=workers, drop_last=drop_last)
+    batches = batches_of(len(dataset), batch_size, seed, epoch, drop_last)[part[0] :: part[1]]
+    return DataLoader(set_epoch(dataset, epoch, seed), batch_sampler=batches, num_workers=workers)
 
 
 def prepare(name: str, root: str | Path, split: str, work_size: int, tasks=None, limit=None, cache=None) -> Path:

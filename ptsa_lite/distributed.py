@@ -1,0 +1,131 @@
+"""Several processes that train one model: who they are, and how their parts become one result.
+
+    torchrun --nproc_per_node N -m ptsa_lite train CONFIG.yaml
+
+starts N processes that run the same code; each takes its part of every batch. What must not depend on N is added up
+here: sums of losses and counts of labels, statistics of batch norm, meters. Gradients are torch's DDP's business.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+def rank() -> int:
+    """This process's number, 0 where it is alone."""
+    return dist.get_rank() if active() else 0
+
+
+def size() -> int:
+    """How many processes work together, 1 where there are no others."""
+    return dist.get_world_size() if active() else 1
+
+
+def active() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+@contextmanager
+def processes() -> Iterator[torch.device]:
+    """Joins the processes that torchrun started, for a `with` block that is given this process's device.
+
+    nccl between GPUs, gloo between CPUs. Without torchrun the process stays alone: on the GPU if there is one.
+    """
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else None
+    if device:
+        torch.cuda.set_device(device)
+    if "WORLD_SIZE" not in os.environ or active():
+        yield device or torch.device("cpu")
+        return
+    dist.init_process_group("nccl" if device else "gloo")
+    try:
+        yield device or torch.device("cpu")
+    finally:
+        dist.destroy_process_group()
+
+
+def add(values: Tensor) -> Tensor:
+    """The sum over processes, in place, equal in all of them."""
+    if size() > 1:
+        dist.all_reduce(values)
+    return values
+
+
+def first_says(value):
+    """What process 0 has computed, in every process. The others' own value is not looked at."""
+    if size() == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def gather(value) -> list:
+    """Every process's value, in order of their numbers."""
+    values = [value] * size()
+    if size() > 1:
+        dist.all_gather_object(values, value)
+    return values
+
+
+def merge_meters(meters: Mapping) -> Mapping:
+    """The meters of all processes as one each: exactly what one process would have counted on the whole set."""
+    if size() > 1:
+        for number, others in enumerate(gather(meters)):
+            for name, meter in others.items():
+                if number != rank():
+                    meters[name].merge(meter)
+    return meters
+
+
+class _Total(torch.autograd.Function):
+    """The sum over processes; each process's loss depends on every process's part of it, so gradients add up too."""
+
+    @staticmethod
+    def forward(ctx, part: Tensor) -> Tensor:
+        return add(part.clone())
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        return add(gradient.clone())
+
+
+class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Batch norm over the batches of all processes: y = (x - mean) / sqrt(var + eps) * weight + bias.
+
+    torch's own SyncBatchNorm runs on GPUs only; this one runs wherever the processes can talk, and is tested there.
+    Two sums cross over, first the mean's and then the squared deviations', so that no digits are lost.
+    """
+
+    def _check_input_dim(self, x: Tensor) -> None:
+        if x.ndim < 2:
+            raise ValueError(f"batch norm needs (N, C, ...), not {tuple(x.shape)}")
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or size() == 1:
+            return super().forward(x)
+        dims, shape = [d for d in range(x.ndim) if d != 1], [1, -1, *[1] * (x.ndim - 2)]
+        wide = x.float()
+        count = add(wide.new_tensor(x.numel() / x.shape[1]))
+        mean = _Total.apply(wide.sum(dims)) / count
+        centred = wide - mean.view(shape)
+        variance = _Total.apply(centred.square().sum(dims)) / count
+        if self.track_running_stats:
+            with torch.no_grad():
+                self.num_batches_tracked.add_(1)
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_var.lerp_(variance * count / (count - 1).clamp(min=1), self.momentum)
+        y = centred * (variance + self.eps).rsqrt().view(shape)
+        return (y * self.weight.view(shape) + self.bias.view(shape)).to(x.dtype)
+
+
+def share_batch_norm(model: nn.Module) -> nn.Module:
+    """The model itself, its batch norms computed over all processes from now on; parameters and their names stay."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.__class__ = GlobalBatchNorm
+    return model
