@@ -23,7 +23,7 @@ from .train_config import TrainConfig, learning_rate
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     """Trainable parameters in two groups: with weight decay, and without.
 
-    Without: 1-d parameters (norms), biases, and what makes relative positions (Swin's tables, SwinV2's small network and
+    Without: 1-d parameters (norms), biases, what makes relative positions (Swin's tables, SwinV2's small network and
     scale). Raises ValueError if nothing is trainable.
     """
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
