@@ -89,3 +89,19 @@ def paired_difference(one: dict[int, float], other: dict[int, float], confidence
     half = stats.t.ppf((1 + confidence) / 2, n - 1) * values.std(ddof=1) / math.sqrt(n) if n > 1 else None
     low, high = (None, None) if half is None else (mean - float(half), mean + float(half))
     return {"n": n, "mean": mean, "low": low, "high": high, "differences": differences}
+
+
+def best_rates(results: Sequence[dict]) -> dict[str, dict[float, float]]:
+    """For every method the gain of each learning rate that it tried, in per cent: delta_m against its middle rate.
+
+    The best is the largest; the reference only sets the units in which the tasks are added.
+    """
+    tried: dict[str, dict[float, dict]] = {}
+    for result in results:
+        tried.setdefault(result["run"]["method"], {})[result["run"]["config"]["lr"]] = result
+    gains = {}
+    for method, by_rate in tried.items():
+        middle = by_rate[sorted(by_rate)[len(by_rate) // 2]]
+        tasks = select(suite(middle["run"]["data"]), middle["run"]["tasks"])
+        gains[method] = {rate: delta_m(r["metrics"], middle["metrics"], tasks) for rate, r in sorted(by_rate.items())}
+    return gains

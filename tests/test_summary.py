@@ -3,7 +3,7 @@ import math
 import pytest
 
 from ptsa_lite.study import Run, asdict
-from ptsa_lite.summary import paired_difference, summarise, table_of_methods
+from ptsa_lite.summary import best_rates, paired_difference, summarise, table_of_methods
 from ptsa_lite.tree import TaskTree
 
 TASKS = ("semseg", "normals")
@@ -63,3 +63,10 @@ def test_a_difference_is_paired_by_seed_with_students_interval():
     assert paired_difference({0: 1.0}, {0: 0.0})["low"] is None
     with pytest.raises(ValueError, match="no seed in common"):
         paired_difference({0: 1.0}, {1: 1.0})
+
+
+def test_the_best_rate_is_the_one_whose_metrics_gain_most_over_the_middle_one():
+    tried = [result("bitfit", semseg=s, normals=n) for s, n in ((40.0, 21.0), (40.0, 20.0), (50.0, 20.0))]
+    for one, rate in zip(tried, (1e-3, 2e-3, 4e-3), strict=True):
+        one["run"]["config"] = {"lr": rate}
+    assert best_rates(tried) == {"bitfit": pytest.approx({1e-3: -2.5, 2e-3: 0.0, 4e-3: 12.5})}
