@@ -80,6 +80,37 @@ def similarity(args: argparse.Namespace) -> int:
     return 0
 
 
+def train(args: argparse.Namespace) -> int:
+    import yaml
+
+    from ptsa_lite.runs import read_plan, train_plan
+
+    changes = {"root": args.root} if args.root else {}
+    for change in args.set:
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise ValueError(f"--set {change!r} sets nothing; write --set KEY=VALUE, such as --set config.epochs=10")
+        changes[key] = yaml.safe_load(value)
+    plan = read_plan(args.config, args.row, changes)
+    train_plan(plan, args.out or Path("runs") / "train" / plan.name, lambda line: print(line, flush=True))
+    return 0
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    from ptsa_lite.checkpoints import write_json
+    from ptsa_lite.runs import evaluate_run, read_run
+    from ptsa_lite.study import run_tasks
+
+    found, tasks = evaluate_run(args.run_folder, args.weights, args.root), run_tasks(read_run(args.run_folder))
+    if not int(os.environ.get("RANK", 0)):
+        print(f"{found['run']}, {args.weights} weights, {found['frames']} frames:")
+        for name, value in found["metrics"].items():
+            better = "higher" if tasks[name].higher_is_better else "lower"
+            print(f"{name:>12} {tasks[name].metric} {value:.4g} ({better} is better)")
+        write_json(args.run_folder / f"evaluation-{args.weights}.json", found)
+    return 0
+
+
 def parser() -> argparse.ArgumentParser:
     """The commands and what they say of themselves."""
     top = argparse.ArgumentParser(
@@ -149,6 +180,32 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--limit", default=0, type=int, metavar="N", help="the first N training frames (default: all)")
     one.add_argument("--out", type=Path, metavar="FILE", help="default figures/results/similarity_NAME.json")
     one.set_defaults(run=similarity)
+
+    one = commands.add_parser(
+        "train",
+        help="train at full size what a YAML file describes, on one GPU or, under torchrun, on several",
+        description="Train what CONFIG describes; the same call goes on after an interruption. With N GPUs: torchrun "
+        "--nproc_per_node N -m ptsa_lite train CONFIG. The batch size is that of all of them together.",
+    )
+    one.add_argument("config", metavar="CONFIG", help="a YAML file, or pascal or nyud: the paper's settings")
+    one.add_argument("row", nargs="?", default="", metavar="ROW", help="which of the file's rows, such as ptsa_1124")
+    one.add_argument("--root", default="", metavar="PATH", help="folder of the archive")
+    one.add_argument("--out", default="", metavar="DIR", help="folder of the run (default runs/train/CONFIG-ROW)")
+    one.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE",
+        help="another value for a setting, such as config.accumulate=4; may be given several times",
+    )
+    one.set_defaults(run=train)
+
+    one = commands.add_parser(
+        "evaluate",
+        help="measure a trained run again",
+        description="Measure what `train` left in a folder on the test frames, and write evaluation-*.json there.",
+    )
+    one.add_argument("run_folder", type=Path, metavar="RUN", help="a folder that `train` wrote")
+    one.add_argument("--weights", default="last", metavar="NAME", help="last (default) or best")
+    one.add_argument("--root", default="", metavar="PATH", help="where the archive lies, if not where it did")
+    one.set_defaults(run=evaluate)
 
     data = commands.add_parser("data", help="look at an archive on disk")
     actions = data.add_subparsers(metavar="ACTION", required=True)

@@ -1,7 +1,6 @@
-"""A frozen timm Swin as a list of stages, and the small Swin that ships with the package."""
+"""A frozen backbone from timm, or the small Swin that ships with the package, with the weights that are asked for."""
 
 import re
-from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
@@ -9,9 +8,9 @@ import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from timm.models.swin_transformer import SwinTransformer
 from torch import Tensor, nn
 
+from .families import Backbone, PVTv2Backbone, SwinBackbone, SwinV2Backbone
 from .tasks import known
 
 SMALL = dict(embed_dim=32, depths=(2, 2, 6, 2), num_heads=(1, 2, 4, 8), window_size=4)
@@ -20,68 +19,8 @@ SMALL = dict(embed_dim=32, depths=(2, 2, 6, 2), num_heads=(1, 2, 4, 8), window_s
 SMALL_WEIGHTS = "swin_small_distilled.safetensors"
 
 
-class SwinBackbone(nn.Module):
-    """Four stages of a Swin, each a run of blocks and the patch merging at its end.
-
-    timm keeps the merging at the *start* of the next stage; Microsoft's code and the paper's line count it at the end
-    of its own, and take a stage's features after it. The modules and their names are timm's: `patch_embed`, `layers`.
-    Only the order in which they are read differs. The last norm and the classifier are left out.
-
-    Everything is channel-last inside: (B, h, w, C).
-    """
-
-    def __init__(self, swin: SwinTransformer):
-        super().__init__()
-        self.patch_embed, self.layers = swin.patch_embed, swin.layers
-        self.img_size = tuple(swin.patch_embed.img_size)
-
-    @property
-    def n_stages(self) -> int:
-        return len(self.layers)
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """Channels inside each stage's blocks: 96, 192, 384, 768 for Swin-T."""
-        return tuple(layer.blocks[0].dim for layer in self.layers)
-
-    @property
-    def channels(self) -> tuple[int, ...]:
-        """Channels of each stage's features, after merging: 192, 384, 768, 768 for Swin-T."""
-        return self.widths[1:] + self.widths[-1:]
-
-    def blocks(self, stage: int) -> nn.Sequential:
-        return self.layers[stage].blocks
-
-    def merging(self, stage: int) -> nn.Module | None:
-        """The patch merging that ends a stage; None at the last."""
-        return self.layers[stage + 1].downsample if stage + 1 < self.n_stages else None
-
-    def stage(self, stage: int, x: Tensor) -> Tensor:
-        """(B, h, w, C) -> (B, h/2, w/2, 2C), or the same shape at the last stage."""
-        x = self.blocks(stage)(x)
-        merging = self.merging(stage)
-        return x if merging is None else merging(x)
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) -> features of every stage, channel-last, at strides 8, 16, 32, 32."""
-        x = self.patch_embed(images)  # (B, H/4, W/4, C)
-        features = []
-        for i in range(self.n_stages):
-            x = self.stage(i, x)
-            features.append(x)
-        return features
-
-    def adapted_linears(self) -> Iterator[tuple[int, nn.Module, str, nn.Linear]]:
-        """(stage, parent module, attribute, linear layer) of every qkv, proj, fc1 and fc2: where adapters go."""
-        for i in range(self.n_stages):
-            for block in self.blocks(i):
-                for parent, name in (
-                    (block.attn, "qkv"),
-                    (block.attn, "proj"),
-                    (block.mlp, "fc1"),
-                    (block.mlp, "fc2"),
-                ):
-                    yield i, parent, name, getattr(parent, name)
+FAMILIES = {"swin_*": SwinBackbone, "swinv2_*": SwinV2Backbone, "pvt_v2_b?": PVTv2Backbone}
+"""Patterns of timm's names. `swinv2_cr_*` is another code of timm's, `pvt_v2_b2_li` has another attention."""
 
 
 def load_backbone(
@@ -90,10 +29,11 @@ def load_backbone(
     img_size: int | tuple[int, int] = 128,
     seed: int = 0,
     drop_path: float = 0.0,
-) -> SwinBackbone:
-    """A Swin at the given image size.
+) -> Backbone:
+    """A backbone at the given image size.
 
-    name: `swin_small_distilled`, or any Swin of timm by its full name (`swin_tiny_patch4_window7_224.ms_in1k`).
+    name: `swin_small_distilled`, or timm's full name of a Swin (`swin_tiny_patch4_window7_224.ms_in1k`, also small and
+    base), a SwinV2 (`swinv2_tiny_window8_256.ms_in1k`) or a PVTv2 (`pvt_v2_b0.in1k` to b5).
     weights: `pretrained` (the packaged file for the small Swin, the hub for timm's), `random`, or the path of a
     safetensors file. Nothing but `pretrained` of a timm name touches the network.
     Tables of relative positions are cut or interpolated where a stage's window differs from the file's.
@@ -104,17 +44,16 @@ def load_backbone(
     if height < 32 or width < 32 or height % 32 or width % 32:
         raise ValueError(f"img_size {img_size} does not fit: the last stage works at 1/32; give multiples of 32")
     small = name == "swin_small_distilled"
-    options = dict(img_size=(height, width), num_classes=0, drop_path_rate=drop_path)
-    online = not small and weights == "pretrained"
-    if not small:
-        known(name.split(".")[0], timm.list_models("swin_*"), "backbone")
+    options = dict(num_classes=0, drop_path_rate=drop_path, pretrained=not small and weights == "pretrained")
+    family = SwinBackbone if small else _family(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        base, extra = ("swin_tiny_patch4_window7_224", SMALL) if small else (name, {})
-        swin = timm.create_model(base, pretrained=online, **options, **extra)
-    if not isinstance(swin, SwinTransformer):
-        raise ValueError(f"{name} is a {type(swin).__name__}, and only the first Swin's layout is known here")
-    backbone = SwinBackbone(swin)
+        if family is PVTv2Backbone:  # works at any size
+            backbone = PVTv2Backbone(timm.create_model(name, **options), (height, width))
+        else:
+            base, extra = ("swin_tiny_patch4_window7_224", SMALL) if small else (name, {})
+            backbone = family(timm.create_model(base, img_size=(height, width), **options, **extra))
+    backbone.name = name
     if weights == "pretrained" and small:
         load_weights(backbone, Path(str(files("ptsa_lite") / "assets" / SMALL_WEIGHTS)))
     elif weights not in ("pretrained", "random"):
@@ -122,7 +61,14 @@ def load_backbone(
     return backbone
 
 
-def load_weights(backbone: SwinBackbone, path: Path) -> None:
+def _family(name: str) -> type[Backbone]:
+    """The family that a name of timm's belongs to; ValueError with the nearest name for an unknown one."""
+    others = ["swinv2_cr_*"]
+    models = {model: f for names, f in FAMILIES.items() for model in timm.list_models(names, exclude_filters=others)}
+    return models[known(name.split(".")[0], models, "backbone")]
+
+
+def load_weights(backbone: Backbone, path: Path) -> None:
     """Copy a safetensors file into the backbone, position tables fitted to its windows.
 
     Raises FileNotFoundError, or ValueError naming the first key that is missing, unknown or of another shape.

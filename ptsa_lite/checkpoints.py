@@ -55,7 +55,7 @@ class Checkpoint:
             "model": _changing(model),
             "optimizer": optimizer.state_dict(),
         }
-        _replace(self.path, lambda path: torch.save(state, path))
+        write_whole(self.path, lambda path: torch.save(state, path))
         _write_history(self.path, history)
 
     def restore(self, model: nn.Module, optimizer) -> list[dict]:
@@ -95,8 +95,13 @@ def read_history(folder: str | Path) -> list[dict]:
 
 
 def _write_history(path: Path, history: list[dict]) -> None:
-    text = json.dumps(history, indent=1)
-    _replace(path.with_name("history.json"), lambda beside: beside.write_text(text, encoding="utf-8"))
+    write_json(path.with_name("history.json"), history)
+
+
+def write_json(path: Path, content) -> None:
+    """Plain values as a JSON file, whole or not at all."""
+    text = json.dumps(content, indent=1) + "\n"
+    write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
 
 
 def _changing(model: nn.Module) -> dict[str, Tensor]:
@@ -114,7 +119,7 @@ def _hash(tensors: Iterable[tuple[str, Tensor]]) -> str:
     return digest.hexdigest()
 
 
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Writes beside the path, flushes to the disk, renames; leaves the old file and nothing else if that fails."""
     beside = path.with_name(f".{path.name}.part")
     try:

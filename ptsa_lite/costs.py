@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from .backbones import SwinBackbone
+from .families import Backbone
 from .heads import HRNetHead
 from .methods import SingleTaskModels
 from .model import MultiTaskModel
@@ -45,6 +45,8 @@ def role_of(name: str, parameter: nn.Parameter) -> str:
         ("task_B", "adapters"),
         ("patch_embed", "patch_embed"),
         ("relative_position_bias_table", "positions"),
+        ("cpb_mlp.", "positions"),
+        ("logit_scale", "positions"),
         ("norm", "norms"),
         ("downsample", "merging"),
     ):
@@ -80,27 +82,15 @@ def count_macs(model: nn.Module, img_size: int | Sequence[int] | None = None, co
     grids = []
     for stage, n_groups in enumerate(model.tree.n_groups):
         streams = 1 + len(model.tasks) if isinstance(model, MTLoRAModel) else n_groups
-        block = block_macs(backbone, stage, h, w, model.ranks[stage] if with_all else 0, with_all)
+        block = backbone.block_macs(stage, h, w, model.ranks[stage] if with_all else 0, with_all)
         total += len(backbone.blocks(stage)) * n_groups * block
         if isinstance(model, MTLoRAModel):
             total += _task_streams(model, stage, h * w, with_all)
-        merging = backbone.merging(stage)
-        if merging is not None:
+        total += streams * backbone.merging_macs(stage, h, w)
+        if stage + 1 < backbone.n_stages:
             h, w = -(-h // 2), -(-w // 2)
-            total += streams * h * w * (merging.reduction.weight.numel() + merging.norm.weight.numel())
         grids.append((h, w))
     return total + sum(head_macs(head, grids) for head in model.heads.values())
-
-
-def block_macs(backbone: SwinBackbone, stage: int, h: int, w: int, rank: int = 0, attention: bool = False) -> int:
-    """One block, one group: 12 C^2 + 6 C a token; with `attention` 2 N C more, with rank r another 16 r C."""
-    block = backbone.blocks(stage)[0]
-    c, (wh, ww) = block.dim, block.window_size
-    padded = (-(-h // wh) * wh) * (-(-w // ww) * ww)  # tokens that go through attention, whole windows
-    total = padded * 4 * c * c + h * w * (8 * c * c + 6 * c)  # two norms, and the activation at 4 C
-    if attention:
-        total += padded * 2 * wh * ww * c  # q k^T, and the weights times v
-    return total + rank * (padded * 6 * c + h * w * 10 * c)  # qkv: 4C, proj: 2C; fc1, fc2: 5C each
 
 
 def _task_streams(model: MTLoRAModel, stage: int, tokens: int, low_rank: bool) -> int:
@@ -133,6 +123,6 @@ def executed_macs(model: nn.Module, img_size: int | Sequence[int] | None = None)
     return counter.get_total_flops() // 2
 
 
-def _size(img_size: int | Sequence[int] | None, backbone: SwinBackbone) -> tuple[int, int]:
+def _size(img_size: int | Sequence[int] | None, backbone: Backbone) -> tuple[int, int]:
     size = backbone.img_size if img_size is None else img_size
     return (size, size) if isinstance(size, int) else tuple(size)

@@ -9,6 +9,7 @@ here: sums of losses and counts of labels, statistics of batch norm, meters. Gra
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -41,7 +42,8 @@ def processes() -> Iterator[torch.device]:
     if "WORLD_SIZE" not in os.environ or active():
         yield device or torch.device("cpu")
         return
-    dist.init_process_group("nccl" if device else "gloo")
+    # an hour, because the first process may measure a similarity while the others wait
+    dist.init_process_group("nccl" if device else "gloo", timeout=timedelta(hours=1))
     try:
         yield device or torch.device("cpu")
     finally:

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
 
-from .backbones import SwinBackbone
+from .adapters import AdapterFiles
+from .families import Backbone
 from .model import MultiTaskModel, freeze
 from .mtlora import MTLoRAModel
 from .tasks import Task, known
@@ -25,7 +26,7 @@ METHODS = {
 """Every method by the name that code uses, with the name that tables print, in the tables' order."""
 
 
-class SingleTaskModels(nn.Module):
+class SingleTaskModels(AdapterFiles, nn.Module):
     """One whole model per task, run and trained side by side: nothing is shared but the loop.
 
     The gradient norm is clipped per model (`clip_groups`), so that each trains exactly as it would alone.
@@ -44,13 +45,17 @@ class SingleTaskModels(nn.Module):
         for model in self.models.values():
             model.set_grad_checkpointing(enable)
 
+    def description(self) -> dict:
+        """What an adapter file must agree on with the model that loads it, by task."""
+        return {name: model.description() for name, model in self.models.items()}
+
     def clip_groups(self) -> list[list[nn.Parameter]]:
         return [[p for p in model.parameters() if p.requires_grad] for model in self.models.values()]
 
 
 def build_model(
     method: str,
-    backbone: SwinBackbone,
+    backbone: Backbone,
     tasks: dict[str, Task],
     tree: TaskTree | None = None,
     rank: int | Sequence[int] = 16,
@@ -87,7 +92,7 @@ def build_model(
     if method == "full_finetune":
         freeze(model, trained=("",))
     elif method == "bitfit":
-        freeze(model, trained=(".bias",))
+        freeze(model, trained=(".bias", "q_bias", "v_bias"))
     elif method == "decoders_only":
         freeze(model, trained=())
     else:

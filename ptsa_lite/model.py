@@ -2,29 +2,26 @@
 
 import copy
 import itertools
-import json
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from .backbones import SwinBackbone
-from .blocks import swin_block
+from .adapters import AdapterFiles
+from .families import Backbone
 from .heads import HRNetHead
 from .lora import GroupedLoRALinear, Route
 from .tasks import Task, known
 from .tree import TaskTree
 
-EXTRAS = ("patch_embed.", ".norm", "downsample.", "relative_position_bias_table")
-"""What MTLoRA's line trains in the backbone besides adapters: patch embedding, norms, mergings, position tables."""
+EXTRAS = ("patch_embed.", ".norm", "downsample.", "relative_position_bias_table", "cpb_mlp.", "logit_scale")
+"""What MTLoRA's line trains in the backbone besides adapters: patch embedding, norms, mergings, position tables
+(in SwinV2 what stands for these)."""
 
 
-class MultiTaskModel(nn.Module):
+class MultiTaskModel(AdapterFiles, nn.Module):
     """Images (B, 3, H, W) -> {task: (B, C, H, W)}.
 
     rank: of the adapters, one number or one a stage; 0 leaves a stage without. A stage with several groups needs some.
@@ -36,7 +33,7 @@ class MultiTaskModel(nn.Module):
 
     def __init__(
         self,
-        backbone: SwinBackbone,
+        backbone: Backbone,
         tasks: dict[str, Task],
         tree: TaskTree | None = None,
         rank: int | Sequence[int] = 0,
@@ -94,7 +91,7 @@ class MultiTaskModel(nn.Module):
 
     def _stage(self, stage: int, x: Tensor, route: Route) -> Tensor:
         for block in self.backbone.blocks(stage):
-            x = swin_block(block, x, route)
+            x = self.backbone.run_block(block, x, route)
             route = route.arrived
         merging = self.backbone.merging(stage)
         return x if merging is None else merging(x)
@@ -110,50 +107,17 @@ class MultiTaskModel(nn.Module):
     def __getstate__(self):
         return self.__dict__ | {"_routes": {}}
 
-    # ---- adapters on disk -----------------------------------------------------------------------------------------
-
-    def adapter_state(self) -> dict[str, Tensor]:
-        """Everything that training changes: trainable parameters and the heads' batch-norm statistics."""
-        state = {name: p.detach() for name, p in self.named_parameters() if p.requires_grad}
-        return state | {name: b for name, b in self.named_buffers() if name.startswith("heads.")}
+    # ---- what it is, and without adapters ----------------------------------------------------------------------------
 
     def description(self) -> dict:
         """What an adapter file must agree on with the model that loads it."""
         return {
             "tasks": {name: task.channels for name, task in self.tasks.items()},
+            "backbone": self.backbone.name,
             "tree": self.tree.to_dict(),
             "ranks": list(self.ranks),
             "widths": list(self.backbone.widths),
         }
-
-    def save_adapters(self, path: str | Path) -> None:
-        """Write what was trained, and what it fits, as safetensors."""
-        path = Path(path)
-        state = {name: value.cpu().contiguous() for name, value in self.adapter_state().items()}
-        save_file(state, path.with_name(path.name + ".part"), {"description": json.dumps(self.description())})
-        path.with_name(path.name + ".part").replace(path)
-
-    def load_adapters(self, path: str | Path) -> None:
-        """Read a file of `save_adapters`; ValueError names the first difference to this model."""
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"no adapters at {path}; give a file that save_adapters wrote")
-        try:
-            with safe_open(path, "pt") as file:
-                described = json.loads((file.metadata() or {}).get("description", "{}"))
-                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 not a dict
-        except (SafetensorError, OSError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path} is not a whole adapter file ({error}); save it again") from error
-        for key, value in self.description().items():
-            if described.get(key) != value:
-                raise ValueError(f"{path} was saved for {key} {described.get(key)}, this model has {value}")
-        wanted = self.adapter_state()
-        for key in wanted:
-            if key not in state or state[key].shape != wanted[key].shape:
-                raise ValueError(f"{path} has no {key} of shape {tuple(wanted[key].shape)}; it is of another method")
-        extra = sorted(set(state) - set(wanted))
-        if extra:
-            raise ValueError(f"{path} holds {extra[0]}, which this model does not train; it is of another method")
-        self.load_state_dict(state, strict=False)
 
     def merge(self) -> "MultiTaskModel":
         """A copy without low-rank work: one weight per group. With one group everywhere, a plain timm backbone."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .blocks import from_windows, mix, swin_block
+from .families import SwinBackbone
 from .lora import GroupedLoRALinear
 from .model import MultiTaskModel
 
@@ -52,9 +53,11 @@ class MTLoRAModel(MultiTaskModel):
 
     leaves_unused = True  # nothing reads the shared stream after the last block, so its last pair has no gradient
 
-    def __init__(self, *args, task_rank: int = 4, **options):
+    def __init__(self, backbone: SwinBackbone, *args, task_rank: int = 4, **options):
         self.task_rank = task_rank
-        super().__init__(*args, **options)
+        if type(backbone) is not SwinBackbone:
+            raise ValueError(f"MTLoRA is defined for the first Swin, not for a {type(backbone).__name__}")
+        super().__init__(backbone, *args, **options)
 
     def _adapt(self, scale: float, dropout: float) -> None:
         super()._adapt(scale, dropout)

@@ -9,7 +9,6 @@ sees the folder, does what is left. The system itself gives a lock back when its
 import hashlib
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -20,7 +19,9 @@ from importlib.resources import files
 from pathlib import Path
 
 import torch
+from torch import nn
 
+from . import adapters
 from .backbones import SMALL_WEIGHTS, load_backbone
 from .checkpoints import read_history
 from .claims import claim
@@ -28,7 +29,7 @@ from .costs import count_macs, count_parameters
 from .data import open_dataset, tables
 from .methods import METHODS, build_model
 from .progress import clock_time
-from .tasks import known, select, suite
+from .tasks import Task, known, select, suite
 from .train_config import TrainConfig
 from .training import describe, train_epochs
 from .tree import TaskTree
@@ -47,14 +48,15 @@ class Run:
     data: str = "scenes"
     root: str = ""
     limit: int = 0  # frames of each split; 0 for all
-    holdout: int = 0  # k: every k-th training frame is measured on, not trained on, and val is not looked at
     img_size: int = 128
     backbone: str = "swin_small_distilled"
     weights: str = "pretrained"
     dropout: float = 0.05  # of the low-rank input
     scale: float = 4.0  # of the low-rank output
+    drop_path: float = 0.0  # share of a block's outputs that is left out, rising to this with depth
     seed: int = 0  # of heads, adapters, data order, augmentation
     config: dict = field(default_factory=dict)  # TrainConfig's settings
+    holdout: int = 0  # k: every k-th training frame is measured on, not trained on, and val is not looked at
     label: str = ""  # how tables call it; does not change the result
 
     def __post_init__(self):
@@ -72,6 +74,8 @@ class Run:
         content = {k: v for k, v in asdict(self).items() if k not in ("label", "root", "weights")}
         if not self.holdout:
             del content["holdout"]  # younger than the names of the first results
+        if not self.drop_path:
+            del content["drop_path"]  # and so is this
         content["weights"] = _content_of(self.backbone, self.weights)
         content["scenes"] = _scenes_source() if self.data == "scenes" else ""
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
@@ -110,19 +114,38 @@ def execute_run(run: Run, folder: Path | None = None, report: Callable[[str], No
     folder: where its checkpoint is kept, after each epoch; training goes on from one that lies there. The seconds are
     those of all its epochs, evaluation included, whichever process did them; reading the data is not.
     """
-    tasks = select(suite(run.data), run.tasks)
-    train_set, val_set = open_sets(run)
-    backbone = load_backbone(run.backbone, run.weights, run.img_size)
+    tasks, sets, model = run_tasks(run), open_sets(run), make_model(run)
+    history = []
+    for record in train_epochs(model, *sets, tasks, run_config(run), folder):
+        history.append(record)
+        report(describe(record, tasks))
+    return result_of(run, model, read_history(folder) if folder else history, sets)
+
+
+def run_tasks(run: Run) -> dict[str, Task]:
+    """The tasks of a run."""
+    return select(suite(run.data), run.tasks)
+
+
+def run_config(run: Run) -> TrainConfig:
+    """A run's settings of the training."""
+    return TrainConfig.from_dict(run.config | {"seed": run.seed})
+
+
+def make_model(run: Run) -> nn.Module:
+    """The model of a run as its training begins; every call draws the same. On the GPU if there is one."""
+    stochastic = {"drop_path": run.drop_path} if run.drop_path else {}
+    backbone = load_backbone(run.backbone, run.weights, run.img_size, **stochastic)
     options = dict(rank=run.rank, dropout=run.dropout, scale=run.scale) if run.method in LOW_RANK else {}
     with torch.random.fork_rng():
         torch.manual_seed(run.seed)
-        model = build_model(run.method, backbone, tasks, run.tree and TaskTree.from_dict(run.tree), **options)
-    config = TrainConfig.from_dict(run.config | {"seed": run.seed})
-    history = []
-    for record in train_epochs(model, train_set, val_set, tasks, config, folder):
-        history.append(record)
-        report(describe(record, tasks))
-    history = read_history(folder) if folder else history
+        tree = run.tree and TaskTree.from_dict(run.tree)
+        model = build_model(run.method, backbone, run_tasks(run), tree, **options)
+    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def result_of(run: Run, model: nn.Module, history: list[dict], sets: tuple) -> dict:
+    """What is kept of a finished run: what was asked, metrics and losses of its last epoch, costs, versions."""
     return {
         "name": run.name(),
         "run": asdict(run) | {"root": Path(run.root).name},
@@ -131,7 +154,7 @@ def execute_run(run: Run, folder: Path | None = None, report: Callable[[str], No
         "parameters": count_parameters(model),
         "gmacs": count_macs(model, run.img_size) / 1e9,
         "seconds": round(sum(record["seconds"] for record in history), 1),
-        "frames": [len(train_set), len(val_set)],
+        "frames": [len(frames) for frames in sets],
         "versions": versions(),
     }
 
@@ -150,10 +173,6 @@ def open_sets(run: Run) -> tuple:
 
 def versions() -> dict[str, str]:
     """What a result depends on besides its settings."""
-    import timm
-
-    from . import __version__
-
     try:
         git = subprocess.run(
             ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent
@@ -161,11 +180,8 @@ def versions() -> dict[str, str]:
     except OSError:  # no git on this machine
         git = ""
     return {
-        "ptsa_lite": __version__,
+        **adapters.versions(),
         "git": git or "not a clone",
-        "torch": torch.__version__,
-        "timm": timm.__version__,
-        "python": platform.python_version(),
         "device": "cuda" if torch.cuda.is_available() else "cpu",
     }
 

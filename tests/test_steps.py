@@ -39,6 +39,7 @@ def test_a_step_in_parts_is_the_step_of_the_whole_batch(parts):
     for model, config in ((whole, CONFIG), (cut, changed(accumulate=parts))):
         stepper = Stepper(model.train(), TASKS, config, parameter_groups(model, 0.05))
         losses.append([stepper(batch, 1e-2) for _ in range(3)])
+        assert all(group["fused"] for group in stepper.optimizer.param_groups)
     for a, b in zip(*losses, strict=True):
         assert a == pytest.approx(b, rel=1e-5)
     for (name, p), q in zip(whole.named_parameters(), cut.parameters(), strict=True):

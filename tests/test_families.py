@@ -1,0 +1,158 @@
+"""Every family of backbones against timm's own forward, and trees over each against one model a task."""
+
+import copy
+
+import pytest
+import timm
+import torch
+from tiny import tiny_family
+from torch import nn
+
+from ptsa_lite.backbones import load_backbone
+from ptsa_lite.costs import count_macs, count_parameters, executed_macs
+from ptsa_lite.lora import GroupedLoRALinear
+from ptsa_lite.methods import METHODS, build_model
+from ptsa_lite.tasks import PASCAL
+from ptsa_lite.tree import TaskTree
+
+NAMES = tuple(PASCAL)
+TREE = TaskTree(((NAMES,), (NAMES[:2], NAMES[2:]), (NAMES[:2], NAMES[2:]), tuple((n,) for n in NAMES)))
+FULL = [
+    "swin_tiny_patch4_window7_224", "swin_small_patch4_window7_224", "swin_base_patch4_window7_224",
+    "swinv2_tiny_window8_256", "pvt_v2_b0", "pvt_v2_b1", "pvt_v2_b2",
+]  # fmt: skip
+
+families = pytest.mark.parametrize("family", ["swin", "swinv2", "pvt"])
+
+
+def random_weights(model):
+    """Everything that starts at zero or one gets values, so that nothing is equal by chance."""
+    torch.manual_seed(5)
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if name.endswith("bias") or "lora_B" in name:
+                nn.init.normal_(p, std=0.05)
+    return model.eval()
+
+
+def features_of_timm(family, model, images):
+    """timm's features per stage, channel-last, after the merging that it keeps at the start of the next stage."""
+    x, features = model.patch_embed(images), []
+    stages = model.stages if family == "pvt" else model.layers
+    for i, stage in enumerate(stages):
+        x = stage(x)
+        last = i + 1 == len(stages)
+        after = x if last else stages[i + 1].downsample(x)
+        features.append(after.permute(0, 2, 3, 1) if family == "pvt" and last else after)
+    return features
+
+
+@families
+@pytest.mark.parametrize("img_size", [64, 96])
+def test_features_are_timms_whether_adapters_are_absent_or_zero(family, img_size):
+    model, backbone = tiny_family(family, img_size)
+    images = torch.randn(2, 3, img_size, img_size)
+    expected = features_of_timm(family, random_weights(model), images)
+    plain = backbone.eval()(images)
+    adapted = build_model("ptsa", backbone, PASCAL, TREE, rank=2).eval()
+    for maps in adapted.features(images, NAMES).values():
+        for ours, alone, theirs in zip(maps, plain, expected, strict=True):
+            torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(alone, theirs, atol=1e-6, rtol=1e-6)
+    assert tuple(m.shape[-1] for m in plain) == backbone.channels
+    assert [m.shape[1] for m in plain] == [img_size // stride for stride in (8, 16, 32, 32)]
+
+
+@families
+@pytest.mark.parametrize("merge", [False, True])
+def test_a_tree_computes_what_one_model_a_task_computes(family, merge):
+    """The slow path: for each task a model of its own, whose single group has the weights of the task's groups."""
+    _, backbone = tiny_family(family)
+    model = random_weights(build_model("ptsa", backbone, PASCAL, TREE, rank=2))
+    images = torch.randn(2, 3, 64, 64)
+    together = (model.merge() if merge else model)(images)
+    for name, task in PASCAL.items():
+        alone = build_model("lora_shared", backbone, {name: task}, rank=2)
+        alone.load_state_dict({
+            key: value[[TREE.group_of(stage_of(key), name)]] if "lora_" in key else value
+            for key, value in model.state_dict().items() if "heads." not in key or f"heads.{name}." in key
+        })
+        torch.testing.assert_close(alone.eval()(images)[name], together[name], atol=1e-5, rtol=1e-5)
+
+
+def stage_of(key):
+    return int(key.split(".")[2])
+
+
+@families
+def test_every_linear_layer_of_attention_and_mlp_takes_an_adapter(family):
+    _, backbone = tiny_family(family)
+    model = build_model("ptsa", backbone, PASCAL, TREE, rank=2)
+    bare = [name for name, m in model.backbone.named_modules()
+            if isinstance(m, nn.Linear) and not name.endswith("base")]  # fmt: skip
+    assert all("downsample" in name or "cpb_mlp" in name for name in bare), bare
+    layers = [m for m in model.modules() if isinstance(m, GroupedLoRALinear)]
+    assert len(layers) == 5 * len(backbone.LINEARS)
+
+
+@families
+def test_training_reaches_adapters_norms_and_positions_and_nothing_frozen(family):
+    _, backbone = tiny_family(family)
+    model = random_weights(build_model("ptsa", backbone, PASCAL, TREE, rank=2)).train()
+    sum(p.square().mean() for p in model(torch.randn(2, 3, 64, 64)).values()).backward()
+    counts = count_parameters(model)
+    assert counts["norms"] and counts["merging"] and bool(counts["positions"]) == (family != "pvt")
+    for name, p in model.named_parameters():
+        assert (p.grad is not None) == p.requires_grad, name
+
+
+@families
+def test_counted_work_is_executed_work(family):
+    """All matrix products by our formula against torch's counter, as the model runs it for one image."""
+    _, backbone = tiny_family(family, 96)
+    tasks = {name: PASCAL[name] for name in NAMES[:1]}
+    for rank in (0, 2):
+        model = build_model("lora_shared" if rank else "decoders_only", backbone, tasks, rank=rank or 1)
+        counted = count_macs(model, convention="all")
+        small = sum(p.numel() for n, p in model.named_parameters() if p.ndim == 1)  # norms, biases: no products
+        executed = executed_macs(model)
+        assert executed < counted < 1.25 * executed + 2000 * small, (counted, executed)
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_full_size_backbones_are_built_and_counted(name):
+    with torch.device("meta"):
+        backbone = load_backbone(name, "random", 448)
+        model = build_model("ptsa", backbone, PASCAL, TREE, rank=16)
+        timms = timm.create_model(name, num_classes=0)
+    left_out = sum(p.numel() for p in timms.norm.parameters()) if name.startswith("swin") else 0
+    assert sum(p.numel() for p in backbone.parameters()) == sum(p.numel() for p in timms.parameters()) - left_out
+    one = build_model("decoders_only", backbone, PASCAL)
+    assert count_macs(one) < count_macs(model) < 4 * count_macs(one)
+
+
+@pytest.mark.parametrize("name", ["pvt_v2_b2_li", "swinv2_cr_tiny_224", "pvt_v2_b"])
+def test_a_backbone_of_no_known_family_is_refused(name):
+    with pytest.raises(ValueError, match="unknown backbone"):
+        load_backbone(name, "random", 64)
+
+
+def test_weights_of_pvt_are_read_from_a_file(tmp_path):
+    from safetensors.torch import save_file
+
+    theirs = timm.create_model("pvt_v2_b0", pretrained=False)
+    save_file(theirs.state_dict(), tmp_path / "pvt.safetensors")
+    ours = load_backbone("pvt_v2_b0", tmp_path / "pvt.safetensors", 64)
+    assert torch.equal(ours.stages[3].norm.weight, theirs.stages[3].norm.weight) and ours.name == "pvt_v2_b0"
+
+
+@pytest.mark.parametrize("family", ["swinv2", "pvt"])
+@pytest.mark.parametrize("method", METHODS)
+def test_methods_work_on_other_families(family, method):
+    _, backbone = tiny_family(family)
+    if method == "mtlora":
+        with pytest.raises(ValueError, match="defined for the first Swin"):
+            build_model(method, backbone, PASCAL, rank=2)
+        return
+    model = build_model(method, copy.deepcopy(backbone), PASCAL, TREE if method == "ptsa" else None, rank=2)
+    assert model(torch.randn(1, 3, 64, 64))["normals"].shape == (1, 3, 64, 64)
