@@ -115,8 +115,8 @@ def test_a_tree_given_by_its_groups_is_grown_once_and_kept(tmp_path, monkeypatch
 def test_the_command_runs_under_torchrun(tmp_path):
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(SMALL))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m",
-               "ptsa_lite", "train", str(tmp_path / "small.yaml"), "--out", str(tmp_path / "run"), "--set", "config.epochs=2",
-               "--set", "method=ptsa", "--set", "tree=[1,1,2,4]"]  # fmt: skip
+               "ptsa_lite", "train", str(tmp_path / "small.yaml"), "--out", str(tmp_path / "run"), "--set",
+               "config.epochs=2", "--set", "method=ptsa", "--set", "tree=[1,1,2,4]"]  # fmt: skip
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
