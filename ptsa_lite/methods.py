@@ -41,6 +41,14 @@ class SingleTaskModels(AdapterFiles, nn.Module):
         names = list(self.tasks) if tasks is None else [known(t, self.tasks, "task") for t in tasks]
         return {name: self.models[name](images, resize=resize)[name] for name in names}
 
+    @property
+    def img_size(self) -> tuple[int, int]:
+        return next(iter(self.models.values())).img_size
+
+    def merge(self) -> "SingleTaskModels":
+        """A copy without low-rank work."""
+        return SingleTaskModels({name: model.merge() for name, model in self.models.items()})
+
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         for model in self.models.values():
             model.set_grad_checkpointing(enable)

@@ -57,6 +57,11 @@ class MultiTaskModel(AdapterFiles, nn.Module):
                 groups = self.tree.n_groups[stage]
                 setattr(parent, name, GroupedLoRALinear(linear, groups, self.ranks[stage], scale, dropout))
 
+    @property
+    def img_size(self) -> tuple[int, int]:
+        """Height and width that the backbone was made for."""
+        return self.backbone.img_size
+
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute each stage in the backward pass rather than keep its activations: less memory, more time."""
         self.checkpoint_stages = enable

@@ -156,3 +156,17 @@ def test_methods_work_on_other_families(family, method):
         return
     model = build_model(method, copy.deepcopy(backbone), PASCAL, TREE if method == "ptsa" else None, rank=2)
     assert model(torch.randn(1, 3, 64, 64))["normals"].shape == (1, 3, 64, 64)
+
+
+@families
+def test_the_forward_compiles_in_one_piece(family):
+    model = build_model("ptsa", tiny_family(family)[1], PASCAL, TREE, rank=2).train()
+    model.set_grad_checkpointing()
+    images = torch.randn(2, 3, 64, 64)
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    expected = model(images, resize=False)
+    compiled = torch.compile(model, backend="eager", fullgraph=True)  # an error where the graph breaks
+    torch.manual_seed(0)
+    for name, out in compiled(images, resize=False).items():
+        torch.testing.assert_close(out, expected[name], atol=1e-5, rtol=1e-5)
