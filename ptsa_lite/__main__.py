@@ -44,6 +44,19 @@ def verify(args: argparse.Namespace) -> int:
     return 0 if report.ok else 1
 
 
+def prepare(args: argparse.Namespace) -> int:
+    from ptsa_lite.data.prepared import prepare_archive
+    from ptsa_lite.data.tables import ARCHIVES
+    from ptsa_lite.tasks import known
+
+    known(args.name, ARCHIVES, "archive")
+    tasks = args.tasks.split(",") if args.tasks else None
+    made = prepare_archive(args.name, args.root, args.out, args.size, tasks, args.limit or None,
+                           lambda line: print(line, flush=True))  # fmt: skip
+    print(f"ready; train from it with --root {made.parent}")
+    return 0
+
+
 def study(args: argparse.Namespace) -> int:
     from ptsa_lite.grid import read_grid
     from ptsa_lite.study import collect, collected, restore, run_study
@@ -213,6 +226,19 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("name", metavar="NAME", help="nyud or pascal")
     one.add_argument("root", type=Path, metavar="ROOT", help="the archive's folder")
     one.set_defaults(run=verify)
+    one = actions.add_parser(
+        "prepare", help="decode an archive once, for fast training from its own folder",
+        description="Decode both splits of an archive, resize them for training at SIZE (1.5 times as large for the "
+        "training frames) and write them to OUT as Arrow files with checksums. The same call goes on after an "
+        "interruption. OUT then serves as --root, and gives the same samples as the archive, bit for bit.",
+    )  # fmt: skip
+    one.add_argument("name", metavar="NAME", help="nyud or pascal")
+    one.add_argument("root", type=Path, metavar="ROOT", help="the archive's folder")
+    one.add_argument("out", type=Path, metavar="OUT", help="the folder to write")
+    one.add_argument("--size", default=448, type=int, metavar="N", help="side of the frames trained at (default 448)")
+    one.add_argument("--tasks", default="", metavar="A,B", help="tasks to keep (default: all that the archive has)")
+    one.add_argument("--limit", default=0, type=int, metavar="N", help="at most N frames of each split")
+    one.set_defaults(run=prepare)
     return top
 
 

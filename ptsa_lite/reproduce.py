@@ -24,7 +24,7 @@ from ptsa_lite.notebook_parameters import accept, declared
 from ptsa_lite.notebooks import NotebookError, fingerprint, write_text
 from ptsa_lite.progress import SeriesProgress, clock_time
 from ptsa_lite.report import read_results, remarks, results_table, write_report
-from ptsa_lite.tasks import SUITES, known
+from ptsa_lite.tasks import known
 
 SPINE = 5  # notebooks 00 to 05 always run; a later one joins by declaring a parameter `data`
 END = 90  # from here on notebooks make what the package ships, and are no part of the series
@@ -43,7 +43,7 @@ class Request:
 
     def check(self) -> "Request":
         """The request itself; ValueError or FileNotFoundError in one sentence where it cannot be served."""
-        known(self.data, SUITES, "data")
+        known(self.data, ("scenes", "nyud", "pascal"), "data")
         if self.data != "scenes" and not self.root:
             raise ValueError(f"--data {self.data} needs --root PATH, the folder of the archive")
         if self.data == "scenes" and self.root:

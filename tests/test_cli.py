@@ -18,7 +18,7 @@ def test_help_answers_at_once_without_importing_anything_heavy():
 
 
 @pytest.mark.parametrize("words", [[], ["reproduce"], ["notebooks"], ["notebooks", "build"], ["notebooks", "check"],
-                                   ["data"], ["data", "verify"], ["train"], ["evaluate"]])
+                                   ["data"], ["data", "verify"], ["data", "prepare"], ["train"], ["evaluate"]])
 def test_every_command_has_a_help(words, capsys):
     with pytest.raises(SystemExit) as left:
         __main__.main([*words, "--help"])

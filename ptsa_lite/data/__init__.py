@@ -3,6 +3,9 @@
     scenes   procedural frames with exact labels for six tasks; needs nothing (`scenes.py`)
     nyud     an NYUD-v2 archive (`nyud.py`)
     pascal   a PASCAL-Context archive (`pascal.py`)
+    nyuv2_13 the Hugging Face copy of NYUv2 with 13 classes, a protocol of its own (`hub_nyuv2.py`)
+
+Instead of an archive, nyud and pascal take a folder that `data prepare` made of it (`prepared.py`).
 
 Behind each stands an Arrow table: of frames (scenes, prepared archives) or of file paths (archives). A row becomes a
 frame, and a frame becomes a sample, only when it is asked for (`transforms.py`).
@@ -13,6 +16,7 @@ from pathlib import Path
 
 from ..tasks import known
 from . import tables
+from .prepared import is_prepared, open_prepared
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ def open_dataset(
 
     S is `img_size`; labels are as `ptsa_lite.tasks.Task` describes them, IGNORE where there is none.
 
-    name, root  scenes (no root), nyud or pascal with the archive's folder
+    name, root  scenes (no root), nyud or pascal with the archive's folder or a prepared one, nyuv2_13 with its files'
     split       train or val ("test" means val)
     tasks       names; by default the suite's, for scenes the four of PASCAL
     limit       the first so many frames; for scenes the number of frames (512 and 128 by default)
@@ -83,6 +87,10 @@ def open_dataset(
         tasks = tables.scene_tasks(tasks)
         table, source = tables.scenes(split, work_size or img_size, limit, seed, tasks, cache)
         work_size = None  # they are drawn at it
+    elif name == "nyuv2_13":
+        table, source, tasks = tables.parquet(root, split, limit, tasks, cache)
+    elif is_prepared(root):
+        table, source, tasks, work_size = open_prepared(name, root, split, tasks, work_size, limit)
     else:
         listing = tables.list_archive(name, root, split, tasks)
         tasks = listing.tasks

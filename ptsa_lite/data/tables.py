@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..tasks import PASCAL, SCENES, known, suite
-from . import frames, nyud, pascal, store
+from . import frames, hub_nyuv2, nyud, pascal, store
 from .files import DataError, read_frame
 
 ARCHIVES = {"nyud": nyud, "pascal": pascal}
-SOURCES = ("scenes", *ARCHIVES)
+SOURCES = ("scenes", *ARCHIVES, "nyuv2_13")
 SCENE_COUNT = {"train": 512, "val": 128}
 FIRST_SCENE = {"train": 0, "val": 1_000_000}  # far apart: no scene of val is ever one of train
 
@@ -74,6 +74,16 @@ def scenes(split: str, size: int, limit: int | None, seed: int, tasks: tuple[str
     paths = store.build(folder, n, row_at, frames.schema(SCENES), title)
     words = f"{split}: {n} procedural scenes, {size}x{size}, seed {seed}"
     return store.open_parts(paths, n, frames.columns(tasks), words), Stored()
+
+
+def parquet(root: str | Path, split: str, limit: int | None, tasks, cache) -> tuple:
+    """(table, source, tasks) of the Hugging Face copy of NYUv2 with 13 classes."""
+    if not str(root):
+        raise ValueError("data set 'nyuv2_13' needs root=, the folder of the parquet files")
+    chosen = _ordered(hub_nyuv2.TASKS if tasks is None else tasks, hub_nyuv2.TASKS)
+    paths, n = hub_nyuv2.build(root, split, limit, cache)
+    words = f"{split}: NYUv2 with 13 classes (tanganke/nyuv2), {n} frames"
+    return store.open_parts(paths, n, frames.columns(chosen), words), Stored(), chosen
 
 
 def list_archive(name: str, root: str | Path, split: str, tasks) -> Listing:
