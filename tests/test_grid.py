@@ -3,6 +3,8 @@ from pathlib import Path
 import pytest
 
 from ptsa_lite.grid import read_grid
+from ptsa_lite.study import collected
+from ptsa_lite.summary import best_rates
 
 
 def test_a_grid_is_multiplied_out_and_joined_with_its_runs(tmp_path):
@@ -48,3 +50,11 @@ def test_trees_are_written_as_printed_or_every_one_and_settings_are_joined(tmp_p
     assert runs[0].config == {"epochs": 3, "warmup_epochs": 1, "lr": 0.1} and "lr" not in runs[1].config
     assert runs[0].tree["stages"][1] == [["semseg"], ["depth", "normals", "edge"]]
     assert len(runs) == 8 and len({run.name() for run in runs}) == 8
+
+
+def test_the_studys_rates_are_those_that_measured_best_on_held_out_training_frames():
+    folder = Path(__file__).resolve().parents[1] / "figures"
+    tried = best_rates(collected(folder / "results" / "rates_nyud.json"))
+    for run in read_grid(folder / "grids" / "study_nyud.yaml", "somewhere")[1]:
+        gains = tried[run.method]
+        assert gains[run.config["lr"]] > max(gains.values()) - 0.02, f"{run.method}: {gains}"
