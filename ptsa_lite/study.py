@@ -11,12 +11,14 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
+from typing import IO
 
 import torch
 from torch import nn
@@ -302,10 +304,19 @@ def _start_helpers(runs: Sequence[Run], folder: Path, n: int) -> list[subprocess
     helpers = []
     for number in range(1, n + 1):
         with (folder / f"helper-{number}.log").open("w") as log:
-            helpers.append(subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment))
+            helpers.append(
+                subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, env=environment)
+            )
     return helpers
+
+
+def _end_with(parent: IO) -> None:
+    """A helper's watch: its standard input ends when the process that started it does, however that ends."""
+    parent.read()
+    os._exit(1)
 
 
 if __name__ == "__main__":
     queue, folder = map(Path, sys.argv[1:3])
+    threading.Thread(target=_end_with, args=(sys.stdin,), daemon=True).start()
     _work([Run.from_dict(run) for run in json.loads(queue.read_text())], folder, lambda line: print(line, flush=True))

@@ -2,7 +2,10 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from tiny import tiny_backbone
@@ -220,6 +223,40 @@ def test_a_helper_does_runs_while_this_process_waits_for_them(monkeypatch, tmp_p
     alone = execute_run(runs[1], report=quiet)
     # a helper may have another number of threads, and sums over pixels are then rounded in another order
     assert results[1]["metrics"] == pytest.approx(alone["metrics"], rel=0.05)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc to tell the dead from the living")
+def test_helpers_end_with_the_process_that_started_them_however_it_ends(tmp_path):
+    """Killed outright, it cannot end them itself."""
+    long = Run("bitfit", weights="random", **SMALL | {"config": CONFIG | {"epochs": 10_000}})
+    (tmp_path / "queue.json").write_text(json.dumps([study.asdict(long)]))
+    command = [sys.executable, "-m", "ptsa_lite.study", str(tmp_path / "queue.json"), str(tmp_path)]
+    start = f"""
+import subprocess, time
+print(subprocess.Popen({command!r}, stdin=subprocess.PIPE).pid, flush=True)
+time.sleep(600)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", start], stdout=subprocess.PIPE, text=True)
+    helper = int(parent.stdout.readline())
+    _wait_for(lambda: list(tmp_path.glob("*.claim")))
+    parent.kill()
+    parent.wait()
+    _wait_for(lambda: not _alive(helper))
+
+
+def _wait_for(done, seconds=60):
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end, "it does not come"
+        time.sleep(0.05)
+
+
+def _alive(pid):
+    try:
+        os.kill(pid, 0)
+        return (Path("/proc") / str(pid) / "stat").read_text().split(") ")[1][0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
+        return False
 
 
 # ---- results in one file
