@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from .metrics import delta_m
@@ -24,39 +25,42 @@ def draw_costs_and_gains(
     scale = 1e-6 if x == "trainable" else 1.0
     rows = [row for row in rows if row["delta_m"] is not None]
     axes.axhline(0, color=SOFT, linewidth=1, linestyle=(0, (4, 3)))
-    marks = [(row[x] * scale, row["delta_m"], row["label"], INK) for row in rows]
-    marks += [(one[x] * scale, one["delta_m"], one["label"], SOFT) for one in published]
     for row in rows:
         axes.plot([row[x] * scale] * len(row["gains"]), list(row["gains"].values()), ".", color=OURS, alpha=0.45)
         axes.plot(row[x] * scale, row["delta_m"], "o", markersize=9, color=OURS, zorder=3)
-    for one in published:
-        axes.plot(one[x] * scale, one["delta_m"], "D", markersize=7, color=PAPER, markeredgecolor=THEIRS)
+    axes.plot([p[x] * scale for p in published], [p["delta_m"] for p in published], "D", markersize=7, color=PAPER,
+              markeredgecolor=THEIRS)  # fmt: skip
     if x == "trainable":
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter("")
-    axes.margins(x=0.08, y=0.08)
-    left, right = axes.get_xlim()
-    axes.set_xlim(left, (right / left) ** 1.45 * left if x == "trainable" else left + 1.45 * (right - left))
-    _label(axes, marks)
+    axes.margins(x=0.12, y=0.08)
+    for one, height in zip(published, spread([p["delta_m"] for p in published], _inches(axes, 0.15)), strict=True):
+        axes.annotate(one["label"], (one[x] * scale, height), (7, 0), textcoords="offset points", fontsize=7.5,
+                      color=SOFT, va="center")  # fmt: skip
+    _label(axes, [(row[x] * scale, row["delta_m"], row["label"]) for row in rows])
     axes.set_xlabel("trainable parameters, millions" if x == "trainable" else "GMACs, one image")
     axes.set_ylabel("Δm against single task, %, higher is better")
     axes.set_title(title)
     return figure
 
 
-def _label(axes, marks: Sequence[tuple[float, float, str, str]]) -> None:
-    """Names in a column at the right edge, in the order of their heights, each tied to its mark by a thin line."""
-    low, high = axes.get_ylim()
-    lines = (high - low) * 0.19 / (axes.get_position().height * axes.figure.get_figheight())
-    heights = spread([y for _, y, _, _ in marks], lines)
-    left, right = axes.get_xlim()
-    column = left * (right / left) ** 0.72 if axes.get_xscale() == "log" else left + 0.72 * (right - left)
-    for (x, y, words, colour), height in zip(marks, heights, strict=True):
+def _label(axes, marks: Sequence[tuple[float, float, str]]) -> None:
+    """Names in a column to the right, in the order of their heights, each tied to its mark by a thin line."""
+    (low, high), line = axes.get_ylim(), _inches(axes, 0.19)
+    heights = np.array(spread([y for _, y, _ in marks], line))
+    heights += max(0, low + line / 2 - heights.min()) - max(0, heights.max() - high + line / 2)
+    for (x, y, words), height in zip(marks, heights, strict=True):
         axes.annotate(
-            words, (x, y), (column, height), fontsize=8.5, color=colour, va="center",
-            arrowprops=dict(arrowstyle="-", color=SOFT, linewidth=0.5, alpha=0.6, shrinkA=2, shrinkB=6),
+            words, (x, y), (1.03, height), textcoords=axes.get_yaxis_transform(), fontsize=8.5, color=INK, va="center",
+            arrowprops=dict(arrowstyle="-", color=SOFT, linewidth=0.5, alpha=0.6, shrinkA=1, relpos=(0, 0.5)),
         )  # fmt: skip
+
+
+def _inches(axes, height: float) -> float:
+    """A height on paper in units of the vertical axis."""
+    low, high = axes.get_ylim()
+    return (high - low) * height / (axes.get_position().height * axes.figure.get_figheight())
 
 
 def draw_ranked(rows: Sequence[dict], names: Sequence[str], chosen: str = "", references: Sequence[dict] = (),
@@ -76,7 +80,8 @@ def draw_ranked(rows: Sequence[dict], names: Sequence[str], chosen: str = "", re
     for number, row in enumerate(references):
         style = (0, (4, 2)) if number else "-"
         axes.axvline(row["delta_m"], color=SOFT, linewidth=1.2, linestyle=style, zorder=0)
-        axes.text(row["delta_m"], len(rows) - 0.35 + 0.45 * number, row["label"], fontsize=8, color=SOFT, ha="center")
+        axes.annotate(row["label"], (row["delta_m"], len(rows) - 0.4 + 0.45 * number), (4, 0), fontsize=8, color=SOFT,
+                      textcoords="offset points", va="center")  # fmt: skip
     axes.set_yticks(range(len(order)), [names[i] for i in order])
     for place, label in enumerate(axes.get_yticklabels()):
         if names[order[place]] == chosen:
@@ -106,7 +111,8 @@ def draw_task_gains(rows: Sequence[dict], single: dict, tasks: Mapping[str, Task
         axes.grid(axis="y")
     panels[0].set_yticks(range(len(rows)), [row["label"] for row in reversed(rows)], fontsize=8.5)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
-    figure.subplots_adjust(left=0.22, right=0.99, top=0.83, bottom=0.14, wspace=0.08)
+    inch = 1 / figure.get_figheight()
+    figure.subplots_adjust(left=0.22, right=0.99, top=1 - 0.62 * inch, bottom=0.55 * inch, wspace=0.08)
     return figure
 
 
@@ -114,11 +120,11 @@ def draw_choices(bootstrap: Sequence[dict], names: Mapping[str, str], title: str
     """How often each tree is chosen from n samples: one stacked bar for each n. names: a short name for each tree."""
     figure, axes = _canvas(axes, (8.6, 3.4))
     trees = sorted({t for row in bootstrap for t in row["trees"]}, key=lambda t: -bootstrap[-1]["trees"].get(t, 0))
-    shades = np.linspace(0.95, 0.25, len(trees))
+    shades = colormaps["viridis"](np.linspace(0.15, 0.95, len(trees)))
     bottom = np.zeros(len(bootstrap))
     for tree, shade in zip(trees, shades, strict=True):
         heights = np.array([row["trees"].get(tree, 0.0) for row in bootstrap])
-        axes.bar(range(len(bootstrap)), heights, 0.8, bottom=bottom, color=OURS, alpha=shade, edgecolor=PAPER,
+        axes.bar(range(len(bootstrap)), heights, 0.8, bottom=bottom, color=shade, edgecolor=PAPER,
                  label=names.get(tree, tree))  # fmt: skip
         bottom += heights
     axes.set_xticks(range(len(bootstrap)), [str(row["n"]) for row in bootstrap])
