@@ -1,0 +1,101 @@
+"""Drawn scenes written as if they were an archive, file by file: to try what reads archives, where none is at hand.
+
+Classes get the ids that the archives give to things of that name; what has none there is background (PASCAL) or
+unlabelled (NYUD-v2). Everything about these frames is made up: no number from them says anything about the archive.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy.io import savemat
+
+from ..tasks import known
+from . import store
+from .scenes import SCENE_CLASSES, render_scene
+
+VOC = {"person": 15, "chair": 9, "sofa": 18, "table": 11, "plant": 16}
+NYU40 = {
+    "wall": 1, "floor": 2, "ground": 2, "cabinet": 3, "chair": 5, "sofa": 6, "table": 7, "picture": 11,
+    "ceiling": 22, "person": 31, "lamp": 35, "ball": 40, "plant": 40,
+}  # fmt: skip
+PART_NAMES = {1: "head", 2: "torso", 3: "luarm", 4: "llarm", 5: "luleg", 6: "llleg"}
+FLOOR, SKY = 158, 1  # of PASCAL-Context's 459 classes: one where normals count, one where they do not
+
+
+def write_scene_archive(name: str, root: str | Path, train: int, val: int, size=(240, 320), seed: int = 0) -> Path:
+    """Draws so many frames of (H, W) and writes them as a pascal or nyud archive (layout B); returns the root.
+
+    What is there already is kept: the same call again only reads the lists.
+    """
+    root = Path(root)
+    lists, write = ARCHIVES[known(name, ARCHIVES, "archive")]
+    names = {"train": [f"scene_{i:05d}" for i in range(train)], "val": [f"scene_{90_000 + i}" for i in range(val)]}
+    numbers = {"train": range(train), "val": range(1_000_000, 1_000_000 + val)}  # the scenes' own splits
+    progress = store.Progress(train + val, f"drawing scenes as a {name} archive")
+    for split, some in names.items():
+        for number, frame in zip(numbers[split], some, strict=True):
+            if not (root / "done" / frame).is_file():
+                write(root, frame, render_scene(number, seed=seed, size=size))
+                _touch(root / "done" / frame)
+            progress.step()
+        path = root / lists / f"{split}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join(some) + "\n", encoding="utf-8")
+    return root
+
+
+def _pascal(root: Path, name: str, frame: dict[str, np.ndarray]) -> None:
+    _picture(root / f"JPEGImages/{name}.jpg", frame["image"], quality=95)
+    _picture(root / f"semseg/VOC12/{name}.png", _ids(frame["semseg"], VOC))
+    _picture(root / f"sal_distill/{name}.png", frame["saliency"] * np.uint8(255))
+    _picture(root / f"normals_distill/{name}.png", np.rint((frame["normals"] + 1) * 127.5).astype(np.uint8))
+    surface = frame["normals"].any(-1)
+    _mat(root / f"pascal-context/trainval/{name}.mat", {"LabelMap": np.where(surface, FLOOR, SKY).astype(np.uint16)})
+    _mat(root / f"human_parts/{name}.mat", {"anno": _anno(name, frame["human_parts"])})
+
+
+def _nyud(root: Path, name: str, frame: dict[str, np.ndarray]) -> None:
+    _picture(root / f"images/{name}.jpg", frame["image"], quality=95)
+    _picture(root / f"segmentation/{name}.png", _ids(frame["semseg"], NYU40))
+    for key in ("depth", "normals", "edge"):
+        path = root / key / f"{name}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, frame[key].astype(np.float32))
+
+
+ARCHIVES: dict[str, tuple[str, Callable]] = {"pascal": ("ImageSets/Context", _pascal), "nyud": ("gt_sets", _nyud)}
+
+
+def _ids(semseg: np.ndarray, ids: dict[str, int]) -> np.ndarray:
+    return np.array([ids.get(name, 0) for name in SCENE_CLASSES], np.uint8)[semseg]
+
+
+def _anno(name: str, parts: np.ndarray) -> np.ndarray:
+    """PASCAL-Part's struct: anno (1x1) with imname and objects (1xN), each with class, class_ind, mask, parts (1xP)."""
+    there = [part for part in PART_NAMES if (parts == part).any()]
+    inner = np.zeros((1, len(there)), [("part_name", object), ("mask", object)])
+    for j, part in enumerate(there):
+        inner[0, j] = (PART_NAMES[part], (parts == part).astype(np.uint8))
+    objects = np.zeros((1, 1 if there else 0), [(key, object) for key in ("class", "class_ind", "mask", "parts")])
+    if there:
+        objects[0, 0] = ("person", np.uint8(15), (parts > 0).astype(np.uint8), inner)
+    anno = np.zeros((1, 1), [("imname", object), ("objects", object)])
+    anno[0, 0] = (name, objects)
+    return anno
+
+
+def _picture(path: Path, array: np.ndarray, **options) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path, **options)
+
+
+def _mat(path: Path, content: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    savemat(path, content, do_compression=True)
+
+
+def _touch(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
