@@ -26,6 +26,42 @@ def build(args: argparse.Namespace) -> int:
     return 0
 
 
+def run(args: argparse.Namespace) -> int:
+    from ptsa_lite import notebooks
+    from ptsa_lite.reproduce import Request, read_settings
+
+    folder = notebooks.find_folder()
+    source = notebooks.choose(folder, [args.name])[0]
+    overlay = read_settings(Request(settings=args.settings), folder)[1] if args.settings else {}
+    output = args.out or Path("runs") / source.with_suffix(".ipynb").name
+    try:
+        notebooks.execute(source, output, overlay.get(source.stem, {}) | _changes(args.set), _say)
+    except notebooks.NotebookError as error:
+        print(f"ptsa_lite: {error}", file=sys.stderr)
+        return 1
+    print(f"executed: {output}")
+    return 0
+
+
+def _say(done: int, cells: int, line: str) -> None:
+    """Whatever a notebook prints, as it prints it."""
+    if line:
+        print(line, flush=True)
+
+
+def _changes(given: list[str]) -> dict:
+    """KEY=VALUE pairs of a command line, values as YAML reads them."""
+    import yaml
+
+    changes = {}
+    for change in given:
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise ValueError(f"--set {change!r} sets nothing; write --set KEY=VALUE, such as --set config.epochs=10")
+        changes[key] = yaml.safe_load(value)
+    return changes
+
+
 def check(args: argparse.Namespace) -> int:
     from ptsa_lite import notebooks
     from ptsa_lite.notebook_check import check
@@ -94,17 +130,10 @@ def similarity(args: argparse.Namespace) -> int:
 
 
 def train(args: argparse.Namespace) -> int:
-    import yaml
-
     from ptsa_lite.runs import read_plan, train_plan
 
     changes = {"root": args.root} if args.root else {}
-    for change in args.set:
-        key, equals, value = change.partition("=")
-        if not equals:
-            raise ValueError(f"--set {change!r} sets nothing; write --set KEY=VALUE, such as --set config.epochs=10")
-        changes[key] = yaml.safe_load(value)
-    plan = read_plan(args.config, args.row, changes)
+    plan = read_plan(args.config, args.row, changes | _changes(args.set))
     train_plan(plan, args.out or Path("runs") / "train" / plan.name, lambda line: print(line, flush=True))
     return 0
 
@@ -163,6 +192,16 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("names", nargs="*", metavar="NAME", help="numbers or names, such as 03 (default: all)")
     one.add_argument("--force", action="store_true", help="build also what is up to date")
     one.set_defaults(run=build)
+    one = actions.add_parser(
+        "run", help="execute one notebook with other parameters",
+        description="Execute one notebook, such as 06, and write it with its outputs to FILE; the one in notebooks/ "
+        "stays as it is.",
+    )  # fmt: skip
+    one.add_argument("name", metavar="NAME", help="a number or a name")
+    one.add_argument("--settings", default="", metavar="NAME", help="notebooks/settings/NAME.yaml, such as paper")
+    one.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter; as often as needed")
+    one.add_argument("--out", default="", metavar="FILE", help="the notebook to write (default runs/NAME.ipynb)")
+    one.set_defaults(run=run)
     one = actions.add_parser(
         "check", help="say what is wrong with them, without executing",
         description="Compare each .ipynb with its source and look for errors, warnings, machine paths, dead links, "

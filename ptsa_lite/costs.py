@@ -39,6 +39,7 @@ def role_of(name: str, parameter: nn.Parameter) -> str:
         return "heads"
     if not parameter.requires_grad:
         return "frozen"
+    name = name.rpartition("backbone.")[2]  # models of single tasks carry the task's name, and one is called normals
     for part, role in (
         ("lora_", "adapters"),
         ("task_A", "adapters"),

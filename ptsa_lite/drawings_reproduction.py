@@ -14,16 +14,16 @@ ROLE_COLOURS = ("#dfe3e6", "#8a949c", "#0072B2", "#56B4E9", "#009E73", "#E69F00"
 
 def draw_road(steps: Mapping[str, str]) -> Figure:
     """The steps from left to right: a name in a box each, and under it what the step leaves."""
-    figure = Drawing(figsize=(11, 1.7))
+    figure = Drawing(figsize=(11, 1.4))
     axes = figure.add_axes((0, 0, 1, 1))
     for x, (name, leaves) in enumerate(steps.items()):
         axes.text(x, 0, name, ha="center", va="center", color=INK, fontweight="bold",
                   bbox=dict(boxstyle="round,pad=0.5", facecolor=BOX, edgecolor=OURS))  # fmt: skip
-        axes.text(x, -0.5, leaves, ha="center", va="top", color=SOFT, fontsize=8)
+        axes.text(x, -0.36, leaves, ha="center", va="top", color=SOFT, fontsize=8)
         if x:
             arrow = dict(arrowstyle="-|>", color=SOFT)
             axes.annotate("", (x - 0.36, 0), (x - 0.6, 0), arrowprops=arrow)
-    axes.set(xlim=(-0.6, len(steps) - 0.4), ylim=(-1.1, 0.5))
+    axes.set(xlim=(-0.6, len(steps) - 0.4), ylim=(-0.85, 0.4))
     axes.axis("off")
     return figure
 

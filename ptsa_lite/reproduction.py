@@ -118,4 +118,5 @@ def aligned(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _number(value: float | None, sign: bool = False) -> str:
-    return "" if value is None else f"{value:{'+' if sign else ''}.2f}"
+    digits = 2 if value is None or sign or abs(value) >= 1 else 4
+    return "" if value is None else f"{value:{'+' if sign else ''}.{digits}f}"

@@ -17,8 +17,11 @@ def test_help_answers_at_once_without_importing_anything_heavy():
     assert not {"torch", "numpy", "timm", "papermill", "matplotlib", "yaml"} & set(loaded)
 
 
-@pytest.mark.parametrize("words", [[], ["reproduce"], ["notebooks"], ["notebooks", "build"], ["notebooks", "check"],
-                                   ["data"], ["data", "verify"], ["data", "prepare"], ["train"], ["evaluate"]])
+@pytest.mark.parametrize(
+    "words",
+    [[], ["reproduce"], ["notebooks"], ["notebooks", "build"], ["notebooks", "check"], ["notebooks", "run"], ["data"],
+     ["data", "verify"], ["data", "prepare"], ["train"], ["evaluate"]],
+)  # fmt: skip
 def test_every_command_has_a_help(words, capsys):
     with pytest.raises(SystemExit) as left:
         __main__.main([*words, "--help"])
@@ -71,3 +74,18 @@ def test_a_failing_build_exits_with_1_and_names_the_cell(tmp_path, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     assert __main__.main(["notebooks", "build"]) == 1
     assert "ptsa_lite: notebook 00_try_it stopped in cell [1]" in capsys.readouterr().err
+
+
+def test_one_notebook_runs_with_other_parameters(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "notebooks"
+    (folder / "settings").mkdir(parents=True)
+    (folder / "00_try_it.py").write_text(
+        '# %% tags=["parameters"]\na: int = 1  # one\nb: int = 1  # two\n\n# %%\nprint(a, b, flush=True)\n'
+    )
+    (folder / "settings" / "more.yaml").write_text("00_try_it: {a: 2, b: 2}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PTSA_TRACEBACK", raising=False)
+    assert __main__.main(["notebooks", "run", "00", "--settings", "more", "--set", "b=3"]) == 0
+    assert "2 3" in capsys.readouterr().out and (tmp_path / "runs" / "00_try_it.ipynb").is_file()
+    assert __main__.main(["notebooks", "run", "00", "--set", "c=3"]) == 2
+    assert "'c'" in capsys.readouterr().err

@@ -44,6 +44,15 @@ def test_mtlora_has_its_published_parameters(swin_t, rank, count):
         assert count_parameters(build_model("mtlora", swin_t, PASCAL, rank=rank))["trainable"] == count
 
 
+def test_roles_of_single_task_models_are_those_of_their_models(swin_t):
+    """Whatever the tasks are called: one is called normals."""
+    with torch.device("meta"):
+        several, one = (count_parameters(build_model(m, swin_t, PASCAL)) for m in ("single_task", "full_finetune"))
+    for role in one:
+        if role not in ("heads", "trainable", "total"):
+            assert several[role] == 4 * one[role], role
+
+
 def test_full_finetuning_trains_everything(swin_t):
     with torch.device("meta"):
         counts = count_parameters(build_model("full_finetune", swin_t, PASCAL))
