@@ -63,9 +63,3 @@ def test_a_training_of_two_processes_is_read_by_one_which_measures_the_same(two)
     assert training.evaluate(model, sets()[1], TASKS, CONFIG.batch_size) == two[0]["metrics"]
 
 
-def test_a_batch_that_cannot_be_shared_is_refused():
-    from ptsa_lite.data.loading import share
-
-    assert share([[1, 2, 3, 4]], 1, 2) == [[3, 4]]
-    with pytest.raises(ValueError, match="3 frames cannot be shared by 2 processes"):
-        share([[1, 2, 3]], 0, 2)

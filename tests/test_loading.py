@@ -1,0 +1,55 @@
+"""Batches for one process and for several, with workers that live on."""
+
+import pytest
+import torch
+
+from ptsa_lite.data import make_loader, open_dataset
+from ptsa_lite.data.loading import EpochLoader, batches_of, share
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return open_dataset("scenes", img_size=32, limit=11)
+
+
+def as_one(batches):
+    return [{key: value.clone() for key, value in batch.items()} for batch in batches]
+
+
+def same(one, other):
+    return all(torch.equal(a[key], b[key]) for a, b in zip(one, other, strict=True) for key in a)
+
+
+def test_epochs_are_those_of_make_loader_for_any_number_of_workers(scenes):
+    for workers in (0, 2):
+        loader = EpochLoader(scenes, 4, seed=3, workers=workers)
+        assert len(loader) == 2
+        for epoch in (0, 1, 0):
+            expected = make_loader(scenes, 4, seed=3, epoch=epoch, drop_last=True)
+            assert same(as_one(loader.epoch(epoch)), list(expected)), (workers, epoch)
+
+
+def test_parts_of_several_processes_make_the_whole_batch(scenes):
+    whole = list(EpochLoader(scenes, 4, seed=3).epoch(1))
+    parts = [list(EpochLoader(scenes, 4, seed=3, part=(rank, 2)).epoch(1)) for rank in (0, 1)]
+    joined = [{key: torch.cat([a[key], b[key]]) for key in a} for a, b in zip(*parts, strict=True)]
+    assert same(joined, whole)
+
+
+def test_every_other_batch_goes_to_another_process(scenes):
+    whole = list(make_loader(scenes, 3))
+    parts = [list(make_loader(scenes, 3, part=(rank, 3))) for rank in range(3)]
+    assert [len(part) for part in parts] == [2, 1, 1]
+    assert same([parts[0][0], parts[1][0], parts[2][0], parts[0][1]], whole)
+
+
+def test_shuffled_batches_hold_every_frame_once():
+    batches = batches_of(11, 4, seed=1, epoch=2)
+    assert sorted(i for batch in batches for i in batch) == list(range(11)) and [len(b) for b in batches] == [4, 4, 3]
+    assert batches_of(11, 4, seed=1, epoch=2, drop_last=True) == batches[:2] != batches_of(11, 4, 1, 3, True)
+    assert share([[1, 2, 3, 4], [5, 6, 7, 8]], 1, 2) == [[3, 4], [7, 8]]
+
+
+def test_a_batch_that_cannot_be_shared_is_refused():
+    with pytest.raises(ValueError, match="3 frames cannot be shared by 2 processes"):
+        share([[1, 2, 3]], 0, 2)
