@@ -15,6 +15,16 @@ def reproduce(args: argparse.Namespace) -> int:
     return reproduce(request, out=args.out, resume=args.resume)
 
 
+def predict(args: argparse.Namespace) -> int:
+    from ptsa_lite.predict import predict, write_maps
+    from ptsa_lite.runs import load_run
+
+    _, model = load_run(args.run_folder, args.weights)
+    for path in write_maps(predict(model, args.image), model.tasks, args.out or Path("runs") / "predict"):
+        print(path)
+    return 0
+
+
 def build(args: argparse.Namespace) -> int:
     from ptsa_lite import notebooks
 
@@ -258,6 +268,18 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--weights", default="last", metavar="NAME", help="last (default) or best")
     one.add_argument("--root", default="", metavar="PATH", help="where the archive lies, if not where it did")
     one.set_defaults(run=evaluate)
+
+    one = commands.add_parser(
+        "predict",
+        help="every task's map of a picture, by a trained run",
+        description="Write TASK.npy (classes, probabilities, unit vectors, metres) and TASK.png (to look at) of a "
+        "picture of any size, at that size.",
+    )
+    one.add_argument("run_folder", type=Path, metavar="RUN", help="a folder that `train` wrote")
+    one.add_argument("image", type=Path, metavar="IMAGE", help="a picture")
+    one.add_argument("--weights", default="last", metavar="NAME", help="last (default) or best")
+    one.add_argument("--out", default="", metavar="DIR", help="folder to write (default runs/predict)")
+    one.set_defaults(run=predict)
 
     data = commands.add_parser("data", help="look at an archive on disk")
     actions = data.add_subparsers(metavar="ACTION", required=True)

@@ -1,6 +1,6 @@
 """One picture in, every task's map out, at the picture's size; and the model as a program for other runtimes."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +49,22 @@ def answer(task: Task, x: Tensor) -> np.ndarray:
     if task.kind == "normals":
         return unit(x)[0].permute(1, 2, 0).cpu().numpy()
     return (x.sigmoid() if task.kind == "binary" else x)[0, 0].cpu().numpy()
+
+
+def write_maps(maps: dict[str, np.ndarray], tasks: Mapping[str, Task], folder: str | Path) -> list[Path]:
+    """Writes TASK.npy and, coloured, TASK.png for each map of `predict`; returns the files."""
+    from .pictures import colour_labels
+
+    written = []
+    for name, values in maps.items():
+        shown = values if values.ndim == 2 else values.transpose(2, 0, 1)
+        shown = shown[None] if tasks[name].kind in ("binary", "depth") else shown
+        stem = Path(folder) / name
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        np.save(stem.with_suffix(".npy"), values)
+        Image.fromarray(colour_labels(tasks[name], shown)).save(stem.with_suffix(".png"))
+        written += [stem.with_suffix(".npy"), stem.with_suffix(".png")]
+    return written
 
 
 def strips(maps: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:

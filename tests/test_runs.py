@@ -10,9 +10,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 from safetensors.torch import load_file
 
 from ptsa_lite import distributed
@@ -147,6 +149,15 @@ def test_train_and_evaluate_from_the_command_line(tmp_path, capsys, monkeypatch)
     ):  # fmt: skip
         assert main(words) == 2
         assert sentence in capsys.readouterr().err
+
+
+def test_a_picture_is_predicted_from_the_command_line(whole, tmp_path, capsys):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 50, 3), np.uint8)).save(tmp_path / "photo.png")
+    assert main(["predict", str(whole), str(tmp_path / "photo.png"), "--out", str(tmp_path / "maps")]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 8
+    for name in ("semseg", "human_parts", "saliency", "normals"):
+        assert np.load(tmp_path / "maps" / f"{name}.npy").shape[:2] == (30, 50)
+        assert Image.open(tmp_path / "maps" / f"{name}.png").size == (50, 30)
 
 
 def test_rows_overlay_files_that_overlay_files(tmp_path):
