@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -167,8 +168,9 @@ def test_main_directions_part_two_kinds_of_feature_and_do_not_flip_with_the_fram
 
 def test_saving_twice_gives_the_same_bytes(tmp_path):
     for folder in ("a", "b"):
-        plots.use_style()
-        path = plots.save_figure(plots.draw_tree(TREE, title="A tree"), "04_tree", tmp_path / folder)
+        with matplotlib.rc_context():  # the style is that of this process, and other tests have their own
+            plots.use_style()
+            path = plots.save_figure(plots.draw_tree(TREE, title="A tree"), "04_tree", tmp_path / folder)
         assert path == tmp_path / folder / "figures" / "04_tree.svg"
     for name in ("04_tree.svg", "04_tree.png"):
         first, second = ((tmp_path / folder / "figures" / name).read_bytes() for folder in ("a", "b"))
