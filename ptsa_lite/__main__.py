@@ -5,162 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-# Everything heavy is imported by the command that needs it, so that --help answers at once.
-
-
-def reproduce(args: argparse.Namespace) -> int:
-    from ptsa_lite.reproduce import Request, reproduce
-
-    request = Request(args.data, args.root, args.limit, args.seed, args.settings)
-    return reproduce(request, out=args.out, resume=args.resume)
-
-
-def predict(args: argparse.Namespace) -> int:
-    from ptsa_lite.predict import predict, write_maps
-    from ptsa_lite.runs import load_run
-
-    _, model = load_run(args.run_folder, args.weights)
-    for path in write_maps(predict(model, args.image), model.tasks, args.out or Path("runs") / "predict"):
-        print(path)
-    return 0
-
-
-def build(args: argparse.Namespace) -> int:
-    from ptsa_lite import notebooks
-
-    try:
-        notebooks.build(notebooks.find_folder(), args.names, force=args.force)
-    except notebooks.NotebookError as error:
-        print(f"ptsa_lite: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def run(args: argparse.Namespace) -> int:
-    from ptsa_lite import notebooks
-    from ptsa_lite.reproduce import Request, read_settings
-
-    folder = notebooks.find_folder()
-    source = notebooks.choose(folder, [args.name])[0]
-    overlay = read_settings(Request(settings=args.settings), folder)[1] if args.settings else {}
-    output = args.out or Path("runs") / source.with_suffix(".ipynb").name
-    try:
-        notebooks.execute(source, output, overlay.get(source.stem, {}) | _changes(args.set), _say)
-    except notebooks.NotebookError as error:
-        print(f"ptsa_lite: {error}", file=sys.stderr)
-        return 1
-    print(f"executed: {output}")
-    return 0
-
-
-def _say(done: int, cells: int, line: str) -> None:
-    """Whatever a notebook prints, as it prints it."""
-    if line:
-        print(line, flush=True)
-
-
-def _changes(given: list[str]) -> dict:
-    """KEY=VALUE pairs of a command line, values as YAML reads them."""
-    import yaml
-
-    changes = {}
-    for change in given:
-        key, equals, value = change.partition("=")
-        if not equals:
-            raise ValueError(f"--set {change!r} sets nothing; write --set KEY=VALUE, such as --set config.epochs=10")
-        changes[key] = yaml.safe_load(value)
-    return changes
-
-
-def check(args: argparse.Namespace) -> int:
-    from ptsa_lite import notebooks
-    from ptsa_lite.notebook_check import check
-
-    folder = notebooks.find_folder()
-    found = check(folder)
-    print("\n".join(found) if found else f"{len(notebooks.sources(folder))} notebooks, nothing wrong")
-    return 1 if found else 0
-
-
-def verify(args: argparse.Namespace) -> int:
-    from ptsa_lite.data.verify import verify
-
-    report = verify(args.name, args.root)
-    print(report)
-    return 0 if report.ok else 1
-
-
-def prepare(args: argparse.Namespace) -> int:
-    from ptsa_lite.data.prepared import prepare_archive
-    from ptsa_lite.data.tables import ARCHIVES
-    from ptsa_lite.tasks import known
-
-    known(args.name, ARCHIVES, "archive")
-    tasks = args.tasks.split(",") if args.tasks else None
-    made = prepare_archive(args.name, args.root, args.out, args.size, tasks, args.limit or None,
-                           lambda line: print(line, flush=True))  # fmt: skip
-    print(f"ready; train from it with --root {made.parent}")
-    return 0
-
-
-def study(args: argparse.Namespace) -> int:
-    from ptsa_lite.grid import read_grid
-    from ptsa_lite.study import collect, collected, restore, run_study
-
-    name, runs = read_grid(args.grid, args.root)
-    folder, path = args.out or Path("runs") / "study" / name, Path("figures/results") / f"{name}.json"
-    command = f"python -m ptsa_lite study {args.grid}" + (" --root PATH" if args.root else "")
-
-    def report(line: str) -> None:
-        print(line, flush=True)
-        collect(runs, folder, path, command)
-
-    if n := restore(collected(path), runs, folder):
-        print(f"{n} results taken from {path}", flush=True)
-    try:
-        run_study(runs, folder, args.jobs, report)
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
-        return 130
-    finally:
-        left = collect(runs, folder, path, command)
-        print(f"{left} runs left" if left else f"all runs are done: {path}", flush=True)
-    return 0
-
-
-def similarity(args: argparse.Namespace) -> int:
-    from ptsa_lite.similarity_study import study_similarity
-
-    path = args.out or Path("figures/results") / f"similarity_{args.data}.json"
-    command = f"python -m ptsa_lite similarity --data {args.data}" + (" --root PATH" if args.root else "")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    report = study_similarity(args.data, args.root, path, limit=args.limit or None, command=command)
-    print(f"{len(report['conditions'])} conditions in {path}")
-    return 0
-
-
-def train(args: argparse.Namespace) -> int:
-    from ptsa_lite.runs import read_plan, train_plan
-
-    changes = {"root": args.root} if args.root else {}
-    plan = read_plan(args.config, args.row, changes | _changes(args.set))
-    train_plan(plan, args.out or Path("runs") / "train" / plan.name, lambda line: print(line, flush=True))
-    return 0
-
-
-def evaluate(args: argparse.Namespace) -> int:
-    from ptsa_lite.checkpoints import write_json
-    from ptsa_lite.runs import evaluate_run, read_run
-    from ptsa_lite.study import run_tasks
-
-    found, tasks = evaluate_run(args.run_folder, args.weights, args.root), run_tasks(read_run(args.run_folder))
-    if not int(os.environ.get("RANK", 0)):
-        print(f"{found['run']}, {args.weights} weights, {found['frames']} frames:")
-        for name, value in found["metrics"].items():
-            better = "higher" if tasks[name].higher_is_better else "lower"
-            print(f"{name:>12} {tasks[name].metric} {value:.4g} ({better} is better)")
-        write_json(args.run_folder / f"evaluation-{args.weights}.json", found)
-    return 0
+from ptsa_lite import commands as do
 
 
 def parser() -> argparse.ArgumentParser:
@@ -190,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     )
     one.add_argument("--out", default="", metavar="DIR", help="folder to write (default runs/TIME)")
     one.add_argument("--resume", default="", metavar="DIR", help="go on with a run that was interrupted or failed")
-    one.set_defaults(run=reproduce)
+    one.set_defaults(run=do.reproduce)
 
     books = commands.add_parser("notebooks", help="build or check the .ipynb files made from notebooks/NN_*.py")
     actions = books.add_subparsers(metavar="ACTION", required=True)
@@ -201,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     )
     one.add_argument("names", nargs="*", metavar="NAME", help="numbers or names, such as 03 (default: all)")
     one.add_argument("--force", action="store_true", help="build also what is up to date")
-    one.set_defaults(run=build)
+    one.set_defaults(run=do.build)
     one = actions.add_parser(
         "run", help="execute one notebook with other parameters",
         description="Execute one notebook, such as 06, and write it with its outputs to FILE; the one in notebooks/ "
@@ -211,13 +56,13 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--settings", default="", metavar="NAME", help="notebooks/settings/NAME.yaml, such as paper")
     one.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter; as often as needed")
     one.add_argument("--out", default="", metavar="FILE", help="the notebook to write (default runs/NAME.ipynb)")
-    one.set_defaults(run=run)
+    one.set_defaults(run=do.run)
     one = actions.add_parser(
         "check", help="say what is wrong with them, without executing",
         description="Compare each .ipynb with its source and look for errors, warnings, machine paths, dead links, "
         "missing headings and orphan figures. Exits with 1 if anything is wrong.",
     )
-    one.set_defaults(run=check)
+    one.set_defaults(run=do.check)
 
     one = commands.add_parser(
         "study",
@@ -229,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--root", default="", metavar="PATH", help="folder of the archive, for nyud and pascal")
     one.add_argument("--jobs", default=1, type=int, metavar="N", help="processes on this machine (default 1)")
     one.add_argument("--out", default="", metavar="DIR", help="folder of runs (default runs/study/NAME)")
-    one.set_defaults(run=study)
+    one.set_defaults(run=do.study)
 
     one = commands.add_parser(
         "similarity",
@@ -241,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--root", default="", metavar="PATH", help="folder of the archive, for nyud and pascal")
     one.add_argument("--limit", default=0, type=int, metavar="N", help="the first N training frames (default: all)")
     one.add_argument("--out", type=Path, metavar="FILE", help="default figures/results/similarity_NAME.json")
-    one.set_defaults(run=similarity)
+    one.set_defaults(run=do.similarity)
 
     one = commands.add_parser(
         "train",
@@ -257,7 +102,7 @@ def parser() -> argparse.ArgumentParser:
         "--set", action="append", default=[], metavar="KEY=VALUE",
         help="another value for a setting, such as config.accumulate=4; may be given several times",
     )
-    one.set_defaults(run=train)
+    one.set_defaults(run=do.train)
 
     one = commands.add_parser(
         "evaluate",
@@ -267,7 +112,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("run_folder", type=Path, metavar="RUN", help="a folder that `train` wrote")
     one.add_argument("--weights", default="last", metavar="NAME", help="last (default) or best")
     one.add_argument("--root", default="", metavar="PATH", help="where the archive lies, if not where it did")
-    one.set_defaults(run=evaluate)
+    one.set_defaults(run=do.evaluate)
 
     one = commands.add_parser(
         "predict",
@@ -279,14 +124,14 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("image", type=Path, metavar="IMAGE", help="a picture")
     one.add_argument("--weights", default="last", metavar="NAME", help="last (default) or best")
     one.add_argument("--out", default="", metavar="DIR", help="folder to write (default runs/predict)")
-    one.set_defaults(run=predict)
+    one.set_defaults(run=do.predict)
 
     data = commands.add_parser("data", help="look at an archive on disk")
     actions = data.add_subparsers(metavar="ACTION", required=True)
     one = actions.add_parser("verify", help="say what is missing or wrong in an archive")
     one.add_argument("name", metavar="NAME", help="nyud or pascal")
     one.add_argument("root", type=Path, metavar="ROOT", help="the archive's folder")
-    one.set_defaults(run=verify)
+    one.set_defaults(run=do.verify)
     one = actions.add_parser(
         "prepare", help="decode an archive once, for fast training from its own folder",
         description="Decode both splits of an archive, resize them for training at SIZE (1.5 times as large for the "
@@ -299,7 +144,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--size", default=448, type=int, metavar="N", help="side of the frames trained at (default 448)")
     one.add_argument("--tasks", default="", metavar="A,B", help="tasks to keep (default: all that the archive has)")
     one.add_argument("--limit", default=0, type=int, metavar="N", help="at most N frames of each split")
-    one.set_defaults(run=prepare)
+    one.set_defaults(run=do.prepare)
     return top
 
 
