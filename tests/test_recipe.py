@@ -1,14 +1,18 @@
 """The packaged configurations against the recipe and the costs that the paper and its line state (facts, section 3)."""
 
 import re
+from pathlib import Path
 
 import pytest
 import torch
 
+from ptsa_lite import notebooks
 from ptsa_lite.backbones import load_backbone
 from ptsa_lite.costs import count_macs, count_parameters
 from ptsa_lite.methods import METHODS, build_model
+from ptsa_lite.notebook_parameters import accept, declared
 from ptsa_lite.published import GMACS, PARAMETERS, row
+from ptsa_lite.reproduce import Request, read_settings
 from ptsa_lite.runs import read_plan, rows_of
 from ptsa_lite.steps import Stepper
 from ptsa_lite.study import run_config, run_tasks
@@ -97,3 +101,18 @@ def test_rows_train_what_is_published(swin_t):
                             ("mtlora_r32", "mtlora r32"), ("mtlora_r64", "mtlora r64")):  # fmt: skip
         model = model_of(read_plan("pascal", name), swin_t)
         assert count_parameters(model)["trainable"] == row(PARAMETERS, published).values["parameters"]
+
+
+@pytest.mark.parametrize("number", ["06", "07"])
+def test_the_notebooks_overlay_for_the_paper_is_the_recipe(number):
+    folder = Path(__file__).resolve().parents[1] / "notebooks"
+    source = notebooks.choose(folder, [number])[0]
+    given = read_settings(Request(settings="paper"), folder)[1][source.stem]
+    given = accept(given, declared(notebooks.read(source), source.stem), source.stem)
+    run = read_plan(DATA[int(number) - 6], "ptsa_1124").run
+    config = run_config(run)
+    for name in ("epochs", "batch_size", "warmup_epochs", "eval_every"):
+        assert given[name] == getattr(config, name), name
+    for name in ("backbone", "weights", "img_size", "drop_path", "limit"):
+        assert given[name] == getattr(run, name), name
+    assert given["lr"] == 0 and given["ranks"] == [] and set(given["rows"]) <= set(rows_of("pascal"))
