@@ -1,0 +1,123 @@
+"""JupyterLab in a real browser: a server on a folder of small notebooks, and a page that can open and run them.
+
+These tests take minutes and need two things that the others do not: playwright (`pip install -e ".[browser]"`) and a
+Chromium (Debian: `apt-get install chromium`). Plain `pytest` leaves them out; `python -m pytest tests/browser` runs
+them. Screenshots of every widget, before and after it was moved, are kept in runs/browser/ to be looked at.
+"""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from ptsa_lite import notebooks
+from ptsa_lite.notebook_kernel import environment
+from ptsa_lite.notebook_parameters import accept, cell_with_parameters, declared
+from ptsa_lite.reproduce import Request, read_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+SHOTS = ROOT / "runs" / "browser"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+         "--disable-sync", "--no-first-run"]  # fmt: skip
+
+
+def pytest_collection_modifyitems(config, items):
+    mine = [item for item in items if Path(__file__).parent in Path(item.path).parents]
+    if not any("browser" in str(argument) for argument in config.args):
+        for item in mine:
+            item.add_marker(pytest.mark.skip(reason="minutes in a real browser: python -m pytest tests/browser"))
+
+
+@pytest.fixture(scope="session")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason='no playwright: pip install -e ".[browser]"')
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine; Debian has it as the package chromium")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def lab(browser, cache, tmp_path_factory):
+    """The address of a JupyterLab on a copy of the notebooks, each with its smallest setting injected."""
+    folder = tmp_path_factory.mktemp("lab")
+    write_small_notebooks(folder / "notebooks", folder / "run")
+    (folder / "figures").symlink_to(ROOT / "figures")
+    settings = folder / "settings" / "@jupyterlab" / "notebook-extension"
+    settings.mkdir(parents=True)  # every cell stays in the page, also while it is out of sight
+    (settings / "tracker.jupyterlab-settings").write_text(json.dumps({"windowingMode": "none"}))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1",
+               f"--port={port}", "--ServerApp.token=", "--ServerApp.password=", "--LabApp.news_url=",
+               "--ServerApp.disable_check_xsrf=True",
+               "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]  # fmt: skip
+    paths = {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "JUPYTER_CONFIG_DIR": str(folder / "config"),
+             "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"), "IPYTHONDIR": str(folder / "ipython"),
+             "PYTHONPATH": str(ROOT)}  # fmt: skip
+    log = (folder / "server.log").open("w")
+    server = subprocess.Popen(command, cwd=folder / "notebooks", env=environment() | paths, stdout=log, stderr=log)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait_for(address + "/api", server, folder / "server.log")
+        yield address
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def wait_for(address: str, server: subprocess.Popen, log: Path, seconds: float = 60) -> None:
+    """Until the server answers."""
+    for _ in range(int(seconds / 0.2)):
+        assert server.poll() is None, log.read_text()[-2000:]
+        try:
+            urllib.request.urlopen(address, timeout=2).close()
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError(f"JupyterLab did not answer in {seconds:g} s: {log.read_text()[-2000:]}")
+
+
+def write_small_notebooks(folder: Path, out_dir: Path) -> None:
+    """Every notebook, not yet executed, with a cell of the tests' settings after its parameters."""
+    folder.mkdir(parents=True)
+    settings = read_settings(Request(settings="smoke"), ROOT / "notebooks")[1]
+    for source in notebooks.sources(ROOT / "notebooks"):
+        notebook = notebooks.read(source)
+        parameters = declared(notebook, source.stem)
+        given = dict(settings.get(source.stem, {})) | ({"out_dir": str(out_dir)} if "out_dir" in parameters else {})
+        lines = [f"{name} = {value!r}" for name, value in accept(given, parameters, source.stem).items()]
+        place = notebook.cells.index(cell_with_parameters(notebook)) + 1
+        notebook.cells.insert(place, nbformat.v4.new_code_cell("\n".join(lines)))
+        nbformat.write(notebook, folder / f"{source.stem}.ipynb")
+
+
+@pytest.fixture
+def page(browser, lab, shots, request):
+    """An empty page; when the test is over its kernels are shut down, so that one notebook is in memory at a time."""
+    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    yield page
+    page.screenshot(path=shots / f"{request.node.callspec.id[:2]}_end.png")
+    page.close()
+    for kernel in json.load(urllib.request.urlopen(f"{lab}/api/kernels")):
+        gone = urllib.request.Request(f"{lab}/api/kernels/{kernel['id']}", method="DELETE")
+        urllib.request.urlopen(gone).close()
+
+
+@pytest.fixture(scope="session")
+def shots():
+    """The folder of screenshots, emptied."""
+    shutil.rmtree(SHOTS, ignore_errors=True)
+    SHOTS.mkdir(parents=True)
+    return SHOTS

@@ -1,0 +1,98 @@
+"""JupyterLab opens each notebook, runs it to its end, and every widget answers with another picture."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from ptsa_lite import notebooks
+
+SOURCES = notebooks.sources(Path(__file__).resolve().parents[2] / "notebooks")
+RUN = 240  # seconds for all cells of one notebook in its smallest setting, on a busy machine
+ANSWER = 20  # seconds for a widget; most take a tenth of one
+PROMPTS = "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(prompt => prompt.textContent)"
+# What a widget shows: its pictures and texts, without the sliders' own numbers.
+LOOK = """cell => [...cell.querySelectorAll('img, .jp-RenderedText, .widget-html-content, .widget-label, svg text')]
+    .map(part => part.tagName === 'IMG' ? part.src : part.textContent).join('|')"""
+
+
+def open_and_run(page, lab: str, stem: str) -> None:
+    """Run All Cells, wait for the last, and fail with the first error."""
+    page.goto(f"{lab}/lab/tree/{stem}.ipynb?reset")
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
+    page.wait_for_selector("text=Python 3 (ipykernel) | Idle", timeout=60_000)  # earlier, it would ask for a kernel
+    page.click("#jp-MainMenu >> text=Run")
+    page.click(".lm-Menu-item:has-text('Run All Cells') >> nth=0")
+    page.wait_for_function(f"({PROMPTS}).some(text => text !== '[ ]:')", timeout=60_000)
+    page.wait_for_function(f"!({PROMPTS}).some(text => text.includes('*'))", timeout=1000 * RUN)
+    errors = page.locator("[data-mime-type='application/vnd.jupyter.error']").all_inner_texts()
+    assert not errors, errors[0][-1500:]
+    prompts = page.evaluate(PROMPTS)
+    assert all(text[1:-2].isdigit() for text in prompts), f"cells that did not run: {prompts}"
+
+
+def changed(cell, before: str, seconds: float = ANSWER) -> str:
+    """What the cell shows as soon as it is not `before` any more, and has been still for a moment."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        now = cell.evaluate(LOOK)
+        if now != before:
+            return now
+        time.sleep(0.05)
+    return before
+
+
+def still(cell) -> str:
+    """What the cell shows once it has not changed for half a second."""
+    last, since = cell.evaluate(LOOK), time.monotonic()
+    while time.monotonic() - since < 0.5:
+        now = cell.evaluate(LOOK)
+        if now != last:
+            last, since = now, time.monotonic()
+        time.sleep(0.05)
+    return last
+
+
+def moves(cell):
+    """(what, a function that moves it) for every slider, menu and row of toggle buttons of a cell."""
+    for number, handle in enumerate(cell.locator(".noUi-handle").all()):
+        yield f"slider {number + 1}", lambda handle=handle: push(handle)
+    for number, menu in enumerate(cell.locator("select").all()):
+        yield f"menu {number + 1}", lambda menu=menu: choose(menu)
+    for number, row in enumerate(cell.locator(".widget-toggle-buttons").all()):
+        yield f"toggle {number + 1}", lambda row=row: row.locator("button:not(.mod-active)").last.click()
+
+
+def push(handle) -> None:
+    """Ten steps to the right, or to the left at its end: a token more may lie in the same window."""
+    handle.focus()
+    at_end = handle.get_attribute("aria-valuenow") == handle.get_attribute("aria-valuemax")
+    for _ in range(10):
+        handle.press("ArrowLeft" if at_end else "ArrowRight")
+
+
+def choose(menu) -> None:
+    options, index = menu.locator("option").count(), menu.evaluate("menu => menu.selectedIndex")
+    menu.select_option(index=(index + 1) % options)
+
+
+@pytest.mark.parametrize("stem", [source.stem for source in SOURCES])
+def test_a_notebook_runs_in_jupyterlab_and_each_of_its_widgets_answers(stem, page, lab, shots):
+    open_and_run(page, lab, stem)
+    cells = page.locator(".jp-CodeCell:has(.jp-OutputArea .jupyter-widgets)").all()
+    answered = []
+    for number, cell in enumerate(cells, 1):
+        cell.scroll_into_view_if_needed()
+        still(cell)
+        cell.screenshot(path=shots / f"{stem[:2]}_widget{number}_before.png")
+        for what, move in moves(cell):
+            before = still(cell)
+            start = time.monotonic()
+            move()
+            assert changed(cell, before) != before, f"widget {number}: {what} was moved and nothing changed"
+            answered.append(f"{what} of widget {number} {time.monotonic() - start:.2f} s")
+        cell.screenshot(path=shots / f"{stem[:2]}_widget{number}_after.png")
+        errors = cell.locator("[data-mime-type='application/vnd.jupyter.error']").all_inner_texts()
+        assert not errors, errors[0][-1500:]
+    (shots / f"{stem[:2]}_seconds.txt").write_text("\n".join(answered) + "\n")
+    assert answered or not cells, "there are widgets, and none could be moved"
