@@ -15,6 +15,10 @@ class HRNetHead(nn.Module):
     P_i are bias-free 1x1 convolutions to 18, 36, 72 and 144 channels; `up` is bilinear to the first map's size; W1
     keeps four times their sum (1,080). All 1x1 convolutions are written as linear layers on channel-last maps: the
     same numbers, one matrix product each.
+
+    `up` mixes pixels and W1 mixes channels, so they commute: W1 [z_1, up(z_2), ...] is computed as the sum of
+    up(W1_i z_i), a seventh of the multiply-adds, since W1_i then sees each map at its own resolution. The equation as
+    it stands above is in tests/test_heads.py, and must agree.
     """
 
     def __init__(self, channels: Sequence[int], outputs: int, widths: Sequence[int] = WIDTHS, expansion: int = 4):
@@ -27,9 +31,19 @@ class HRNetHead(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Maps (B, h_i, w_i, C_i), finest first -> (B, outputs, h_1, w_1)."""
-        size = features[0].shape[1:3]
-        maps = [project(f).permute(0, 3, 1, 2) for project, f in zip(self.project, features, strict=True)]
-        maps = maps[:1] + [F.interpolate(m, size, mode="bilinear", align_corners=False) for m in maps[1:]]
-        x = self.fuse(torch.cat(maps, 1).permute(0, 2, 3, 1))  # (B, h, w, hidden)
+        x = self._fused([project(f) for project, f in zip(self.project, features, strict=True)])  # (B, h, w, hidden)
         x = F.relu(self.norm(x.flatten(0, 2)), inplace=True).view(x.shape)
         return self.predict(x).permute(0, 3, 1, 2)
+
+    def _fused(self, maps: Sequence[Tensor]) -> Tensor:
+        """sum over i of up(W1_i z_i) + b: projections (B, h_i, w_i, c_i) -> (B, h_1, w_1, hidden)."""
+        columns = self.fuse.weight.split([z.shape[-1] for z in maps], dim=1)
+        x = F.linear(maps[0], columns[0], self.fuse.bias)
+        by_grid: dict[torch.Size, list[int]] = {}
+        for i, z in enumerate(maps[1:], 1):
+            by_grid.setdefault(z.shape[1:3], []).append(i)
+        for group in by_grid.values():  # maps of one grid (the last two) go up together
+            part = F.linear(torch.cat([maps[i] for i in group], -1), torch.cat([columns[i] for i in group], 1))
+            up = F.interpolate(part.permute(0, 3, 1, 2), x.shape[1:3], mode="bilinear", align_corners=False)
+            x.add_(up.permute(0, 2, 3, 1))  # x is fresh and no gradient needs it
+        return x

@@ -92,6 +92,8 @@ def test_counting_matrix_products_by_hand_agrees_with_torchs_counter():
         beyond += depth * tokens * 6 * c  # two norms, one activation at 4 C
     beyond += 64 * 128 + 16 * 256 + 4 * 512  # the mergings' norms
     beyond += 64 * sum(3 * 1080 + 1080 + task.channels for task in PASCAL.values())  # batch norm, ReLU, biases
+    # the heads' W1 sees the coarser maps (36 channels at 4x4, 216 at 2x2) before they are brought up to 8x8
+    beyond += len(PASCAL) * 1080 * ((64 - 16) * 36 + (64 - 4) * (72 + 144))
     assert count_macs(one, convention="all") - executed_macs(one) == beyond
 
 
