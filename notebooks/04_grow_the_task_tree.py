@@ -614,14 +614,18 @@ save_figure(figure, "04_costs", out_dir);
 # ## What is really executed
 #
 # The convention leaves out the attention products and the low-rank products, since its tool does not see them.
-# Counting convention "all" adds them. Yet our forward executes fewer than that, for two reasons that can be counted
+# Counting convention "all" adds them. Yet our forward executes fewer than that, for three reasons that can be counted
 # exactly:
 #
 # 1. "All" includes norms and activations, at one multiply-add a value. Torch's counter sees only matrix products.
 # 2. Behind a branching, siblings have equal inputs in the first `qkv` layer. Its frozen product runs once per parent,
 #    not once per child (notebook 02), which saves $(G_s - G_{s-1})\,N\,3C^2$ where a stage branches.
+# 3. A head brings the maps of all stages up to the finest grid and then mixes their channels. Bringing up mixes pixels,
+#    the 1x1 convolution mixes channels, and so they may trade places: we mix on each map's own, coarser grid first. The
+#    same numbers come out, for a seventh of that layer's products.
 #
-# So from the sharing tree to any other, the difference between "all" and "executed" must grow by exactly those two.
+# The third is the same for every tree. So from the sharing tree to any other, the difference between "all" and
+# "executed" must grow by exactly the first two.
 
 # %%
 from torch.utils.flop_counter import FlopCounterMode
@@ -659,8 +663,9 @@ for counts in ((1, 1, 1, 1), (1, 1, 2, 4), (4, 4, 4, 4)):
 #
 # Time to play. In the drawing below a grouping is written with letters, one line per stage: `AABB` puts the first two
 # tasks in one group and the last two in another. Under the tree stand its costs for Swin-Tiny between the two ends of
-# the scale, and its score. The drawing is a pure function of the letters; first it shows the tree that the similarity
-# chose.
+# the scale, and its score. Where the study has trained the tree (notebook 08; small models, some seeds), its $\Delta_m$
+# is told too: the mean gain over single-task models, and how far it moved from seed to seed. The drawing is a pure
+# function of the letters; first it shows the tree that the similarity chose.
 
 # %%
 suite = NYUD if data == "nyud" else PASCAL  # the paper's heads, so that the costs are the table's
@@ -684,6 +689,28 @@ assert all(set(tree_of(letters_of(one)).stages[2]) == set(one.stages[2]) for one
 print("the chosen tree in letters:", letters_of(tree))
 
 # %%
+from ptsa_lite.study import collected
+from ptsa_lite.summary import summarise
+
+folders = [path for path in (Path("figures/results"), Path("../figures/results")) if path.is_dir()]
+rows = summarise(collected(folders[0] / f"study_{data}.json")) if folders else []
+ends = {"lora_shared": TaskTree.shared(names), "lora_separate": TaskTree.separate(names)}
+trained = {ends.get(row["method"]) or TaskTree.parse(row["groups"]): row for row in rows
+           if row["delta_m"] is not None and row["rank"] == 8 and (row["method"] in ends or row["groups"])}
+
+
+def gain_of(tree):
+    """What the study measured for a tree at rank 8, in words."""
+    row = trained.get(tree)
+    if row is None:
+        return "not trained in our study"
+    spread = "" if row["delta_m_sd"] is None else f" ± {row['delta_m_sd']:.2f}"
+    return f"Δm {row['delta_m']:+.2f} %{spread}, {len(row['gains'])} seed{'s' * (len(row['gains']) > 1)}"
+
+
+print(*(f"{gain_of(one)}: {parted(one)}" for one in (ends["lora_shared"], tree, ends["lora_separate"])), sep="\n")
+
+# %%
 def draw_grouping(letters):
     """The tree that the letters mean, its costs and score; or a sentence on why they mean none."""
     try:
@@ -703,7 +730,7 @@ def draw_grouping(letters):
         right.text(0, y - 0.24, f"{title}: {end:.2f} GMACs, {adapters:,} adapter parameters per rank", va="bottom",
                    fontsize=9, fontweight="bold" if title == "this tree" else None)
     right.set(yticks=(), ylim=(2.6, -0.9), xlabel="GMACs of Swin-Tiny at 448x448")
-    right.set_title(f"Groups {tree.n_groups}, score {tree_score(tree, similarity, names):+.3f}")
+    right.set_title(f"Groups {tree.n_groups}, score {tree_score(tree, similarity, names):+.3f}\n{gain_of(tree)}")
     display(figure)
 
 

@@ -150,3 +150,42 @@ def draw_cosines(conditions: Sequence[dict], tasks: Sequence[str], choice: str, 
     axes.set_xticks(range(len(pairs)), [f"{tasks[i]}\n{tasks[j]}" for i, j in pairs], fontsize=8.5)
     axes.set(ylabel=f"cosine ({choice})", title=title)
     return figure
+
+
+def draw_differences(rows: Sequence[dict], title: str = "", axes=None) -> Figure:
+    """Paired differences, a line each: single seeds as points, their mean with its confidence interval, zero dashed.
+
+    rows: {"label"} with what `summary.paired_difference` returns. An interval that holds zero is drawn in grey: the two
+    are not told apart. A single seed has no interval.
+    """
+    figure, axes = _canvas(axes, (8.6, 0.42 * len(rows) + 1.3))
+    for place, row in enumerate(reversed(rows)):
+        known = row["low"] is not None and (row["low"] > 0 or row["high"] < 0)
+        colour = OURS if known else THEIRS
+        if row["low"] is not None:
+            axes.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=2.5, solid_capstyle="butt")
+        axes.plot(list(row["differences"].values()), [place] * row["n"], ".", color=INK, alpha=0.5, zorder=4)
+        axes.plot(row["mean"], place, "D", markersize=7, color=colour, markeredgecolor=PAPER, zorder=3)
+    axes.axvline(0, color=SOFT, linewidth=1, linestyle=(0, (4, 3)))
+    axes.set_yticks(range(len(rows)), [row["label"] for row in reversed(rows)])
+    axes.set_ylim(-0.6, len(rows) - 0.4)
+    axes.set_xlabel("difference in Δm, per cent points, with its 95 % interval")
+    axes.set_title(title)
+    return figure
+
+
+def draw_sweep(lines: Mapping[str, Sequence[tuple]], xlabel: str, title: str = "", axes=None) -> Figure:
+    """delta_m along a setting, a line a method: means joined, single seeds as points.
+
+    lines: name -> (x, row) in the order of x, rows of `summary.summarise`.
+    """
+    figure, axes = _canvas(axes, (8.6, 4.0))
+    shades = dict(zip(lines, colormaps["viridis"](np.linspace(0.1, 0.75, len(lines))), strict=True))
+    for (name, points), marker in zip(lines.items(), "osD^v", strict=False):
+        axes.plot([x for x, _ in points], [row["delta_m"] for _, row in points], f"-{marker}", color=shades[name],
+                  markersize=7, label=name)  # fmt: skip
+        for x, row in points:
+            axes.plot([x] * len(row["gains"]), list(row["gains"].values()), ".", color=shades[name], alpha=0.5)
+    axes.set(xlabel=xlabel, ylabel="Δm against single task, %", title=title)
+    axes.legend(loc="best", fontsize=8.5)
+    return figure

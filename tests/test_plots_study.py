@@ -1,7 +1,17 @@
 import matplotlib.pyplot as plt
 import pytest
 
-from ptsa_lite.plots_study import CHOSEN, draw_choices, draw_cosines, draw_costs_and_gains, draw_ranked, draw_task_gains
+from ptsa_lite.plots import OURS, THEIRS
+from ptsa_lite.plots_study import (
+    CHOSEN,
+    draw_choices,
+    draw_cosines,
+    draw_costs_and_gains,
+    draw_differences,
+    draw_ranked,
+    draw_sweep,
+    draw_task_gains,
+)
 from ptsa_lite.tasks import NYUD, select
 
 TASKS = select(NYUD, ("semseg", "depth"))
@@ -68,3 +78,26 @@ def test_choices_stack_up_to_one_and_cosines_show_every_pair_under_every_conditi
     found = {"matrix": [[1, 0.5], [0.5, 1]], "error": [[0, 0.1], [0.1, 0]]}
     (axes,) = draw_cosines([{"similarity": {"plain, same": found}}] * 3, ["semseg", "depth"], "plain, same").axes
     assert len(axes.containers) == 3
+
+
+def test_a_paired_difference_is_blue_only_where_its_interval_leaves_zero_out():
+    rows = [
+        {"label": "clear", "n": 2, "mean": 2.0, "low": 1.0, "high": 3.0, "differences": {0: 1.8, 1: 2.2}},
+        {"label": "open", "n": 2, "mean": 0.5, "low": -1.0, "high": 2.0, "differences": {0: 0.0, 1: 1.0}},
+        {"label": "one seed", "n": 1, "mean": 5.0, "low": None, "high": None, "differences": {0: 5.0}},
+    ]
+    (axes,) = draw_differences(rows).axes
+    means = {line.get_ydata()[0]: line.get_color() for line in axes.lines if line.get_marker() == "D"}
+    assert means == {2: OURS, 1: THEIRS, 0: THEIRS}, "drawn from the bottom up"
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["one seed", "open", "clear"]
+    intervals = [list(line.get_xdata()) for line in axes.lines if line.get_linewidth() == 2.5]
+    assert sorted(intervals) == [[-1.0, 2.0], [1.0, 3.0]], "a single seed has no interval"
+
+
+def test_a_sweep_joins_means_and_shows_every_seed():
+    lines = {"a": [(2, ROWS[0]), (4, ROWS[1])], "b": [(2, ROWS[2])]}
+    (axes,) = draw_sweep(lines, "rank").axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", "b"]
+    joined = [line for line in axes.lines if line.get_linestyle() == "-"]
+    assert [list(line.get_ydata()) for line in joined] == [[1.5, -0.5], [1.45]]
+    assert sum(len(line.get_ydata()) for line in axes.lines if line.get_marker() == ".") == 6
