@@ -15,8 +15,8 @@ edge         png                npy                png
 A copy that mixes B and C folder by folder is read too. Splits are gt_sets/train.txt and gt_sets/val.txt.
 
 Depth is in metres in some copies of B and in millimetres in others. The rule: take the median positive depth of three
-frames, and the middle one of the three. Below 100 it is in metres (no room is 100 m deep), else in millimetres (none is
-10 cm deep). `describe()` says which.
+frames, and the middle one of the three. From 0.4 to 100 it is in metres, from 400 on in millimetres; in between or
+below it is in neither (centimetres, 8-bit greys, shares of the deepest), and refused. `describe()` says which.
 """
 
 from dataclasses import dataclass
@@ -131,7 +131,14 @@ def _depth_unit(root: Path, names: list[str]) -> float:
         except DataError:
             continue  # what is wrong with one file is said where it is read
     medians = sorted(median for median in medians if median)
-    return 1000.0 if medians and medians[len(medians) // 2] >= 100 else 1.0
+    middle = medians[len(medians) // 2] if medians else 1.0
+    if not (0.4 <= middle < 100 or middle >= 400):
+        raise DataError(
+            "range",
+            f"{root / 'depth'} has a median depth of {middle:.3g}, which is a room's neither in metres nor in "
+            "millimetres; bring depth in one of them",
+        )
+    return 1.0 if middle < 100 else 1000.0
 
 
 def median_depth(depth: np.ndarray) -> float:
@@ -150,16 +157,14 @@ def _depth(archive: NyudArchive, path: Path, remarks: list | None) -> np.ndarray
 
 
 def _normals(archive: NyudArchive, path: Path, remarks: list | None) -> np.ndarray:
-    raw = files.read_image(path) if path.suffix == ".png" else files.read_array(path, channels=3)
+    png = path.suffix == ".png"
+    raw = files.read_image(path, colour=False) if png else files.read_array(path, channels=3)
     return files.clean_normals(raw, path, remarks)
 
 
 def _edge(archive: NyudArchive, path: Path, remarks: list | None) -> np.ndarray:
-    """1 above half of full scale, which is 255 if the file holds anything above 1, else 1."""
     raw = files.read_grey(path) if path.suffix == ".png" else files.read_array(path)
-    if not np.isfinite(raw).all() or raw.min(initial=0) < 0 or raw.max(initial=0) > 255:
-        raise DataError("range", f"{path} holds edge values outside 0..255; expected 0 and 1")
-    return (raw > (127.5 if raw.max(initial=0) > 1 else 0.5)).astype(np.uint8)
+    return files.above_half(raw, path, "edge")
 
 
 READERS = {"semseg": _semseg, "depth": _depth, "normals": _normals, "edge": _edge}

@@ -134,14 +134,31 @@ def open_archive(root: str | Path) -> PascalArchive:
             f"{root} is no PASCAL_MT archive: it lacks {' and '.join(lacking)}; expected JPEGImages/, {lists}, "
             "semseg/, human_parts/, sal_distill/, normals_distill/, pascal-context/trainval/",
         )
+    _check_saliency(archive)
     return archive
+
+
+def _check_saliency(archive: PascalArchive) -> None:
+    """Raises DataError where three frames' saliency reaches 1 of 255: it is in 0 and 1, and all would read as 0."""
+    path = next(path for path in map(archive.list_path, PUBLISHED) if path.is_file())
+    names, highest = files.parse_list(files.read_text(path))[0], 0
+    for name in names[:: max(len(names) // 3, 1)][:3] if "saliency" in archive.tasks else ():
+        try:
+            highest = max(highest, int(files.read_grey(archive.root / FOLDERS["saliency"][0] / f"{name}.png").max()))
+        except DataError:
+            continue  # what is wrong with one file is said where it is read
+    if highest == 1:
+        folder = archive.root / FOLDERS["saliency"][0]
+        raise DataError("range", f"{folder} holds values of 0 and 1; expected 0..255, where above 127 is salient")
 
 
 def read_classes(path: Path) -> np.ndarray:
     """(H, W) class ids 0..459 of PASCAL-Context."""
     labels = np.asarray(files.read_mat(path, "LabelMap"))
-    if labels.ndim != 2 or labels.dtype.kind not in "uif":
+    if labels.ndim != 2 or labels.dtype.kind not in "uif" or not labels.size:
         raise DataError("size", f"{path} holds a LabelMap of shape {labels.shape}; expected (H, W)")
+    if labels.dtype.kind == "f" and not (np.isfinite(labels) & (labels == np.floor(labels))).all():
+        raise DataError("range", f"{path} holds classes that are no whole numbers; expected 0..459")
     if labels.max(initial=0) > 459 or labels.min(initial=0) < 0:
         raise DataError("range", f"{path} holds classes {labels.min()}..{labels.max()}; expected 0..459")
     return labels
@@ -156,7 +173,8 @@ def read_parts(path: Path, remarks: list | None = None) -> np.ndarray | None:
         objects = files.read_mat(path, "anno")[0, 0]["objects"].reshape(-1)
         if not objects.size:
             return None
-        label = np.zeros(objects[0]["mask"].shape, np.uint8)
+        height, width = objects[0]["mask"].shape
+        label = np.zeros((height, width), np.uint8)
         for person in (obj for obj in objects if int(obj["class_ind"].item()) == PERSON):
             # A person without annotated parts has an empty array there, without fields.
             for part in person["parts"].reshape(-1) if person["parts"].size else ():
@@ -179,13 +197,16 @@ def edges(classes: np.ndarray) -> np.ndarray:
 
 
 def _saliency(path: Path, remarks: list | None) -> np.ndarray:
-    return (files.read_grey(path) > 127).astype(np.uint8)  # v / 255 > 0.5
+    values = files.read_grey(path)
+    if values.max(initial=0) > 255:
+        raise DataError("range", f"{path} holds values up to {values.max()}; expected 0..255")
+    return (values > 127).astype(np.uint8)  # v / 255 > 0.5
 
 
 READERS = {
     "semseg": lambda path, remarks: files.read_ids(path, highest=20, ignore=255),
     "human_parts": read_parts,
     "saliency": _saliency,
-    "normals": lambda path, remarks: files.clean_normals(files.read_image(path), path, remarks),
+    "normals": lambda path, remarks: files.clean_normals(files.read_image(path, colour=False), path, remarks),
     "edge": lambda path, remarks: edges(read_classes(path)),
 }

@@ -12,6 +12,8 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from ..disk import make_folder, write_json
+from ..rules import COUNT, check
 from ..tasks import suite
 from . import frames, store, tables
 from .files import DataError
@@ -31,6 +33,7 @@ def prepare_archive(
     else, where a task that was asked for is missing, or where the disk is too small.
     """
     out = Path(out)
+    check({"size": COUNT, "limit": COUNT}, {"size": img_size} | ({} if limit is None else {"limit": limit}))
     available = tables.ARCHIVES[name].open_archive(root).tasks
     chosen = [task for task in suite(name) if task in available] if tasks is None else list(tasks)
     lacking = [task for task in suite(name) if task not in available]
@@ -44,7 +47,7 @@ def prepare_archive(
         raise ValueError(f"{out} holds another preparation ({before['archive']}, at {before['img_size']}); empty it")
     need = sum(_bytes(sizes[s], chosen) * len(rows.frames[:limit]) for s, rows in listings.items())
     there = sum(path.stat().st_size for path in out.glob("*/*.arrow"))
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     free = shutil.disk_usage(out).free
     report(f"{need / 1e9:.2f} GB in all, {there / 1e9:.2f} GB there already, {free / 1e9:.1f} GB free")
     if need - there > free:
@@ -54,9 +57,8 @@ def prepare_archive(
         folder, _, n = tables.build_copy(listing, sizes[split], limit, out, check=True)
         splits[split] = {"folder": folder.name, "work_size": sizes[split], "frames": n}
         report(f"{split}: {n} frames at {sizes[split]}x{sizes[split]} in {folder}")
-    beside = out / f".{MANIFEST}.part"
-    beside.write_text(json.dumps(manifest | {"splits": splits}, indent=1) + "\n", encoding="utf-8")
-    return beside.replace(out / MANIFEST)
+    write_json(out / MANIFEST, manifest | {"splits": splits})
+    return out / MANIFEST
 
 
 def _manifest(name, img_size, tasks, limit, listings) -> dict:
