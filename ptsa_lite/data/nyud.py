@@ -50,7 +50,7 @@ class NyudArchive:
 
     root: Path
     suffixes: dict[str, str]  # of each folder that is there: {"image": ".jpg", "semseg": ".png", ...}
-    per_metre: float | None  # 1 or 1000; None without depth
+    per_metre: float | None  # 1 or 1000; 0 for neither; None without depth
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -64,7 +64,8 @@ class NyudArchive:
         return " or ".join(fits) or "B and C mixed"
 
     def describe(self) -> str:
-        unit = {None: "no depth", 1.0: "depth in metres", 1000.0: "depth in millimetres"}[self.per_metre]
+        units = {1.0: "depth in metres", 1000.0: "depth in millimetres", 0.0: "depth in no known unit"}
+        unit = units.get(self.per_metre, "no depth")
         return f"NYUD-v2, layout {self.layout}, {unit}"
 
     def list_path(self, split: str) -> Path:
@@ -123,7 +124,8 @@ def _suffixes(folder: Path) -> set[str]:
 
 
 def _depth_unit(root: Path, names: list[str]) -> float:
-    """1 or 1000, the archive's units in a metre, by the rule above; a file that differs is refused when it is read."""
+    """1, 1000 or 0 for neither: the archive's units in a metre, by the rule above. A file that differs is refused when
+    it is read, and so are all of an archive in neither."""
     medians = []
     for name in names[:: max(len(names) // 3, 1)][:3]:
         try:
@@ -132,13 +134,7 @@ def _depth_unit(root: Path, names: list[str]) -> float:
             continue  # what is wrong with one file is said where it is read
     medians = sorted(median for median in medians if median)
     middle = medians[len(medians) // 2] if medians else 1.0
-    if not (0.4 <= middle < 100 or middle >= 400):
-        raise DataError(
-            "range",
-            f"{root / 'depth'} has a median depth of {middle:.3g}, which is a room's neither in metres nor in "
-            "millimetres; bring depth in one of them",
-        )
-    return 1.0 if middle < 100 else 1000.0
+    return 1.0 if 0.4 <= middle < 100 else 1000.0 if middle >= 400 else 0.0
 
 
 def median_depth(depth: np.ndarray) -> float:
@@ -153,7 +149,11 @@ def _semseg(archive: NyudArchive, path: Path, remarks: list | None) -> np.ndarra
 
 
 def _depth(archive: NyudArchive, path: Path, remarks: list | None) -> np.ndarray:
-    return files.clean_depth(files.read_array(path), path, archive.per_metre or 1.0, remarks)
+    depth = files.read_array(path)
+    if archive.per_metre == 0:
+        words = f"{path}: the archive's depth, here {median_depth(depth):.3g} in the middle, fits a room neither in "
+        raise DataError("range", words + "metres nor in millimetres; expected one of them")
+    return files.clean_depth(depth, path, archive.per_metre or 1.0, remarks)
 
 
 def _normals(archive: NyudArchive, path: Path, remarks: list | None) -> np.ndarray:

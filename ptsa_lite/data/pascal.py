@@ -18,7 +18,7 @@ that PASCAL-Context shares with NYU, by name, or a tv monitor. Their x and y tur
 do; the sign of their z is the archive's own.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +70,7 @@ class PascalArchive:
 
     root: Path
     folders: frozenset[str]  # those of FOLDERS that exist
+    saliency_in_ones: bool = False  # which is refused when it is read
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -110,6 +111,8 @@ class PascalArchive:
         None where there is legitimately none: nobody annotated the frame's human parts.
         """
         path = self.root / paths[task]
+        if task == "saliency" and self.saliency_in_ones:
+            raise DataError("range", f"{path}: the archive's saliency is in 0 and 1; expected 0 and 255")
         label = READERS[task](path, remarks) if paths[task] else None
         if label is None:
             return None
@@ -134,12 +137,11 @@ def open_archive(root: str | Path) -> PascalArchive:
             f"{root} is no PASCAL_MT archive: it lacks {' and '.join(lacking)}; expected JPEGImages/, {lists}, "
             "semseg/, human_parts/, sal_distill/, normals_distill/, pascal-context/trainval/",
         )
-    _check_saliency(archive)
-    return archive
+    return replace(archive, saliency_in_ones=_saliency_in_ones(archive))
 
 
-def _check_saliency(archive: PascalArchive) -> None:
-    """Raises DataError where three frames' saliency reaches 1 of 255: it is in 0 and 1, and all would read as 0."""
+def _saliency_in_ones(archive: PascalArchive) -> bool:
+    """Whether three frames' saliency reaches 1 of 255: then it is in 0 and 1, and all would read as 0."""
     path = next(path for path in map(archive.list_path, PUBLISHED) if path.is_file())
     names, highest = files.parse_list(files.read_text(path))[0], 0
     for name in names[:: max(len(names) // 3, 1)][:3] if "saliency" in archive.tasks else ():
@@ -147,9 +149,7 @@ def _check_saliency(archive: PascalArchive) -> None:
             highest = max(highest, int(files.read_grey(archive.root / FOLDERS["saliency"][0] / f"{name}.png").max()))
         except DataError:
             continue  # what is wrong with one file is said where it is read
-    if highest == 1:
-        folder = archive.root / FOLDERS["saliency"][0]
-        raise DataError("range", f"{folder} holds values of 0 and 1; expected 0..255, where above 127 is salient")
+    return highest == 1
 
 
 def read_classes(path: Path) -> np.ndarray:

@@ -7,16 +7,15 @@ Training frames are kept at 1.5 times the size that is trained at, so that a zoo
 the size itself. A training that is given OUT for the archive's root sees the same samples, bit for bit.
 """
 
-import json
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from ..disk import make_folder, write_json
+from ..disk import make_folder, read_json, write_json
 from ..rules import COUNT, check
 from ..tasks import suite
 from . import frames, store, tables
-from .files import DataError
+from .files import NAME, DataError
 
 MANIFEST = "prepared.json"
 SPLITS = {"train": 3, "val": 2}  # halves of the size that is trained at
@@ -43,7 +42,7 @@ def prepare_archive(
     sizes = {split: img_size * halves // 2 for split, halves in SPLITS.items()}
     manifest = _manifest(name, img_size, chosen, limit, listings)
     before = read_manifest(out) if (out / MANIFEST).is_file() else None
-    if before and {key: before[key] for key in manifest} != manifest:
+    if before and {key: before.get(key) for key in manifest} != manifest:
         raise ValueError(f"{out} holds another preparation ({before['archive']}, at {before['img_size']}); empty it")
     need = sum(_bytes(sizes[s], chosen) * len(rows.frames[:limit]) for s, rows in listings.items())
     there = sum(path.stat().st_size for path in out.glob("*/*.arrow"))
@@ -79,10 +78,18 @@ def is_prepared(root: str | Path) -> bool:
 def read_manifest(root: str | Path) -> dict:
     """What a prepared folder holds. Raises DataError for a file that is none."""
     path = Path(root) / MANIFEST
+    manifest = read_json(path, then="delete it and prepare the archive again")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError("unreadable", f"{path} cannot be read ({error}); prepare the archive again") from None
+        names, tasks = (manifest["name"], manifest["archive"]), manifest["tasks"]
+        made = [manifest["splits"][split] for split in SPLITS]
+        sizes = [split[key] for split in made for key in ("frames", "work_size")] + [manifest["img_size"]]
+        folders = [NAME.fullmatch(split["folder"]) for split in made]  # nothing outside of this folder is read
+        whole = all(folders) and all(map(COUNT[0], sizes)) and all(isinstance(text, str) for text in (*names, *tasks))
+    except (KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise DataError("unreadable", f"{path} is none that `data prepare` wrote; delete it and prepare again")
+    return manifest
 
 
 def open_prepared(name: str, root: str | Path, split: str, tasks, work_size: int | None, limit: int | None) -> tuple:
