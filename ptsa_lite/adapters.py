@@ -44,7 +44,8 @@ class AdapterFiles:
         described = metadata["description"]
         for key, value in self._fits().items():
             if described.get(key) != value:
-                raise ValueError(f"{path} was saved for {key} {described.get(key)}, this model has {value}")
+                words = f"{key} {described.get(key)!s:.200}, this model has {value!s:.200}"
+                raise ValueError(f"{path} was saved for {words}")
         with safe_open(path, "pt") as file:
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 not a dict
         wanted = self.adapter_state()
@@ -54,7 +55,7 @@ class AdapterFiles:
         extra = sorted(set(state) - set(wanted))
         if extra:
             raise ValueError(f"{path} holds {extra[0]}, which this model does not train; it is of another method")
-        if metadata["contents"] not in (None, _contents(state)):
+        if metadata.get("contents") != _contents(state):
             raise ValueError(f"{path} is damaged: its checksum is not that of its content; fetch or save it again")
         self.load_state_dict(state, strict=False)
         return metadata["about"]
@@ -71,7 +72,7 @@ def _contents(state: dict[str, Tensor]) -> str:
 
 
 def read_metadata(path: str | Path) -> dict:
-    """{"description", "versions", "about"} of an adapter file. FileNotFoundError, or ValueError for another file."""
+    """{"description", "versions", "about", ...} of an adapter file; FileNotFoundError or ValueError for another."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"no adapters at {path}; give a file that save_adapters wrote")
     try:
@@ -81,7 +82,7 @@ def read_metadata(path: str | Path) -> dict:
         raise ValueError(f"{path} is not a whole adapter file ({error}); save it again") from error
     if not isinstance(metadata.get("description"), dict):
         raise ValueError(f"{path} does not say what it was saved for; give a file that save_adapters wrote")
-    return {"versions": {}, "about": {}, "contents": None} | metadata  # the first files carry no checksum
+    return {"versions": {}, "about": {}} | metadata
 
 
 def versions() -> dict[str, str]:

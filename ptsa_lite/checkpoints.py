@@ -81,8 +81,11 @@ class Checkpoint:
         lacking = sorted(_changing(model).keys() ^ state["model"].keys())
         if lacking:
             raise ValueError(f"{self.path} and this model do not both have {lacking[0]}; delete it to start again")
-        model.load_state_dict(state["model"], strict=False)  # it lacks the frozen weights
-        optimizer.load_state_dict(state["optimizer"])
+        try:
+            model.load_state_dict(state["model"], strict=False)  # it lacks the frozen weights
+            optimizer.load_state_dict(state["optimizer"])
+        except Exception as error:  # torch raises whatever the wrong content leads it to
+            raise ValueError(f"{self.path} does not fit this model ({type(error).__name__}); delete it") from error
         _write_history(self.path, state["history"])  # the last start may have ended between the two files
         return state["history"]
 
@@ -95,7 +98,9 @@ def _read(path: Path) -> dict:
                 raise ValueError(f"{damaged} is damaged")
         state = torch.load(path, map_location="cpu", weights_only=True)
         kinds = {"fingerprint": dict, "history": list, "model": dict, "optimizer": dict}
-        if not all(isinstance(state[key], kind) for key, kind in kinds.items()):
+        epochs = [record["epoch"] for record in state["history"]]
+        counted = epochs and epochs == [*range(1, len(epochs) + 1)]
+        if not counted or not all(isinstance(state[key], kind) for key, kind in kinds.items()):
             raise ValueError("it holds something else")
         return state
     except Exception as error:

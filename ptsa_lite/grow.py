@@ -22,6 +22,8 @@ SETTINGS = {"epochs": COUNT, "lr": POSITIVE, "frames": COUNT, "batch_size": COUN
 
 def check_settings(settings: Mapping) -> None:
     """Raises ValueError naming what `measure` does not take."""
+    if not isinstance(settings, Mapping):
+        raise ValueError(f"similarity must map settings to values, not be {settings!r:.60}")
     check(SETTINGS, {known(name, SETTINGS, "setting of the similarity"): value for name, value in settings.items()})
 
 

@@ -1,7 +1,7 @@
 """What a setting may be: a test of its value, and the words for it."""
 
-import math
 import reprlib
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +13,7 @@ def whole(value) -> bool:
 
 
 def number(value) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 COUNT: Rule = (lambda v: whole(v) and v >= 1, "a whole number of at least 1")

@@ -210,7 +210,10 @@ def check_n_groups(n_groups: Sequence[int], n_tasks: int) -> tuple[int, ...]:
 
 def check_similarity(similarity, n_tasks: int, n_stages: int) -> np.ndarray:
     """(T, T) or (S, T, T) -> (S, T, T) float64, finite and symmetric; ValueError otherwise."""
-    matrix = np.asarray(similarity, dtype=np.float64)
+    try:
+        matrix = np.asarray(similarity, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"similarity holds no numbers in rows of one length: {reprlib.repr(similarity)}") from None
     if matrix.shape not in ((n_tasks, n_tasks), (n_stages, n_tasks, n_tasks)):
         raise ValueError(f"similarity is {matrix.shape}; expected {(n_tasks, n_tasks)} or one such matrix a stage")
     if not np.isfinite(matrix).all():

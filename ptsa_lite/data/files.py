@@ -23,7 +23,7 @@ from PIL import Image
 
 from .frames import Frame
 
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 
 
 class DataError(ValueError):
@@ -161,21 +161,6 @@ def read_array(path: Path, channels: int = 1) -> np.ndarray:
         expected = "(H, W)" if channels == 1 else f"(H, W, {channels})"
         raise DataError("size", f"{path} has shape {array.shape}; expected {expected}")
     return array
-
-
-def read_mat(path: Path, key: str):
-    """The variable `key` of a MATLAB file (version 5 to 7.2)."""
-    from scipy.io import loadmat
-
-    try:
-        return loadmat(path, variable_names=[key])[key]
-    except FileNotFoundError:
-        raise DataError("missing", f"{path} is missing") from None
-    except KeyError:
-        raise DataError("unreadable", f"{path} holds no variable {key!r}; expected the archive's own file") from None
-    except Exception as error:  # scipy raises whatever the broken bytes lead it to
-        words = " ".join(str(error).split())[:120]
-        raise DataError("unreadable", f"{path} cannot be read as a MATLAB file ({words}); fetch it again") from None
 
 
 def read_frame(archive, paths: dict[str, str], tasks, remarks: list | None = None) -> Frame:

@@ -25,6 +25,7 @@ import numpy as np
 
 from . import files
 from .files import DataError
+from .mat import read_mat
 
 TASKS = ("semseg", "human_parts", "saliency", "normals", "edge")
 PUBLISHED = {"train": 4998, "val": 5105}
@@ -154,7 +155,7 @@ def _saliency_in_ones(archive: PascalArchive) -> bool:
 
 def read_classes(path: Path) -> np.ndarray:
     """(H, W) class ids 0..459 of PASCAL-Context."""
-    labels = np.asarray(files.read_mat(path, "LabelMap"))
+    labels = np.asarray(read_mat(path, "LabelMap"))
     if labels.ndim != 2 or labels.dtype.kind not in "uif" or not labels.size:
         raise DataError("size", f"{path} holds a LabelMap of shape {labels.shape}; expected (H, W)")
     if labels.dtype.kind == "f" and not (np.isfinite(labels) & (labels == np.floor(labels))).all():
@@ -170,7 +171,7 @@ def read_parts(path: Path, remarks: list | None = None) -> np.ndarray | None:
     `anno` is a 1x1 struct with `objects`, 1xN structs with class_ind, mask and parts, 1xP structs with part_name, mask.
     """
     try:
-        objects = files.read_mat(path, "anno")[0, 0]["objects"].reshape(-1)
+        objects = read_mat(path, "anno")[0, 0]["objects"].reshape(-1)
         if not objects.size:
             return None
         height, width = objects[0]["mask"].shape

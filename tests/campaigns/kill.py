@@ -79,14 +79,14 @@ class Writing:
         checkpoint, optimizer = Checkpoint(place, {"seed": 0}), torch.optim.SGD(self.model.parameters())
         history = checkpoint.restore(self.model, optimizer)
         for epoch in range(len(history), self.N):
-            torch.nn.init.constant_(self.model.weight, epoch)
-            history.append({"epoch": epoch})
+            torch.nn.init.constant_(self.model.weight, epoch + 1)
+            history.append({"epoch": epoch + 1})
             checkpoint.save(self.model, optimizer, history)
 
     def state(self, place: Path) -> dict:
         model, there = torch.nn.Linear(400, 400), (place / "checkpoint.pt").exists()
         history = Checkpoint(place, {"seed": 0}).restore(model, torch.optim.SGD(model.parameters())) if there else []
-        assert not history or (model.weight == len(history) - 1).all(), "weights of another epoch"
+        assert not history or (model.weight == len(history)).all(), "weights of another epoch"
         return {"epochs": len(history)}
 
     def end(self, place: Path):
