@@ -77,7 +77,7 @@ def test_what_does_not_fit_is_refused(tmp_path, monkeypatch):
     prepare_archive("nyud", root, out, img_size=32, report=quiet)
     with pytest.raises(ValueError, match="holds another preparation"):
         prepare_archive("nyud", root, out, img_size=64, report=quiet)
-    with pytest.raises(ValueError, match="holds a prepared nyud, not pascal"):
+    with pytest.raises(ValueError, match="holds a prepared 'nyud', not 'pascal'"):
         open_dataset("pascal", out)
     with pytest.raises(ValueError, match="holds train at 48, below 96"):
         open_dataset("nyud", out, img_size=64, work_size=96)

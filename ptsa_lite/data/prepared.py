@@ -43,7 +43,7 @@ def prepare_archive(
     manifest = _manifest(name, img_size, chosen, limit, listings)
     before = read_manifest(out) if (out / MANIFEST).is_file() else None
     if before and {key: before.get(key) for key in manifest} != manifest:
-        raise ValueError(f"{out} holds another preparation ({before['archive']}, at {before['img_size']}); empty it")
+        raise ValueError(f"{out} holds another preparation ({before['archive']!r:.80}, at {before['img_size']}); empty it")
     need = sum(_bytes(sizes[s], chosen) * len(rows.frames[:limit]) for s, rows in listings.items())
     there = sum(path.stat().st_size for path in out.glob("*/*.arrow"))
     make_folder(out)
@@ -99,7 +99,7 @@ def open_prepared(name: str, root: str | Path, split: str, tasks, work_size: int
     """
     manifest, root = read_manifest(root), Path(root)
     if manifest["name"] != name:
-        raise DataError("missing", f"{root} holds a prepared {manifest['name']}, not {name}")
+        raise DataError("missing", f"{root} holds a prepared {manifest['name']!r:.40}, not {name!r}")
     chosen = tables._ordered(suite(name) if tasks is None else tasks, tables.ARCHIVES[name].TASKS)
     lacking = [task for task in chosen if task not in manifest["tasks"]]
     if lacking:
