@@ -78,7 +78,7 @@ def _decoded(path: Path) -> tuple[Image.Image, int]:
     """A picture, and the bits of a stored value: Pillow widens 1, 2 and 4 of them to 8, and cuts a colour's 16."""
     try:
         picture = Image.open(path)
-        bits = re.search(r";(1|2|4|16)", " ".join(str(tile[3]) for tile in picture.tile))
+        bits = re.search(r";(16|[124])", " ".join(str(tile[3]) for tile in picture.tile))
         picture.load()
         return picture, int(bits[1]) if bits else 8
     except FileNotFoundError:

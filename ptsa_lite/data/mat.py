@@ -73,7 +73,8 @@ def _check_matrix(kind: int, data: memoryview, order: str, depth: int = 0) -> No
         return
     (_, flags), (shape_kind, shape), _, *rest = _elements(data, order)
     shape = struct.unpack(f"{order}{len(shape) // 4}i", shape)
-    n, what = math.prod(shape), flags[0 if order == "<" else 3]
+    flags = struct.unpack(order + "I", flags[:4])[0]
+    n, what, n_parts = math.prod(shape), flags & 0xFF, 2 if flags & 0x800 else 1  # real, and imaginary
     if what == STRUCT and len(rest) > 1 and rest[0][0] == INT32:
         names = len(rest[1][1]) / struct.unpack(order + "i", rest[0][1])[0]
         inner, rest, n = rest[2:], [], n * names
@@ -85,7 +86,7 @@ def _check_matrix(kind: int, data: memoryview, order: str, depth: int = 0) -> No
         fits = len(inner) == n
     else:
         sized = all(k in WIDTH and (len(x) == n * WIDTH[k] or (what == CHAR and k in TEXT)) for k, x in rest)
-        fits = what in (CHAR, *NUMBERS) and len(rest) in ((1, 2) if n else (0, 1, 2)) and sized
+        fits = what in (CHAR, *NUMBERS) and len(rest) == n_parts and sized
     if shape_kind != INT32 or len(shape) < 2 or min(shape) < 0 or not fits:
         raise ValueError(f"a matrix of class {what} and shape {shape[:8]} that does not hold what it says")
     for one in inner:

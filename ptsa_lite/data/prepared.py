@@ -43,7 +43,8 @@ def prepare_archive(
     manifest = _manifest(name, img_size, chosen, limit, listings)
     before = read_manifest(out) if (out / MANIFEST).is_file() else None
     if before and {key: before.get(key) for key in manifest} != manifest:
-        raise ValueError(f"{out} holds another preparation ({before['archive']!r:.80}, at {before['img_size']}); empty it")
+        words = f"{before['archive']!r:.80}, at {before['img_size']}"
+        raise ValueError(f"{out} holds another preparation ({words}); empty it")
     need = sum(_bytes(sizes[s], chosen) * len(rows.frames[:limit]) for s, rows in listings.items())
     there = sum(path.stat().st_size for path in out.glob("*/*.arrow"))
     make_folder(out)
