@@ -149,15 +149,23 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit status. What a user can mend is told in one sentence, with status 2."""
+    """Run one command; returns the exit status.
+
+    A mistake in what was asked is told in one sentence, with status 2; a disk that refuses, or a training whose numbers
+    are no longer finite, with status 1. Ctrl-C says how to go on, with status 130: nothing else is needed, because
+    every command that writes leaves files that are whole.
+    """
     args = parser().parse_args(arguments)
     try:
         return args.run(args)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         if os.environ.get("PTSA_TRACEBACK"):
             raise
         print(f"ptsa_lite: {error}", file=sys.stderr)
-        return 2
+        return 2 if isinstance(error, ValueError | FileNotFoundError) else 1
+    except KeyboardInterrupt:
+        print("\nptsa_lite: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

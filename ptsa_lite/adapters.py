@@ -1,6 +1,5 @@
 """What a training has changed, as one small file: written with what it fits, read only into a model that it fits."""
 
-import hashlib
 import json
 import platform
 from pathlib import Path
@@ -12,7 +11,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from . import __version__
-from .checkpoints import write_whole
+from .checkpoints import digest
+from .disk import write_whole
 
 
 class AdapterFiles:
@@ -30,7 +30,7 @@ class AdapterFiles:
         """
         path = Path(path)
         state = {name: value.cpu().contiguous() for name, value in self.adapter_state().items()}
-        metadata = {"description": self._fits(), "versions": versions(), "about": about}
+        metadata = {"description": self._fits(), "versions": versions(), "about": about, "contents": _contents(state)}
         content = save(state, {key: json.dumps(value) for key, value in metadata.items()})
         write_whole(path, lambda beside: beside.write_bytes(content))
         return path.stat().st_size
@@ -44,7 +44,8 @@ class AdapterFiles:
         described = metadata["description"]
         for key, value in self._fits().items():
             if described.get(key) != value:
-                raise ValueError(f"{path} was saved for {key} {described.get(key)}, this model has {value}")
+                words = f"{key} {described.get(key)!s:.200}, this model has {value!s:.200}"
+                raise ValueError(f"{path} was saved for {words}")
         with safe_open(path, "pt") as file:
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 not a dict
         wanted = self.adapter_state()
@@ -54,29 +55,32 @@ class AdapterFiles:
         extra = sorted(set(state) - set(wanted))
         if extra:
             raise ValueError(f"{path} holds {extra[0]}, which this model does not train; it is of another method")
+        if metadata.get("contents") != _contents(state):
+            raise ValueError(f"{path} is damaged: its checksum is not that of its content; fetch or save it again")
         self.load_state_dict(state, strict=False)
         return metadata["about"]
 
     def _fits(self) -> dict:
         """`description()`, as JSON gives it back, and a hash of the frozen weights: adapters fit no others."""
-        frozen = hashlib.sha256()
-        for name, p in self.named_parameters():
-            if not p.requires_grad:
-                frozen.update(name.encode())
-                frozen.update(p.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-        return json.loads(json.dumps(self.description())) | {"frozen weights": frozen.hexdigest()[:16]}
+        frozen = ((name, p) for name, p in self.named_parameters() if not p.requires_grad)
+        return json.loads(json.dumps(self.description())) | {"frozen weights": digest(frozen)[:16]}
+
+
+def _contents(state: dict[str, Tensor]) -> str:
+    """A checksum of an adapter file's tensors, which safetensors itself has none of."""
+    return digest(sorted(state.items()))[:16]
 
 
 def read_metadata(path: str | Path) -> dict:
-    """{"description", "versions", "about"} of an adapter file. FileNotFoundError, or ValueError for another file."""
+    """{"description", "versions", "about", ...} of an adapter file; FileNotFoundError or ValueError for another."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"no adapters at {path}; give a file that save_adapters wrote")
     try:
         with safe_open(path, "pt") as file:
             metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a whole adapter file ({error}); save it again") from error
-    if "description" not in metadata:
+    if not isinstance(metadata.get("description"), dict):
         raise ValueError(f"{path} does not say what it was saved for; give a file that save_adapters wrote")
     return {"versions": {}, "about": {}} | metadata
 

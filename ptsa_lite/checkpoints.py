@@ -2,14 +2,15 @@
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterable, Mapping
+import zipfile
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from .disk import make_folder, read_json, write_json, write_whole
 from .tasks import Task
 
 FREE = ("eval_every", "workers", "activation_checkpointing", "compile")
@@ -33,7 +34,7 @@ def fingerprint(model: nn.Module, train_set, tasks: Mapping[str, Task], config: 
         "training frames": len(train_set),
         "shapes of a frame": shapes,
         "trained parameters": hashlib.sha256(json.dumps(trained).encode()).hexdigest(),
-        "frozen weights": _hash(frozen),
+        "frozen weights": digest(frozen),
     }
 
 
@@ -41,8 +42,7 @@ class Checkpoint:
     """`checkpoint.pt` and `history.json` in a folder, each written beside and renamed, so that neither is ever half."""
 
     def __init__(self, folder: Path, fingerprint: dict):
-        self.path, self.fingerprint = folder / "checkpoint.pt", fingerprint
-        folder.mkdir(parents=True, exist_ok=True)
+        self.path, self.fingerprint = make_folder(folder) / "checkpoint.pt", fingerprint
 
     def save(self, model: nn.Module, optimizer, history: list[dict]) -> None:
         """Trained parameters and buffers (batch-norm statistics), the optimizer's state, the records so far.
@@ -65,13 +65,8 @@ class Checkpoint:
         """
         if not self.path.exists():
             return []
-        try:
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
-            theirs = state["fingerprint"]
-        except Exception as error:
-            raise ValueError(
-                f"{self.path} cannot be read as a checkpoint ({type(error).__name__}); delete it to start again"
-            ) from error
+        state = _read(self.path)
+        theirs = state["fingerprint"]
         differences = [
             name if isinstance(value, dict | list) or name.endswith(("parameters", "weights"))
             else f"{name} ({theirs.get(name)!r} there, {value!r} here)"
@@ -83,25 +78,44 @@ class Checkpoint:
                 f"{self.path} belongs to another training: {', '.join(differences)} differ; "
                 "use another folder, or the same settings to go on"
             )
-        model.load_state_dict(state["model"], strict=False)  # it lacks the frozen weights
-        optimizer.load_state_dict(state["optimizer"])
+        lacking = sorted(_changing(model).keys() ^ state["model"].keys())
+        if lacking:
+            raise ValueError(f"{self.path} and this model do not both have {lacking[0]}; delete it to start again")
+        try:
+            model.load_state_dict(state["model"], strict=False)  # it lacks the frozen weights
+            optimizer.load_state_dict(state["optimizer"])
+        except Exception as error:  # torch raises whatever the wrong content leads it to
+            raise ValueError(f"{self.path} does not fit this model ({type(error).__name__}); delete it") from error
         _write_history(self.path, state["history"])  # the last start may have ended between the two files
         return state["history"]
 
 
+def _read(path: Path) -> dict:
+    """A whole checkpoint, executing nothing that is in it. Raises ValueError naming the file."""
+    try:
+        with zipfile.ZipFile(path) as file:
+            if damaged := file.testzip():  # torch itself reads over a flipped bit
+                raise ValueError(f"{damaged} is damaged")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        kinds = {"fingerprint": dict, "history": list, "model": dict, "optimizer": dict}
+        epochs = [record["epoch"] for record in state["history"]]
+        counted = epochs and epochs == [*range(1, len(epochs) + 1)]
+        if not counted or not all(isinstance(state[key], kind) for key, kind in kinds.items()):
+            raise ValueError("it holds something else")
+        return state
+    except Exception as error:
+        raise ValueError(
+            f"{path} cannot be read as a checkpoint ({type(error).__name__}); delete it to start again"
+        ) from error
+
+
 def read_history(folder: str | Path) -> list[dict]:
     """The records of a training's epochs so far, as `training.train_epochs` yielded them."""
-    return json.loads((Path(folder) / "history.json").read_text(encoding="utf-8"))
+    return read_json(Path(folder) / "history.json", list, "train again with the same settings: a checkpoint renews it")
 
 
 def _write_history(path: Path, history: list[dict]) -> None:
     write_json(path.with_name("history.json"), history)
-
-
-def write_json(path: Path, content) -> None:
-    """Plain values as a JSON file, whole or not at all."""
-    text = json.dumps(content, indent=1) + "\n"
-    write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
 
 
 def _changing(model: nn.Module) -> dict[str, Tensor]:
@@ -111,21 +125,10 @@ def _changing(model: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in model.state_dict().items() if name in names}
 
 
-def _hash(tensors: Iterable[tuple[str, Tensor]]) -> str:
-    digest = hashlib.sha256()
+def digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
+    """sha256 of names and values, in the order given."""
+    content = hashlib.sha256()
     for name, tensor in tensors:
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Writes beside the path, flushes to the disk, renames; leaves the old file and nothing else if that fails."""
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        write(beside)
-        with open(beside, "rb+") as file:
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+        content.update(name.encode())
+        content.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return content.hexdigest()

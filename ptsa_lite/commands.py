@@ -62,14 +62,14 @@ def _say(done: int, cells: int, line: str) -> None:
 
 def _changes(given: list[str]) -> dict:
     """KEY=VALUE pairs of a command line, values as YAML reads them."""
-    import yaml
+    from ptsa_lite.yaml_files import parse_yaml
 
     changes = {}
     for change in given:
         key, equals, value = change.partition("=")
         if not equals:
             raise ValueError(f"--set {change!r} sets nothing; write --set KEY=VALUE, such as --set config.epochs=10")
-        changes[key] = yaml.safe_load(value)
+        changes[key] = parse_yaml(value, f"the value in --set {change}")
     return changes
 
 
@@ -120,9 +120,6 @@ def study(args: argparse.Namespace) -> int:
         print(f"{n} results taken from {path}", flush=True)
     try:
         run_study(runs, folder, args.jobs, report)
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
-        return 130
     finally:
         left = collect(runs, folder, path, command)
         print(f"{left} runs left" if left else f"all runs are done: {path}", flush=True)
@@ -150,7 +147,7 @@ def train(args: argparse.Namespace) -> int:
 
 
 def evaluate(args: argparse.Namespace) -> int:
-    from ptsa_lite.checkpoints import write_json
+    from ptsa_lite.disk import write_json
     from ptsa_lite.runs import evaluate_run, read_run
     from ptsa_lite.study import run_tasks
 

@@ -1,13 +1,15 @@
 """A study as a YAML file: the settings that all runs share, and the lists that are multiplied out."""
 
 import itertools
+import re
+import reprlib
 from pathlib import Path
 
-import yaml
-
+from .run_settings import check_run
 from .study import Run
 from .tasks import default_tasks, known
 from .tree import TaskTree
+from .yaml_files import read_yaml
 
 
 def read_grid(path: str | Path, root: str = "") -> tuple[str, list[Run]]:
@@ -29,15 +31,37 @@ def read_grid(path: str | Path, root: str = "") -> tuple[str, list[Run]]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no grid at {path}; figures/grids has examples")
-    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    content = read_yaml(path)
     for key in content:
         known(key, ("name", "base", "grid", "runs"), f"part of {path}")
-    base = content.get("base", {})
-    base = {"tasks": list(default_tasks(base.get("data", "scenes"))), "root": root} | base
+    name, base = content.get("name", path.stem), content.get("base", {})
     grid, own = content.get("grid", {}), content.get("runs", [{}])
+    _check(path, name, base, grid, own)
+    base = {"tasks": list(default_tasks(base.get("data", "scenes"))), "root": root} | base
     points = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     settings = (_join(base, point, one) for point in points for one in own)
-    return content.get("name", path.stem), [Run.from_dict(one) for each in settings for one in _with_trees(each)]
+    runs = [one for each in settings for one in _with_trees(each)]
+    for one in runs:
+        check_run(one)
+    return name, [Run.from_dict(one) for one in runs]
+
+
+def _check(path: Path, name, base, grid, own) -> None:
+    """Raises ValueError in one sentence where a part of the file is of another kind than `read_grid` shows."""
+    if not isinstance(name, str) or not re.fullmatch(r"[\w-]+", name):
+        raise ValueError(f"{path}: name {name!r:.60} names files; write letters, digits, '_' and '-'")
+    for key, value, fits, wanted in (
+        ("base", base, isinstance(base, dict), "map settings to values"),
+        ("grid", grid, isinstance(grid, dict) and all(isinstance(v, list) and v for v in grid.values()),
+         "map settings to lists of values"),
+        ("runs", own, isinstance(own, list) and own and all(isinstance(one, dict) for one in own),
+         "be a list of settings with values, such as `- {method: bitfit}`"),
+    ):  # fmt: skip
+        if not fits:
+            raise ValueError(f"{path}: {key} must {wanted}, not be {reprlib.repr(value)}")
+    for part in (base, *own, *({"config": value} for value in grid.get("config", []))):
+        if not isinstance(part.get("config", {}), dict):
+            raise ValueError(f"{path}: config must map training settings to values, not be {part['config']!r:.60}")
 
 
 def _join(*parts: dict) -> dict:

@@ -2,18 +2,29 @@
 
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from . import distributed
-from .checkpoints import write_json
 from .data import make_loader, open_dataset
+from .disk import read_json, write_json
+from .rules import COUNT, POSITIVE, check
 from .similarity import gradient_similarity
 from .study import Run, make_model, run_tasks
+from .tasks import known
 from .train_config import TrainConfig
 from .training import describe, train_epochs
 from .tree import TaskTree
+
+SETTINGS = {"epochs": COUNT, "lr": POSITIVE, "frames": COUNT, "batch_size": COUNT}
+
+
+def check_settings(settings: Mapping) -> None:
+    """Raises ValueError naming what `measure` does not take."""
+    if not isinstance(settings, Mapping):
+        raise ValueError(f"similarity must map settings to values, not be {settings!r:.60}")
+    check(SETTINGS, {known(name, SETTINGS, "setting of the similarity"): value for name, value in settings.items()})
 
 
 def grow(
@@ -44,9 +55,9 @@ def measure(
     settings = {"epochs": epochs, "lr": lr, "frames": frames, "batch_size": batch_size}
     settings |= {key: asdict(run)[key] for key in ("data", "tasks", "limit", "img_size", "backbone", "weights", "seed")}
     settings, path = json.loads(json.dumps(settings)), folder / "similarity.json"
-    measured = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    measured = read_json(path, then="delete it to measure again") if path.is_file() else None
     measured = distributed.first_says(measured)
-    if measured and measured["settings"] == settings:
+    if measured and measured.get("settings") == settings:
         return measured
     tasks, names = run_tasks(run), list(run.tasks)
     train_set = open_dataset(

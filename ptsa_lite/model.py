@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import reprlib
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -13,6 +14,7 @@ from .adapters import AdapterFiles
 from .families import Backbone
 from .heads import HRNetHead
 from .lora import GroupedLoRALinear, Route
+from .rules import SIZE
 from .tasks import Task, known
 from .tree import TaskTree
 
@@ -152,9 +154,10 @@ def routes(tree: TaskTree, tasks: Sequence[str], device=None) -> list[tuple[Rout
 
 def check_ranks(rank: int | Sequence[int], n_stages: int) -> tuple[int, ...]:
     """One rank for all stages, or one each; ValueError on another length or a negative one."""
-    ranks = (rank,) * n_stages if isinstance(rank, int) else tuple(int(r) for r in rank)
-    if len(ranks) != n_stages or min(ranks) < 0:
-        raise ValueError(f"rank {rank}: give one whole number, 0 or more, or {n_stages} of them, one a stage")
+    ranks = tuple(rank) if isinstance(rank, list | tuple) else (rank,) * n_stages
+    if len(ranks) != n_stages or not all(map(SIZE[0], ranks)):
+        words = f"give one whole number, 0 or more, or {n_stages} of them, one a stage"
+        raise ValueError(f"rank {reprlib.repr(rank)}: {words}")
     return ranks
 
 

@@ -21,6 +21,8 @@ import papermill
 from papermill.exceptions import PapermillExecutionError
 
 from ptsa_lite import __version__
+from ptsa_lite.claims import alone
+from ptsa_lite.disk import make_folder, write_text
 from ptsa_lite.notebook_kernel import Progress, register
 from ptsa_lite.notebook_parameters import accept, declared
 from ptsa_lite.tasks import known
@@ -94,7 +96,7 @@ def execute(
     source, output = Path(source).resolve(), Path(output).resolve()
     notebook = read(source)
     parameters = accept(parameters or {}, declared(notebook, source.stem), source.stem)
-    output.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(output.parent)
     try:
         executed = papermill.execute_notebook(
             notebook, output, parameters, engine_name=register(), kernel_name="python3", language="python",
@@ -153,8 +155,14 @@ def build(
     that the notebook saved under its `out_dir` go to figures/.
     """
     folder = Path(folder).resolve()
+    chosen = choose(folder, names)
+    with alone(folder.parent / "runs" / "build"):
+        return _build(folder, chosen, force, say)
+
+
+def _build(folder: Path, chosen: list[Path], force: bool, say: Callable[[str], None]) -> list[Path]:
     written = []
-    for source in choose(folder, names):
+    for source in chosen:
         target, mark = source.with_suffix(".ipynb"), fingerprint(source, {})
         if not force and target.is_file() and _built_from(target) == mark:
             say(f"{source.stem}: up to date")
@@ -168,13 +176,6 @@ def build(
             f"{figures} new figure files")
         written.append(target)
     return written
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write beside and rename, so that a reader never meets half a file."""
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
 
 
 def _built_from(target: Path) -> str:

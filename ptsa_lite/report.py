@@ -1,7 +1,6 @@
 """The table of methods as text and as HTML, and the one page that a run leaves: report.html, self-contained."""
 
 import html
-import json
 import math
 import re
 from collections.abc import Iterator
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import nbformat
 
-from ptsa_lite.notebooks import write_text
+from ptsa_lite.disk import read_json, write_text
 from ptsa_lite.progress import clock_time
 
 METHOD_KEYS = ("method", "label", "tree", "rank", "metrics", "delta_m", "trainable", "gmacs", "seconds")
@@ -17,7 +16,7 @@ METHOD_KEYS = ("method", "label", "tree", "rank", "metrics", "delta_m", "trainab
 
 def read_results(path: Path) -> dict:
     """results.json as the last notebook of the series wrote it; ValueError naming the key that it lacks."""
-    results = json.loads(Path(path).read_text(encoding="utf-8"))
+    results = read_json(Path(path), then="run the notebook that writes it again")
     lacking = [key for key in ("data", "tasks", "methods") if key not in results]
     lacking += [f"{key} of method {row.get('label', '?')}" for row in results.get("methods", [])
                 for key in METHOD_KEYS if key not in row]
@@ -94,7 +93,7 @@ def _best(values: list[float | None], higher: bool) -> int | None:
 def write_report(run: Path) -> Path:
     """Write RUN/report.html from what the run's folder holds: run.json, results.json and the executed notebooks."""
     run = Path(run)
-    state = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    state = read_json(run / "run.json")
     results = read_results(run / "results.json") if (run / "results.json").is_file() else None
     parts = [_setting(state, results), _methods(results) if results else "<p>No results.json was written.</p>"]
     parts += [_notebook(run, stem, entry) for stem, entry in state["notebooks"].items()]

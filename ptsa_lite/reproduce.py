@@ -8,7 +8,6 @@
         run.json                         what was asked for, and how each notebook went
 """
 
-import json
 import sys
 import time
 from collections.abc import Iterable
@@ -17,14 +16,16 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import nbformat
-import yaml
 
 from ptsa_lite import notebooks
+from ptsa_lite.claims import alone
+from ptsa_lite.disk import read_json, write_json, write_text
 from ptsa_lite.notebook_parameters import accept, declared
-from ptsa_lite.notebooks import NotebookError, fingerprint, write_text
+from ptsa_lite.notebooks import NotebookError, fingerprint
 from ptsa_lite.progress import SeriesProgress, clock_time
 from ptsa_lite.report import read_results, remarks, results_table, write_report
 from ptsa_lite.tasks import known
+from ptsa_lite.yaml_files import read_yaml
 
 SPINE = 5  # notebooks 00 to 05 always run; a later one joins by declaring a parameter `data`
 END = 90  # from here on notebooks make what the package ships, and are no part of the series
@@ -75,10 +76,16 @@ def reproduce(
     del common["settings"]
     common["root"] = str(Path(request.root).resolve()) if request.root else ""
     jobs = plan(folder, common, overlay)
-    run.mkdir(parents=True, exist_ok=True)
+    with alone(run):
+        return _series(request, run, jobs, minutes, stream)
+
+
+def _series(request: Request, run: Path, jobs: list, minutes: dict[str, float], stream: TextIO) -> int:
+    """Execute the jobs in the run's folder; the exit status."""
     state = {"request": asdict(request), "command": request.command(), "started": time.strftime("%Y-%m-%d %H:%M"),
              "notebooks": {source.stem: {"status": "not run", "seconds": 0.0} for source, _ in jobs}}
     before = _load(run / "run.json").get("notebooks", {})
+    write_json(run / "run.json", state)  # from here on it can be resumed
     status, kept = 0, True
     with SeriesProgress({s.stem: 60 * minutes.get(s.stem, GUESS / 60) for s, _ in jobs}, stream) as progress:
         progress.say(f"{request.command()}\nwrites to {run}")
@@ -94,7 +101,7 @@ def reproduce(
                     entry.update(status="failed")  # until the contrary is known
                     entry["seconds"] = _run_one(source, run, parameters, mark, progress)
                     entry.update(status="finished")
-                _save(run / "run.json", state)
+                write_json(run / "run.json", state)
         except NotebookError as error:
             progress.end("failed")
             progress.say(str(error))
@@ -102,7 +109,7 @@ def reproduce(
         except KeyboardInterrupt:
             progress.say(f"interrupted; go on with: python -m ptsa_lite reproduce --resume {run}")
             status = 130
-    _save(run / "run.json", state)
+    write_json(run / "run.json", state)
     _tell(run, state, stream)
     return status
 
@@ -141,10 +148,7 @@ def read_settings(request: Request, folder: Path) -> tuple[dict[str, float], dic
         path = shelf[name]
     else:
         return {}, {}
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+    content = read_yaml(path)
     stems = [source.stem for source in notebooks.sources(folder)]
     for key, value in content.items():
         if not isinstance(value, dict):
@@ -162,14 +166,22 @@ def _place(request: Request, out: str, resume: str) -> tuple[Path, Request]:
         run = Path(resume).resolve()
         if not (run / "run.json").is_file():
             raise FileNotFoundError(f"--resume {resume}: there is no run.json, so no run began there")
-        began = Request(**_load(run / "run.json")["request"])
+        began = _began(run / "run.json")
         if out or request not in (Request(), began):
             raise ValueError(f"--resume goes on with what the run began with ({began.command()}); leave out the rest")
         return run, began.check()
     run = Path(out or Path("runs") / time.strftime("%Y-%m-%d_%H%M%S")).resolve()
-    if run.is_dir() and any(run.iterdir()):
+    if run.is_dir() and any(path.name != ".claim" for path in run.iterdir()):  # a killed process leaves that one
         raise ValueError(f"{run} is not empty; give another --out, or go on there with --resume {run}")
     return run, request
+
+
+def _began(path: Path) -> Request:
+    """The request that a run began with, as its run.json has it."""
+    request, rules = read_json(path, then="begin anew").get("request"), {f.name: f.type for f in fields(Request)}
+    if not isinstance(request, dict) or any(type(v) is not rules.get(k) for k, v in request.items()):
+        raise ValueError(f"{path} does not say what was asked for; begin anew")
+    return Request(**request)
 
 
 def _run_one(source: Path, run: Path, parameters: dict, mark: str, progress: SeriesProgress) -> float:
@@ -207,9 +219,5 @@ def _lines(texts: Iterable[str]) -> str:
     return "\n".join(texts) + "\n"
 
 
-def _save(path: Path, content: dict) -> None:
-    write_text(path, json.dumps(content, indent=1) + "\n")
-
-
 def _load(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return read_json(path) if path.is_file() else {}

@@ -9,26 +9,31 @@
     result.json           metrics of the last epoch, parameters, multiply-adds, versions
 """
 
-import json
 import math
+import reprlib
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 
-import yaml
 from torch import nn
 
 from . import distributed
 from .adapters import read_metadata
-from .checkpoints import read_history, write_json
+from .checkpoints import read_history
+from .claims import alone
+from .disk import read_json, write_json
+from .grow import check_settings as check_similarity
 from .grow import grow
 from .metrics import delta_m
+from .run_settings import check_frames, check_run
 from .study import Run, make_model, open_sets, result_of, run_config, run_tasks
 from .tasks import Task, default_tasks, known
 from .training import describe, evaluate, train_epochs
 from .tree import TaskTree
+from .yaml_files import read_yaml
 
 PARTS = ("include", "rows", "similarity")
 
@@ -64,6 +69,8 @@ def read_plan(path: str | Path, row: str = "", changes: Mapping | None = None) -
     path = _find(path)
     settings = _read(path)
     rows = settings.pop("rows", {})
+    if not all(isinstance(one, dict) for one in rows.values()):
+        raise ValueError(f"{path}: a row maps settings to values, such as `small: {{rank: 4}}`")
     if rows and not row:
         raise ValueError(f"{path.name} holds several rows; name one of: {', '.join(rows)}")
     if row:
@@ -72,12 +79,14 @@ def read_plan(path: str | Path, row: str = "", changes: Mapping | None = None) -
         outer, _, inner = key.partition(".")
         settings = _join(settings, {outer: {inner: value} if inner else value})
     similarity = settings.pop("similarity", {})
+    check_similarity(similarity)
     settings.setdefault("tasks", list(default_tasks(settings.get("data", "scenes"))))
     tree, groups = settings.get("tree"), ()
     if isinstance(tree, list):
         settings["tree"], groups = None, tuple(tree)
     elif isinstance(tree, str):
         settings["tree"] = TaskTree.parse(tree).to_dict()
+    check_run(settings, groups)
     return Plan(f"{path.stem}-{row}" if row else path.stem, Run.from_dict(settings), groups, similarity)
 
 
@@ -95,22 +104,25 @@ def _find(path: str | Path) -> Path:
     raise FileNotFoundError(f"no configuration at {path}; give a YAML file, or one of {', '.join(sorted(packaged))}")
 
 
-def _read(path: Path) -> dict:
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(settings, dict):
-        raise ValueError(f"{path} must map settings to values, not be {settings!r}")
+def _read(path: Path, includers: tuple[Path, ...] = ()) -> dict:
+    settings = read_yaml(path)
+    for key in ("config", "similarity", "rows"):
+        if not isinstance(settings.get(key, {}), dict):
+            raise ValueError(f"{path}: {key} must map names to values, not be {reprlib.repr(settings[key])}")
     included = settings.pop("include", "")
-    return _join(_read(path.parent / included), settings) if included else settings
+    if not included:
+        return settings
+    inner, includers = path.parent / str(included), (*includers, path.resolve())
+    if not inner.is_file() or inner.resolve() in includers:
+        raise ValueError(f"{path} includes {included}, which {'includes it' if inner.is_file() else 'is no file'}")
+    return _join(_read(inner, includers), settings)
 
 
 def _join(first: Mapping, second: Mapping) -> dict:
     """second over first; what are maps in both are joined one level down."""
     joined = {**first, **second}
     for key in ("config", "similarity", "rows"):
-        if key in first and key in second:
+        if isinstance(first.get(key), dict) and isinstance(second.get(key), dict):
             joined[key] = {**first[key], **second[key]}
     return joined
 
@@ -118,32 +130,67 @@ def _join(first: Mapping, second: Mapping) -> dict:
 def train_plan(plan: Plan, folder: str | Path, report: Callable[[str], None] = print) -> dict:
     """Trains a plan's run in a folder, or goes on there, and returns its result; started by torchrun, with the others.
 
-    Only the first process reports and writes. Raises ValueError where the folder holds another run.
+    Only the first process reports and writes. Raises ValueError where the folder holds another run, where another
+    training is at work in it, or where the plan cannot be carried out: that is told before anything heavy starts.
     """
     folder = Path(folder)
     with distributed.processes():
-        first = distributed.rank() == 0
-        say = report if first else lambda line: None
-        run = _settled(plan, folder, say)
-        tasks, sets, model = run_tasks(run), open_sets(run), make_model(run)
-        say(f"{plan.name}: {len(sets[0])} frames to train on, {len(sets[1])} to measure on; writes to {folder}")
-        epochs = train_epochs(model, *sets, tasks, run_config(run), folder)  # restores what was done before
+        check_plan(plan)
+        with _alone(folder):
+            return _train(plan, folder, report)
+
+
+def _train(plan: Plan, folder: Path, report) -> dict:
+    first = distributed.rank() == 0
+    say = report if first else lambda line: None
+    run = _settled(plan, folder, say)
+    tasks, sets, model = run_tasks(run), open_sets(run), make_model(run)
+    say(f"{plan.name}: {len(sets[0])} frames to train on, {len(sets[1])} to measure on; writes to {folder}")
+    epochs = train_epochs(model, *sets, tasks, run_config(run), folder)  # restores what was done before
+    keep_best(model, tasks, folder)
+    for record in epochs:
+        say(describe(record, tasks))
         keep_best(model, tasks, folder)
-        for record in epochs:
-            say(describe(record, tasks))
-            keep_best(model, tasks, folder)
-        result = result_of(run, model, read_history(folder), sets)
-        if first:
-            size = model.save_adapters(folder / "last.safetensors", run=asdict(run), metrics=result["metrics"])
-            say(f"what was trained: {size / 1e6:.1f} MB in {folder / 'last.safetensors'}")
-            write_json(folder / "result.json", result)
-        return result
+    result = result_of(run, model, read_history(folder), sets)
+    if first:
+        size = model.save_adapters(folder / "last.safetensors", run=asdict(run), metrics=result["metrics"])
+        say(f"what was trained: {size / 1e6:.1f} MB in {folder / 'last.safetensors'}")
+        write_json(folder / "result.json", result)
+    return result
+
+
+def check_plan(plan: Plan) -> None:
+    """Builds the model once, on any tree with the wanted groups, and counts the frames that are listed.
+
+    So a rank above a layer's width, weights that do not fit, an image size that the backbone cannot take or a batch
+    larger than the data are told in the first seconds, not after an archive was decoded and a similarity measured.
+    """
+    run = plan.run
+    check_frames(run)
+    if plan.groups:
+        run = replace(run, tree=next(TaskTree.enumerate(run.tasks, plan.groups)).to_dict())
+    make_model(run)
+
+
+@contextmanager
+def _alone(folder: Path):
+    """The folder for this training alone: the first process holds it, and the others hear whether it could."""
+    with ExitStack() as held:
+        refused = None
+        if distributed.rank() == 0:
+            try:
+                held.enter_context(alone(folder))
+            except (ValueError, OSError) as error:
+                refused = error
+        refused = distributed.first_says(refused)
+        if refused:
+            raise refused
+        yield
 
 
 def _settled(plan: Plan, folder: Path, say) -> Run:
     """The run with its tree, as the folder's run.json has it or will have it from now on."""
     path, run = folder / "run.json", plan.run
-    folder.mkdir(parents=True, exist_ok=True)
     if plan.groups:
         run = replace(run, tree=grow(run, plan.groups, folder, say, **plan.similarity).to_dict())
     if path.is_file() and read_run(folder).name() != run.name():
@@ -158,7 +205,12 @@ def read_run(folder: str | Path) -> Run:
     path = Path(folder) / "run.json"
     if not path.is_file():
         raise FileNotFoundError(f"{folder} has no run.json; give a folder that `python -m ptsa_lite train` wrote")
-    return Run.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    settings = read_json(path, then="train again into another folder")
+    try:
+        check_run(settings)
+        return Run.from_dict(settings)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def keep_best(model: nn.Module, tasks: dict[str, Task], folder: Path) -> None:
@@ -169,7 +221,7 @@ def keep_best(model: nn.Module, tasks: dict[str, Task], folder: Path) -> None:
         return
     best = max(evaluated, key=lambda record: score(record["metrics"], evaluated[0]["metrics"], tasks))
     path = folder / "best.safetensors"
-    known_best = path.is_file() and read_metadata(path)["about"]["epoch"] == best["epoch"]
+    known_best = path.is_file() and read_metadata(path)["about"].get("epoch") == best["epoch"]
     if best is history[-1] and not known_best:
         words = "picked by its metrics on the test frames: not a fair result"
         model.save_adapters(path, epoch=best["epoch"], metrics=best["metrics"], picked=words)

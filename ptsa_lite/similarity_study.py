@@ -4,7 +4,6 @@ The paper fixes none of them: how long the heads are fitted, which first weights
 how many samples are compared, which reading of the formula. A `Condition` is one choice of each.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 
 from .backbones import load_backbone
 from .data import make_loader, open_dataset
+from .disk import read_json, write_json
 from .methods import build_model
 from .similarity import Similarity, gradient_similarity
 from .study import versions
@@ -64,9 +64,9 @@ def study_similarity(
     """
     tasks = default_tasks(data)
     setting = {"data": data, "img_size": img_size, "limit": limit, "lr": lr, "tasks": list(tasks)}
-    saved = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    if saved and saved["setting"] != setting:
-        raise ValueError(f"{path} is of {saved['setting']}, not of {setting}; move it away or use its settings")
+    saved = read_json(path, then="move it away") if path.is_file() else {}
+    if saved and saved.get("setting") != setting:
+        raise ValueError(f"{path} is of {saved.get('setting')}, not of {setting}; move it away or use its settings")
     results = {result["name"]: result for result in saved.get("conditions", [])}
     frames = open_dataset(data, root, img_size=img_size, tasks=list(tasks), limit=limit, augment=False)
     fitted: dict[tuple[int, int], torch.nn.Module] = {}
@@ -81,10 +81,8 @@ def study_similarity(
         found = results[condition.name]["trees"][", ".join(CHOICE)]["tree"]
         report(f"{number}/{len(wanted)}  {condition.name}: {found}")
         content = {"command": command, "setting": setting, "versions": versions(), "conditions": list(results.values())}
-        beside = path.with_name(f".{path.name}.part")
-        beside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        beside.replace(path)
-    return json.loads(path.read_text(encoding="utf-8"))
+        write_json(path, content)
+    return read_json(path)
 
 
 def _fit(condition: Condition, frames, tasks: dict[str, Task], img_size: int, lr: float) -> torch.nn.Module:

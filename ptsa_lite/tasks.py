@@ -75,7 +75,7 @@ SUITES = {"pascal": PASCAL, "nyud": NYUD, "scenes": SCENES, "nyuv2_13": NYUV2_13
 
 def suite(name: str) -> dict[str, Task]:
     """The tasks of a suite by name, in the order that every table and figure keeps."""
-    return SUITES[known(name, SUITES, "suite")]
+    return SUITES[known(name, SUITES, "data set")]
 
 
 def default_tasks(data: str) -> dict[str, Task]:
@@ -98,4 +98,4 @@ def known(name: str, choices: Iterable[str], what: str) -> str:
         return name
     near = get_close_matches(str(name), choices, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ValueError(f"unknown {what} {name!r}; {hint}Choose from: {', '.join(choices)}")
+    raise ValueError(f"unknown {what} {name!r:.80}; {hint}Choose from: {', '.join(choices)}")

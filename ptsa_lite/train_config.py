@@ -6,44 +6,32 @@ from dataclasses import asdict, dataclass, fields, replace
 
 import torch
 
+from .rules import AT_LEAST_0, COUNT, FLAG, POSITIVE, SHARE, SIZE, check
 from .tasks import known
 
-
-def _whole(value) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _number(value) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-_COUNT = (lambda v: _whole(v) and v >= 1, "a whole number of at least 1")
-_SIZE = (lambda v: _whole(v) and v >= 0, "a whole number of at least 0")
-_POSITIVE = (lambda v: _number(v) and v > 0, "a number above 0")
-_AT_LEAST_0 = (lambda v: _number(v) and v >= 0, "a number of at least 0")
 _RULES = {
-    "epochs": _COUNT,
-    "batch_size": _COUNT,
-    "base_lr": _POSITIVE,
-    "warmup_lr": _AT_LEAST_0,
-    "min_lr": _AT_LEAST_0,
-    "lr": (lambda v: v is None or _POSITIVE[0](v), "None or a number above 0"),
-    "warmup_epochs": _AT_LEAST_0,
-    "weight_decay": _AT_LEAST_0,
+    "epochs": COUNT,
+    "batch_size": COUNT,
+    "base_lr": POSITIVE,
+    "warmup_lr": AT_LEAST_0,
+    "min_lr": AT_LEAST_0,
+    "lr": (lambda v: v is None or POSITIVE[0](v), "None or a number above 0"),
+    "warmup_epochs": AT_LEAST_0,
+    "weight_decay": AT_LEAST_0,
     "betas": (
-        lambda v: isinstance(v, tuple) and len(v) == 2 and all(_number(b) and 0 <= b < 1 for b in v),
+        lambda v: isinstance(v, tuple) and len(v) == 2 and all(map(SHARE[0], v)),
         "two numbers from 0 to below 1",
     ),
-    "clip_norm": _POSITIVE,
-    "eval_every": _COUNT,
-    "seed": _SIZE,
-    "workers": _SIZE,
+    "clip_norm": POSITIVE,
+    "eval_every": COUNT,
+    "seed": SIZE,
+    "workers": SIZE,
     "amp": (
         lambda v: v in ("auto", "float32", "bfloat16", "float16"), "'auto', 'float32', 'bfloat16' or 'float16'",
     ),
-    "activation_checkpointing": (lambda v: isinstance(v, bool), "True or False"),
-    "accumulate": _COUNT,
-    "compile": (lambda v: isinstance(v, bool), "True or False"),
+    "activation_checkpointing": FLAG,
+    "accumulate": COUNT,
+    "compile": FLAG,
 }
 
 
@@ -76,10 +64,7 @@ class TrainConfig:
     def __post_init__(self):
         if isinstance(self.betas, list):  # as JSON and YAML read it
             object.__setattr__(self, "betas", tuple(self.betas))
-        for name, (fits, wanted) in _RULES.items():
-            value = getattr(self, name)
-            if not fits(value):
-                raise ValueError(f"{name} must be {wanted}, not {value!r}{_hint(value)}")
+        check(_RULES, vars(self))
         if self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs ({self.warmup_epochs}) must be below epochs ({self.epochs})")
         for name in ("warmup_lr", "min_lr"):
@@ -99,16 +84,10 @@ class TrainConfig:
     @classmethod
     def from_dict(cls, settings: Mapping) -> "TrainConfig":
         """The inverse of to_dict; raises ValueError with the nearest name for an unknown setting."""
+        if not isinstance(settings, Mapping):
+            raise ValueError(f"config must map training settings to values, not be {settings!r:.60}")
         names = [field.name for field in fields(cls)]
         return cls(**{known(name, names, "training setting"): value for name, value in settings.items()})
-
-
-def _hint(value) -> str:
-    try:
-        float(value if isinstance(value, str) else "")
-    except ValueError:
-        return ""
-    return " (a text: YAML takes 5e-4 for one, and 5.0e-4 for a number)"
 
 
 def learning_rate(step: int, config: TrainConfig, steps_per_epoch: int) -> float:

@@ -1,8 +1,10 @@
 """Which tasks share a group at each stage: one immutable value that everything accepts, prints and saves."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+import reprlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 
@@ -28,6 +30,8 @@ class TaskTree:
     stages: tuple[Stage, ...]
 
     def __post_init__(self):
+        if not _nested(self.stages, 3):
+            raise ValueError(f"a tree is stages of groups of task names; got {reprlib.repr(self.stages)}")
         if not self.stages or not self.stages[0]:
             raise ValueError("a tree needs at least one stage with one group; got none")
         tasks = [task for group in self.stages[0] for task in group]
@@ -170,8 +174,8 @@ class TaskTree:
     @classmethod
     def from_dict(cls, data: dict) -> "TaskTree":
         """The inverse of `to_dict`; raises ValueError on anything else."""
-        if not isinstance(data, dict) or set(data) != {"stages"}:
-            raise ValueError(f"a tree is written as {{'stages': [[[task, ...], ...], ...]}}; got {data!r}")
+        if not isinstance(data, dict) or set(data) != {"stages"} or not _nested(data["stages"], 3):
+            raise ValueError(f"a tree is written as {{'stages': [[[task, ...], ...], ...]}}; got {reprlib.repr(data)}")
         return cls(tuple(tuple(tuple(group) for group in stage) for stage in data["stages"]))
 
     @classmethod
@@ -183,12 +187,21 @@ class TaskTree:
         ))
 
 
+def _nested(value, depth: int) -> bool:
+    """Whether a value is lists of lists, so deep, of names: never a name where a list of names should stand."""
+    if depth == 0:
+        return isinstance(value, str) and bool(value)
+    return isinstance(value, list | tuple) and all(_nested(inner, depth - 1) for inner in value)
+
+
 def _show(stage: Stage) -> str:
     return " | ".join("+".join(group) for group in stage)
 
 
 def check_n_groups(n_groups: Sequence[int], n_tasks: int) -> tuple[int, ...]:
     """Group counts that a tree can have: whole numbers from 1 to the number of tasks, never falling."""
+    if not isinstance(n_groups, Iterable) or not all(isinstance(n, Integral) for n in n_groups):
+        raise ValueError(f"groups per stage {reprlib.repr(n_groups)}: give whole numbers, one a stage")
     n_groups = tuple(int(n) for n in n_groups)
     if not n_groups or min(n_groups) < 1 or max(n_groups) > n_tasks or list(n_groups) != sorted(n_groups):
         raise ValueError(f"groups per stage {n_groups}: give counts from 1 to {n_tasks} (tasks) that never fall")
@@ -197,7 +210,10 @@ def check_n_groups(n_groups: Sequence[int], n_tasks: int) -> tuple[int, ...]:
 
 def check_similarity(similarity, n_tasks: int, n_stages: int) -> np.ndarray:
     """(T, T) or (S, T, T) -> (S, T, T) float64, finite and symmetric; ValueError otherwise."""
-    matrix = np.asarray(similarity, dtype=np.float64)
+    try:
+        matrix = np.asarray(similarity, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"similarity holds no numbers in rows of one length: {reprlib.repr(similarity)}") from None
     if matrix.shape not in ((n_tasks, n_tasks), (n_stages, n_tasks, n_tasks)):
         raise ValueError(f"similarity is {matrix.shape}; expected {(n_tasks, n_tasks)} or one such matrix a stage")
     if not np.isfinite(matrix).all():

@@ -68,6 +68,16 @@ def test_a_model_that_it_does_not_fit_refuses_it_and_says_where(other, says, tmp
         other().load_adapters(tmp_path / "a.safetensors")
 
 
+def test_a_flipped_bit_is_found_by_the_checksum(tmp_path):
+    path = tmp_path / "a.safetensors"
+    model_of().save_adapters(path)
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="a.safetensors is damaged: its checksum is not that of its content"):
+        model_of().load_adapters(path)
+
+
 def test_a_file_of_something_else_is_refused(tmp_path):
     from safetensors.torch import save_file
 

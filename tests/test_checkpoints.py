@@ -71,6 +71,28 @@ def test_a_truncated_checkpoint_is_named(tmp_path):
         run(tmp_path)
 
 
+def test_a_flipped_bit_is_found_by_the_checksum(tmp_path):
+    model, _ = run(tmp_path, stop_after=1)
+    path = tmp_path / "checkpoint.pt"
+    content, weight = bytearray(path.read_bytes()), model.heads["depth"].weight.detach().numpy().tobytes()
+    content[content.index(weight) + 3] ^= 1
+    path.write_bytes(content)
+    assert torch.load(path, weights_only=True), "torch itself does not see it"
+    with pytest.raises(ValueError, match="checkpoint.pt cannot be read as a checkpoint"):
+        run(tmp_path)
+
+
+@pytest.mark.parametrize("change", [
+    {"history": []}, {"history": [{"epoch": 2}]}, {"optimizer": {}}, {"model": {}}, {"model": 3},
+], ids=str)  # fmt: skip
+def test_a_checkpoint_that_does_not_hold_what_it_says_is_refused(tmp_path, change):
+    run(tmp_path, stop_after=1)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    torch.save(state | change, tmp_path / "checkpoint.pt")
+    with pytest.raises(ValueError, match=r"checkpoint.pt .*delete it"):
+        run(tmp_path)
+
+
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_a_file_that_would_run_code_is_refused_and_runs_nothing(tmp_path):
     class Foreign:

@@ -43,7 +43,8 @@ def test_trees_are_written_as_printed_or_every_one_and_settings_are_joined(tmp_p
     (tmp_path / "g.yaml").write_text(
         "base: {data: nyud, config: {epochs: 3, warmup_epochs: 1}}\n"
         "runs:\n"
-        "- {method: ptsa, config: {lr: 0.1}, tree: 'semseg+depth+normals+edge > semseg | depth+normals+edge'}\n"
+        "- {method: ptsa, config: {lr: 0.1}, tree: 'semseg+depth+normals+edge > semseg | depth+normals+edge"
+        " > semseg | depth+normals+edge > semseg | depth+normals+edge'}\n"
         "- {method: ptsa, tree: {every: [1, 1, 2, 4]}}"
     )
     _, runs = read_grid(tmp_path / "g.yaml")

@@ -1,8 +1,10 @@
 """NYUD archives: what a file holds is what the frame says, and what cannot be right is refused by name."""
 
 import pickle
+import struct
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -172,6 +174,76 @@ def test_sixteen_bit_truncated_and_empty_pictures_are_refused(tmp_path):
         with pytest.raises(DataError, match=f"{name}.*{words}") as caught:
             files.read_image(tmp_path / name)
         assert caught.value.kind == kind
+
+
+def png(path, bits, kind, rows):
+    """A PNG of bytes that are packed already, as no writer at hand packs them; kind 0 is grey, 2 is RGB."""
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    width = len(rows[0]) * 8 // bits // {0: 1, 2: 3}[kind]
+    header = struct.pack(">IIBBBBB", width, len(rows), bits, kind, 0, 0, 0)
+    data = zlib.compress(b"".join(b"\0" + bytes(row) for row in rows))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b""))
+    return path
+
+
+@pytest.mark.parametrize("bits, row, ids", [
+    (1, [0b01100000], [0, 1, 1, 0, 0, 0, 0, 0]), (2, [0b00011011], [0, 1, 2, 3]), (4, [0x01, 0x2F], [0, 1, 2, 15]),
+    (8, [0, 1, 2, 40], [0, 1, 2, 40]), (16, [0, 0, 0, 40], [0, 40]),
+])  # fmt: skip
+def test_ids_are_those_that_are_stored_whatever_the_bits_of_a_pixel(tmp_path, bits, row, ids):
+    assert files.read_ids(png(tmp_path / "x.png", bits, 0, [row, row]), 40).tolist() == [ids, ids]
+
+
+def test_a_picture_of_three_channels_of_sixteen_bits_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"x\.png has more than 8 bits a channel"):
+        files.read_image(png(tmp_path / "x.png", 16, 2, [[1, 200] * 6]))
+
+
+def test_negative_ids_are_refused(tmp_path):
+    Image.fromarray(np.full((4, 4), -1, np.int32)).save(tmp_path / "x.png", format="TIFF")
+    with pytest.raises(DataError, match=r"x\.png holds ids \[-1\]"):
+        files.read_ids(tmp_path / "x.png", 40)
+
+
+@pytest.mark.parametrize("stored, words", [
+    (lambda n: (n + 1) / 2, "normals of (mean )?length"),  # numbers of 0..1
+    (lambda n: n * 0.7, "normals of mean length 0.70; expected unit vectors"),
+    (lambda n: n * 2, "normals of length 2"),
+], ids=["0..1", "short", "long"])  # fmt: skip
+def test_normals_that_are_stored_in_another_way_are_refused(tmp_path, stored, words):
+    write_nyud(tmp_path)
+    normals = random_frame(1)["normals"]
+    normals[..., 2] = -np.abs(normals[..., 2])  # towards the camera
+    save(tmp_path / "normals/0001.npy", stored(normals).astype(np.float32))
+    with pytest.raises(DataError, match=f"0001.npy holds {words}"):
+        read(tmp_path)
+
+
+def test_grey_is_no_picture_of_normals(tmp_path):
+    write_nyud(tmp_path, "C")
+    save(tmp_path / "normals/0001.png", np.full((24, 32), 190, np.uint8))
+    with pytest.raises(DataError, match="0001.png has mode L; expected three channels, RGB"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("per_metre", [50, 0.05])
+def test_depth_in_neither_metres_nor_millimetres_is_refused(tmp_path, per_metre):
+    write_nyud(tmp_path, per_metre=per_metre)
+    assert "depth in no known unit" in nyud.open_archive(tmp_path).describe()
+    with pytest.raises(DataError, match="fits a room neither in metres nor in millimetres"):
+        read(tmp_path)
+    assert "semseg" in read(tmp_path, tasks=["semseg"])
+
+
+def test_a_label_without_a_pixel_and_a_list_that_is_a_folder_are_refused(tmp_path):
+    write_nyud(tmp_path)
+    save(tmp_path / "edge/0001.npy", np.zeros((0, 32)))
+    with pytest.raises(DataError, match="0001.npy"):
+        read(tmp_path)
+    with pytest.raises(DataError, match="edge cannot be read"):
+        files.read_list(tmp_path / "edge")
 
 
 def test_broken_and_foreign_arrays_are_refused(tmp_path):

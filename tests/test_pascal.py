@@ -91,6 +91,24 @@ def test_saliency_is_above_a_half(tmp_path):
     assert np.array_equal(read(tmp_path)["saliency"], values > 127)
 
 
+def test_saliency_in_zeros_and_ones_is_refused_and_so_is_one_of_sixteen_bits(tmp_path):
+    write_pascal(tmp_path)
+    save(tmp_path / "sal_distill/2008_000001.png", np.full((24, 32), 5000, np.uint16))
+    with pytest.raises(DataError, match="2008_000001.png holds values up to 5000; expected 0..255"):
+        read(tmp_path, tasks=["saliency"])
+    for path in (tmp_path / "sal_distill").iterdir():
+        save(path, random_frame(1)["saliency"])
+    with pytest.raises(DataError, match="saliency is in 0 and 1; expected 0 and 255"):
+        read(tmp_path, tasks=["saliency"])
+
+
+@pytest.mark.parametrize("classes", [np.full((24, 32), np.nan), np.full((24, 32), 1.5), np.zeros((0, 0))])
+def test_classes_that_are_no_whole_numbers_in_two_directions_are_refused(tmp_path, classes):
+    savemat(tmp_path / "x.mat", {"LabelMap": classes})
+    with pytest.raises(DataError, match="x.mat holds"):
+        pascal.read_classes(tmp_path / "x.mat")
+
+
 def test_normals_count_only_on_classes_known_indoors(tmp_path):
     write_pascal(tmp_path)
     classes = np.repeat(np.array([158, 440, 427, 284, 360, 187, 431, 0], np.uint16), 4)[None].repeat(24, 0)

@@ -77,7 +77,7 @@ def test_what_does_not_fit_is_refused(tmp_path, monkeypatch):
     prepare_archive("nyud", root, out, img_size=32, report=quiet)
     with pytest.raises(ValueError, match="holds another preparation"):
         prepare_archive("nyud", root, out, img_size=64, report=quiet)
-    with pytest.raises(ValueError, match="holds a prepared nyud, not pascal"):
+    with pytest.raises(ValueError, match="holds a prepared 'nyud', not 'pascal'"):
         open_dataset("pascal", out)
     with pytest.raises(ValueError, match="holds train at 48, below 96"):
         open_dataset("nyud", out, img_size=64, work_size=96)
@@ -87,6 +87,20 @@ def test_what_does_not_fit_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 9, 1))
     with pytest.raises(ValueError, match="choose another disk"):
         prepare_archive("nyud", root, tmp_path / "full", img_size=32, report=quiet)
+
+
+def test_a_part_cut_short_and_a_manifest_that_leads_elsewhere_are_refused(tmp_path):
+    out = prepare_archive("nyud", write_nyud(tmp_path / "archive"), tmp_path / "out", img_size=32, report=quiet).parent
+    part, manifest = next(out.glob("nyud-train*/*.arrow")), (out / "prepared.json").read_text()
+    part.write_bytes(part.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"\.arrow is damaged .*prepare the archive"):
+        open_dataset("nyud", out, img_size=32)
+    elsewhere = manifest.replace('"folder": "', '"folder": "../')
+    fewer = manifest.replace('"frames": 3', '"frames": -3')
+    for text in ("[]", "{}", elsewhere, fewer):
+        (out / "prepared.json").write_text(text)
+        with pytest.raises(ValueError, match="prepared.json .*delete it and prepare"):
+            open_dataset("nyud", out, img_size=32)
 
 
 def test_prepare_from_the_command_line(tmp_path, capsys, monkeypatch):

@@ -83,6 +83,24 @@ def test_an_absent_split_list_does_not_hide_the_other_split(tmp_path):
     assert "val.txt is missing" in str(report) and row(report, "train", "depth").good == 3
 
 
+def test_a_frame_in_both_lists_and_a_label_of_one_value_are_told(tmp_path):
+    root = write_nyud(tmp_path, train=3, val=2)
+    (root / "gt_sets/val.txt").write_text("0003\n0004\n")
+    for path in (root / "edge").iterdir():
+        save(path, np.zeros((24, 32)))
+    text = str(verify("nyud", root))
+    assert "1 frames, such as '0003', stand in both lists, so they measure nothing" in text
+    assert "train edge: all labelled pixels of the split have one value, so there is nothing to learn (3" in text
+
+
+def test_a_unit_that_fits_no_room_does_not_hide_other_faults(tmp_path):
+    root = write_nyud(tmp_path, per_metre=50)
+    truncate(root / "images/0001.jpg")
+    report = verify("nyud", root)
+    assert len(row(report, "train", "depth").faults["range"]) == 3
+    assert len(row(report, "train", "image").faults["unreadable"]) == 1
+
+
 @needs_shared
 def test_the_real_pascal_sample_is_told_by_what_it_lacks():
     report = verify("pascal", SHARED / "data/pascal")

@@ -2,12 +2,15 @@
 
 The rules for odd input, all of them here:
 
-- A picture is turned into RGB from grey, palette, RGBA or CMYK. More than 8 bits a channel is refused.
+- A picture is turned into RGB from grey, palette, RGBA or CMYK; normals are not, whose channels are no colours. More
+  than 8 bits a channel is refused.
+- A label picture's ids are the numbers that are stored, whatever the bits of a pixel.
 - A rotation noted in EXIF is not applied: labels are drawn on the stored pixels.
 - A label of another size than its picture is resampled (nearest) if the shape is the same within 2 %, else refused.
 - Ids outside their range, and normals longer than 1, are refused.
-- Normals shorter than a half, or not finite, are no normals (zero); depth that is not finite or not positive is no
-  depth (zero).
+- Normals shorter than a half, or not finite, are no normals (zero). Where the others' mean length is below 0.8, they
+  are stored in another way, and refused.
+- Depth that is not finite or not positive is no depth (zero).
 
 A rule that changed something adds a remark to the list that the caller may pass; `data.verify` counts them.
 """
@@ -20,7 +23,7 @@ from PIL import Image
 
 from .frames import Frame
 
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 
 
 class DataError(ValueError):
@@ -65,49 +68,76 @@ def read_text(path: Path) -> str:
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise DataError("missing", f"{path} is missing; the archive needs this list of frame names") from None
+    except OSError as error:
+        raise DataError("unreadable", f"{path} cannot be read ({error.strerror}); expected a text file") from None
     except UnicodeDecodeError:
         raise DataError("unreadable", f"{path} is not a text file in UTF-8; expected one frame name a line") from None
 
 
-def _decoded(path: Path) -> Image.Image:
+def _decoded(path: Path) -> tuple[Image.Image, int]:
+    """A picture, and the bits of a stored value: Pillow widens 1, 2 and 4 of them to 8, and cuts a colour's 16."""
     try:
         picture = Image.open(path)
+        bits = re.search(r";(16|[124])", " ".join(str(tile[3]) for tile in picture.tile))
         picture.load()
-        return picture
+        return picture, int(bits[1]) if bits else 8
     except FileNotFoundError:
         raise DataError("missing", f"{path} is missing") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = "it is empty" if path.is_file() and not path.stat().st_size else str(error).replace(str(path), "it")
+    except Exception as error:  # Pillow raises whatever the broken bytes lead it to
+        words = " ".join(str(error).replace(str(path), "it").split())[:120] or type(error).__name__
+        reason = "it is empty" if path.is_file() and not path.stat().st_size else words
         raise DataError("unreadable", f"{path} cannot be decoded as a picture ({reason}); fetch it again") from None
 
 
-def read_image(path: Path, remarks: list | None = None) -> np.ndarray:
-    """(H, W, 3) uint8 RGB."""
-    picture = _decoded(path)
-    if picture.mode.startswith(("I", "F")):
+def read_image(path: Path, remarks: list | None = None, colour: bool = True) -> np.ndarray:
+    """(H, W, 3) uint8 RGB. colour=False: the three channels are numbers, which no other mode can hold."""
+    picture, bits = _decoded(path)
+    if picture.mode.startswith(("I", "F")) or bits == 16:
         raise DataError("range", f"{path} has more than 8 bits a channel (mode {picture.mode}); save it as 8-bit RGB")
+    if picture.mode not in ("RGB", "RGBA", "P") and not colour:
+        raise DataError("range", f"{path} has mode {picture.mode}; expected three channels, RGB")
     if picture.mode != "RGB":
         _remark(remarks, f"mode {picture.mode}, turned into RGB")
-    if remarks is not None and picture.getexif().get(274, 1) != 1:  # the orientation tag
+    if remarks is not None and _orientation(picture) != 1:
         _remark(remarks, "EXIF rotation not applied")
     return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
-def read_grey(path: Path) -> np.ndarray:
-    """(H, W) of an integer type: the stored values of a one-channel picture, palette indices as they are."""
-    picture = _decoded(path)
+def _orientation(picture: Image.Image) -> int:
+    try:
+        return picture.getexif().get(274, 1)
+    except Exception:  # what cannot be read says nothing
+        return 1
+
+
+def read_grey(path: Path, stored: bool = False) -> np.ndarray:
+    """(H, W) of an integer type: a one-channel picture's brightness, 0..255 from 8 bits or fewer, or palette indices.
+
+    stored: the numbers as they are in the file instead, which differ where a pixel has 1, 2 or 4 bits.
+    """
+    picture, bits = _decoded(path)
     if picture.mode not in ("L", "P", "1", "I", "I;16"):
         raise DataError("range", f"{path} has mode {picture.mode}; expected a label picture of one integer channel")
     values = np.asarray(picture)
-    return values.astype(np.uint8) * 255 if picture.mode == "1" else values
+    if picture.mode == "1":
+        return values.astype(np.uint8) * np.uint8(1 if stored else 255)
+    return values // (255 // (2**bits - 1)) if stored and picture.mode == "L" and bits < 8 else values
+
+
+def above_half(values: np.ndarray, path: Path, what: str) -> np.ndarray:
+    """(H, W) uint8, 1 above half of full scale, which is 255 if anything is above 1, else 1."""
+    if not np.isfinite(values).all() or values.min(initial=0) < 0 or values.max(initial=0) > 255:
+        raise DataError("range", f"{path} holds {what} values outside 0..255; expected 0 and 1, or 0 and 255")
+    return (values > (127.5 if values.max(initial=0) > 1 else 0.5)).astype(np.uint8)
 
 
 def read_ids(path: Path, highest: int, ignore: int | None = None) -> np.ndarray:
     """(H, W) uint8 of ids 0..highest, and `ignore` where that is given."""
-    values = read_grey(path)
+    values = read_grey(path, stored=True)
     if values.max(initial=0) > highest or values.min(initial=0) < 0:  # the usual case needs no more than this
         found = np.unique(values)
-        wrong = found[((found < 0) | (found > highest)) & (found != (-1 if ignore is None else ignore))]
+        wrong = found[(found < 0) | (found > highest)]
+        wrong = wrong[wrong != ignore] if ignore is not None else wrong
         if wrong.size:
             allowed = f"0..{highest}" + ("" if ignore is None else f" and {ignore}")
             raise DataError("range", f"{path} holds ids {wrong[:5].tolist()}; expected {allowed}")
@@ -120,8 +150,9 @@ def read_array(path: Path, channels: int = 1) -> np.ndarray:
         array = np.load(path, allow_pickle=False)
     except FileNotFoundError:
         raise DataError("missing", f"{path} is missing") from None
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise DataError("unreadable", f"{path} cannot be read as a .npy array ({error}); fetch it again") from None
+    except Exception as error:  # numpy raises whatever the broken bytes lead it to, MemoryError among it
+        words = " ".join(str(error).split())[:120]
+        raise DataError("unreadable", f"{path} cannot be read as a .npy array ({words}); fetch it again") from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "buif":
         raise DataError("unreadable", f"{path} is not a plain array of numbers; expected .npy")
     if channels == 1 and array.ndim == 3:
@@ -130,20 +161,6 @@ def read_array(path: Path, channels: int = 1) -> np.ndarray:
         expected = "(H, W)" if channels == 1 else f"(H, W, {channels})"
         raise DataError("size", f"{path} has shape {array.shape}; expected {expected}")
     return array
-
-
-def read_mat(path: Path, key: str):
-    """The variable `key` of a MATLAB file (version 5 to 7.2)."""
-    from scipy.io import loadmat
-
-    try:
-        return loadmat(path, variable_names=[key])[key]
-    except FileNotFoundError:
-        raise DataError("missing", f"{path} is missing") from None
-    except KeyError:
-        raise DataError("unreadable", f"{path} holds no variable {key!r}; expected the archive's own file") from None
-    except Exception as error:  # scipy raises whatever the broken bytes lead it to
-        raise DataError("unreadable", f"{path} cannot be read as a MATLAB file ({error}); fetch it again") from None
 
 
 def read_frame(archive, paths: dict[str, str], tasks, remarks: list | None = None) -> Frame:
@@ -159,6 +176,8 @@ def read_frame(archive, paths: dict[str, str], tasks, remarks: list | None = Non
 def fit(label: np.ndarray, size: tuple[int, int] | None, path: Path, remarks: list | None = None) -> np.ndarray:
     """The label at its picture's size (H, W); as it is where no size is given."""
     h, w = label.shape[:2]
+    if not label.size:
+        raise DataError("size", f"{path} holds no pixel; expected a label as large as its picture")
     height, width = size or (h, w)
     if (h, w) == (height, width):
         return label
@@ -185,7 +204,11 @@ def clean_normals(normals: np.ndarray, path: Path, remarks: list | None = None) 
         squared = np.nan_to_num(squared, nan=0.0, posinf=0.0)
     if squared.max(initial=0.0) > 1.05:  # 8-bit unit vectors reach 1.02
         raise DataError("range", f"{path} holds normals of length {squared.max() ** 0.5:.3g}; expected unit vectors")
-    normals[squared < 0.25] = 0.0
+    short = squared < 0.25
+    n = short.size - np.count_nonzero(short)
+    if n and (mean := float(squared[~short].mean()) ** 0.5) < 0.8:
+        raise DataError("range", f"{path} holds normals of mean length {mean:.2f}; expected unit vectors")
+    normals[short] = 0.0
     return normals
 
 

@@ -15,8 +15,8 @@ edge         png                npy                png
 A copy that mixes B and C folder by folder is read too. Splits are gt_sets/train.txt and gt_sets/val.txt.
 
 Depth is in metres in some copies of B and in millimetres in others. The rule: take the median positive depth of three
-frames, and the middle one of the three. Below 100 it is in metres (no room is 100 m deep), else in millimetres (none is
-10 cm deep). `describe()` says which.
+frames, and the middle one of the three. From 0.4 to 100 it is in metres, from 400 on in millimetres; in between or
+below it is in neither (centimetres, 8-bit greys, shares of the deepest), and refused. `describe()` says which.
 """
 
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class NyudArchive:
 
     root: Path
     suffixes: dict[str, str]  # of each folder that is there: {"image": ".jpg", "semseg": ".png", ...}
-    per_metre: float | None  # 1 or 1000; None without depth
+    per_metre: float | None  # 1 or 1000; 0 for neither; None without depth
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -64,7 +64,8 @@ class NyudArchive:
         return " or ".join(fits) or "B and C mixed"
 
     def describe(self) -> str:
-        unit = {None: "no depth", 1.0: "depth in metres", 1000.0: "depth in millimetres"}[self.per_metre]
+        units = {1.0: "depth in metres", 1000.0: "depth in millimetres", 0.0: "depth in no known unit"}
+        unit = units.get(self.per_metre, "no depth")
         return f"NYUD-v2, layout {self.layout}, {unit}"
 
     def list_path(self, split: str) -> Path:
@@ -123,7 +124,8 @@ def _suffixes(folder: Path) -> set[str]:
 
 
 def _depth_unit(root: Path, names: list[str]) -> float:
-    """1 or 1000, the archive's units in a metre, by the rule above; a file that differs is refused when it is read."""
+    """1, 1000 or 0 for neither: the archive's units in a metre, by the rule above. A file that differs is refused when
+    it is read, and so are all of an archive in neither."""
     medians = []
     for name in names[:: max(len(names) // 3, 1)][:3]:
         try:
@@ -131,7 +133,8 @@ def _depth_unit(root: Path, names: list[str]) -> float:
         except DataError:
             continue  # what is wrong with one file is said where it is read
     medians = sorted(median for median in medians if median)
-    return 1000.0 if medians and medians[len(medians) // 2] >= 100 else 1.0
+    middle = medians[len(medians) // 2] if medians else 1.0
+    return 1.0 if 0.4 <= middle < 100 else 1000.0 if middle >= 400 else 0.0
 
 
 def median_depth(depth: np.ndarray) -> float:
@@ -146,20 +149,22 @@ def _semseg(archive: NyudArchive, path: Path, remarks: list | None) -> np.ndarra
 
 
 def _depth(archive: NyudArchive, path: Path, remarks: list | None) -> np.ndarray:
-    return files.clean_depth(files.read_array(path), path, archive.per_metre or 1.0, remarks)
+    depth = files.read_array(path)
+    if archive.per_metre == 0:
+        words = f"{path}: the archive's depth, here {median_depth(depth):.3g} in the middle, fits a room neither in "
+        raise DataError("range", words + "metres nor in millimetres; expected one of them")
+    return files.clean_depth(depth, path, archive.per_metre or 1.0, remarks)
 
 
 def _normals(archive: NyudArchive, path: Path, remarks: list | None) -> np.ndarray:
-    raw = files.read_image(path) if path.suffix == ".png" else files.read_array(path, channels=3)
+    png = path.suffix == ".png"
+    raw = files.read_image(path, colour=False) if png else files.read_array(path, channels=3)
     return files.clean_normals(raw, path, remarks)
 
 
 def _edge(archive: NyudArchive, path: Path, remarks: list | None) -> np.ndarray:
-    """1 above half of full scale, which is 255 if the file holds anything above 1, else 1."""
     raw = files.read_grey(path) if path.suffix == ".png" else files.read_array(path)
-    if not np.isfinite(raw).all() or raw.min(initial=0) < 0 or raw.max(initial=0) > 255:
-        raise DataError("range", f"{path} holds edge values outside 0..255; expected 0 and 1")
-    return (raw > (127.5 if raw.max(initial=0) > 1 else 0.5)).astype(np.uint8)
+    return files.above_half(raw, path, "edge")
 
 
 READERS = {"semseg": _semseg, "depth": _depth, "normals": _normals, "edge": _edge}

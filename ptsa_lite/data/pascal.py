@@ -18,13 +18,14 @@ that PASCAL-Context shares with NYU, by name, or a tv monitor. Their x and y tur
 do; the sign of their z is the archive's own.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from . import files
 from .files import DataError
+from .mat import read_mat
 
 TASKS = ("semseg", "human_parts", "saliency", "normals", "edge")
 PUBLISHED = {"train": 4998, "val": 5105}
@@ -70,6 +71,7 @@ class PascalArchive:
 
     root: Path
     folders: frozenset[str]  # those of FOLDERS that exist
+    saliency_in_ones: bool = False  # which is refused when it is read
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -110,6 +112,8 @@ class PascalArchive:
         None where there is legitimately none: nobody annotated the frame's human parts.
         """
         path = self.root / paths[task]
+        if task == "saliency" and self.saliency_in_ones:
+            raise DataError("range", f"{path}: the archive's saliency is in 0 and 1; expected 0 and 255")
         label = READERS[task](path, remarks) if paths[task] else None
         if label is None:
             return None
@@ -134,14 +138,28 @@ def open_archive(root: str | Path) -> PascalArchive:
             f"{root} is no PASCAL_MT archive: it lacks {' and '.join(lacking)}; expected JPEGImages/, {lists}, "
             "semseg/, human_parts/, sal_distill/, normals_distill/, pascal-context/trainval/",
         )
-    return archive
+    return replace(archive, saliency_in_ones=_saliency_in_ones(archive))
+
+
+def _saliency_in_ones(archive: PascalArchive) -> bool:
+    """Whether three frames' saliency reaches 1 of 255: then it is in 0 and 1, and all would read as 0."""
+    path = next(path for path in map(archive.list_path, PUBLISHED) if path.is_file())
+    names, highest = files.parse_list(files.read_text(path))[0], 0
+    for name in names[:: max(len(names) // 3, 1)][:3] if "saliency" in archive.tasks else ():
+        try:
+            highest = max(highest, int(files.read_grey(archive.root / FOLDERS["saliency"][0] / f"{name}.png").max()))
+        except DataError:
+            continue  # what is wrong with one file is said where it is read
+    return highest == 1
 
 
 def read_classes(path: Path) -> np.ndarray:
     """(H, W) class ids 0..459 of PASCAL-Context."""
-    labels = np.asarray(files.read_mat(path, "LabelMap"))
-    if labels.ndim != 2 or labels.dtype.kind not in "uif":
+    labels = np.asarray(read_mat(path, "LabelMap"))
+    if labels.ndim != 2 or labels.dtype.kind not in "uif" or not labels.size:
         raise DataError("size", f"{path} holds a LabelMap of shape {labels.shape}; expected (H, W)")
+    if labels.dtype.kind == "f" and not (np.isfinite(labels) & (labels == np.floor(labels))).all():
+        raise DataError("range", f"{path} holds classes that are no whole numbers; expected 0..459")
     if labels.max(initial=0) > 459 or labels.min(initial=0) < 0:
         raise DataError("range", f"{path} holds classes {labels.min()}..{labels.max()}; expected 0..459")
     return labels
@@ -153,10 +171,11 @@ def read_parts(path: Path, remarks: list | None = None) -> np.ndarray | None:
     `anno` is a 1x1 struct with `objects`, 1xN structs with class_ind, mask and parts, 1xP structs with part_name, mask.
     """
     try:
-        objects = files.read_mat(path, "anno")[0, 0]["objects"].reshape(-1)
+        objects = read_mat(path, "anno")[0, 0]["objects"].reshape(-1)
         if not objects.size:
             return None
-        label = np.zeros(objects[0]["mask"].shape, np.uint8)
+        height, width = objects[0]["mask"].shape
+        label = np.zeros((height, width), np.uint8)
         for person in (obj for obj in objects if int(obj["class_ind"].item()) == PERSON):
             # A person without annotated parts has an empty array there, without fields.
             for part in person["parts"].reshape(-1) if person["parts"].size else ():
@@ -179,13 +198,16 @@ def edges(classes: np.ndarray) -> np.ndarray:
 
 
 def _saliency(path: Path, remarks: list | None) -> np.ndarray:
-    return (files.read_grey(path) > 127).astype(np.uint8)  # v / 255 > 0.5
+    values = files.read_grey(path)
+    if values.max(initial=0) > 255:
+        raise DataError("range", f"{path} holds values up to {values.max()}; expected 0..255")
+    return (values > 127).astype(np.uint8)  # v / 255 > 0.5
 
 
 READERS = {
     "semseg": lambda path, remarks: files.read_ids(path, highest=20, ignore=255),
     "human_parts": read_parts,
     "saliency": _saliency,
-    "normals": lambda path, remarks: files.clean_normals(files.read_image(path), path, remarks),
+    "normals": lambda path, remarks: files.clean_normals(files.read_image(path, colour=False), path, remarks),
     "edge": lambda path, remarks: edges(read_classes(path)),
 }

@@ -7,14 +7,15 @@ Training frames are kept at 1.5 times the size that is trained at, so that a zoo
 the size itself. A training that is given OUT for the archive's root sees the same samples, bit for bit.
 """
 
-import json
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from ..disk import make_folder, read_json, write_json
+from ..rules import COUNT, check
 from ..tasks import suite
 from . import frames, store, tables
-from .files import DataError
+from .files import NAME, DataError
 
 MANIFEST = "prepared.json"
 SPLITS = {"train": 3, "val": 2}  # halves of the size that is trained at
@@ -31,6 +32,7 @@ def prepare_archive(
     else, where a task that was asked for is missing, or where the disk is too small.
     """
     out = Path(out)
+    check({"size": COUNT, "limit": COUNT}, {"size": img_size} | ({} if limit is None else {"limit": limit}))
     available = tables.ARCHIVES[name].open_archive(root).tasks
     chosen = [task for task in suite(name) if task in available] if tasks is None else list(tasks)
     lacking = [task for task in suite(name) if task not in available]
@@ -40,11 +42,12 @@ def prepare_archive(
     sizes = {split: img_size * halves // 2 for split, halves in SPLITS.items()}
     manifest = _manifest(name, img_size, chosen, limit, listings)
     before = read_manifest(out) if (out / MANIFEST).is_file() else None
-    if before and {key: before[key] for key in manifest} != manifest:
-        raise ValueError(f"{out} holds another preparation ({before['archive']}, at {before['img_size']}); empty it")
+    if before and {key: before.get(key) for key in manifest} != manifest:
+        words = f"{before['archive']!r:.80}, at {before['img_size']}"
+        raise ValueError(f"{out} holds another preparation ({words}); empty it")
     need = sum(_bytes(sizes[s], chosen) * len(rows.frames[:limit]) for s, rows in listings.items())
     there = sum(path.stat().st_size for path in out.glob("*/*.arrow"))
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     free = shutil.disk_usage(out).free
     report(f"{need / 1e9:.2f} GB in all, {there / 1e9:.2f} GB there already, {free / 1e9:.1f} GB free")
     if need - there > free:
@@ -54,9 +57,8 @@ def prepare_archive(
         folder, _, n = tables.build_copy(listing, sizes[split], limit, out, check=True)
         splits[split] = {"folder": folder.name, "work_size": sizes[split], "frames": n}
         report(f"{split}: {n} frames at {sizes[split]}x{sizes[split]} in {folder}")
-    beside = out / f".{MANIFEST}.part"
-    beside.write_text(json.dumps(manifest | {"splits": splits}, indent=1) + "\n", encoding="utf-8")
-    return beside.replace(out / MANIFEST)
+    write_json(out / MANIFEST, manifest | {"splits": splits})
+    return out / MANIFEST
 
 
 def _manifest(name, img_size, tasks, limit, listings) -> dict:
@@ -77,10 +79,18 @@ def is_prepared(root: str | Path) -> bool:
 def read_manifest(root: str | Path) -> dict:
     """What a prepared folder holds. Raises DataError for a file that is none."""
     path = Path(root) / MANIFEST
+    manifest = read_json(path, then="delete it and prepare the archive again")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError("unreadable", f"{path} cannot be read ({error}); prepare the archive again") from None
+        names, tasks = (manifest["name"], manifest["archive"]), manifest["tasks"]
+        made = [manifest["splits"][split] for split in SPLITS]
+        sizes = [split[key] for split in made for key in ("frames", "work_size")] + [manifest["img_size"]]
+        folders = [NAME.fullmatch(split["folder"]) for split in made]  # nothing outside of this folder is read
+        whole = all(folders) and all(map(COUNT[0], sizes)) and all(isinstance(text, str) for text in (*names, *tasks))
+    except (KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise DataError("unreadable", f"{path} is none that `data prepare` wrote; delete it and prepare again")
+    return manifest
 
 
 def open_prepared(name: str, root: str | Path, split: str, tasks, work_size: int | None, limit: int | None) -> tuple:
@@ -90,7 +100,7 @@ def open_prepared(name: str, root: str | Path, split: str, tasks, work_size: int
     """
     manifest, root = read_manifest(root), Path(root)
     if manifest["name"] != name:
-        raise DataError("missing", f"{root} holds a prepared {manifest['name']}, not {name}")
+        raise DataError("missing", f"{root} holds a prepared {manifest['name']!r:.40}, not {name!r}")
     chosen = tables._ordered(suite(name) if tasks is None else tasks, tables.ARCHIVES[name].TASKS)
     lacking = [task for task in chosen if task not in manifest["tasks"]]
     if lacking:

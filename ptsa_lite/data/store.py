@@ -9,11 +9,12 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+
+from ..disk import refusal
 
 PART = 32  # frames in a part
 NAME = re.compile(r"(\d{6,})-(\d{6,})-([0-9a-f]{8})\.arrow")
@@ -119,7 +120,13 @@ def open_parts(paths: list[Path], n: int, columns: list[str], description: str):
     """The first n rows of a series, with these columns, as a `datasets.Dataset` over memory maps."""
     hf = hugging_face()
     info = hf.DatasetInfo(description=description)
-    tables = [hf.Dataset.from_file(str(path), info=info) for path in paths]
+    tables = []
+    for path in paths:
+        try:
+            tables.append(hf.Dataset.from_file(str(path), info=info))
+        except Exception as error:  # Arrow raises whatever a part that was cut short leads it to
+            words = f"{path} is damaged ({type(error).__name__})"
+            raise ValueError(f"{words}; delete it, and prepare the archive or draw the scenes again") from error
     dataset = hf.concatenate_datasets(tables, info=info) if len(tables) > 1 else tables[0]
     return dataset.select(range(n)).select_columns(columns)
 
@@ -151,9 +158,4 @@ class Progress:
 
 
 def _explain(folder: Path, title: str, error: OSError) -> str:
-    try:
-        there = next(path for path in (folder, *folder.parents) if path.exists())
-        free = f"{shutil.disk_usage(there).free / 1e9:.1f} GB free"
-    except OSError:
-        free = "free space unknown"
-    return f"{title}: cannot write to {folder} ({error}; {free}); choose another folder by PTSA_CACHE or `cache`"
+    return f"{title}: {refusal(folder, error)} by PTSA_CACHE or `cache`; finished parts are kept"

@@ -55,6 +55,14 @@ class Listing:
         ]
 
 
+def _archive(name: str, root: str | Path) -> nyud.NyudArchive | pascal.PascalArchive:
+    if not str(root):
+        raise ValueError(f"data set {name!r} needs root=, the folder of the archive")
+    if not Path(root).is_dir():
+        raise DataError("missing", f"{root} is no folder; expected the root of the {name} archive")
+    return ARCHIVES[name].open_archive(root)
+
+
 def scene_tasks(tasks) -> tuple[str, ...]:
     """The chosen tasks in the suite's order; the four of PASCAL by default."""
     return _ordered(PASCAL if tasks is None else tasks, SCENES)
@@ -88,11 +96,7 @@ def parquet(root: str | Path, split: str, limit: int | None, tasks, cache) -> tu
 
 def list_archive(name: str, root: str | Path, split: str, tasks) -> Listing:
     """Opens an archive and reads its split list. Raises ValueError where the root or a task's folder is missing."""
-    if not str(root):
-        raise ValueError(f"data set {name!r} needs root=, the folder of the archive")
-    if not Path(root).is_dir():
-        raise DataError("missing", f"{root} is no folder; expected the root of the {name} archive")
-    archive = ARCHIVES[name].open_archive(root)
+    archive = _archive(name, root)
     chosen = _ordered(suite(name) if tasks is None else tasks, ARCHIVES[name].TASKS)
     for task in chosen:
         if task not in archive.tasks:
@@ -102,6 +106,19 @@ def list_archive(name: str, root: str | Path, split: str, tasks) -> Listing:
                 f"tasks={archive.tasks}",
             )
     return Listing(name, archive, split, archive.names(split), chosen)
+
+
+def count(name: str, root: str | Path, split: str, limit: int | None) -> int | None:
+    """How many frames a split will have, without reading one; None where only reading tells."""
+    from .prepared import is_prepared, read_manifest
+
+    if name == "scenes":
+        return limit or SCENE_COUNT[split]
+    if name not in ARCHIVES:
+        return None
+    prepared_there = is_prepared(root)
+    n = read_manifest(root)["splits"][split]["frames"] if prepared_there else len(_archive(name, root).names(split))
+    return min(n, limit or n)
 
 
 def listed(listing: Listing, limit: int | None) -> tuple:

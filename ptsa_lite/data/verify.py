@@ -12,6 +12,9 @@ from .files import DataError
 from .tables import ARCHIVES
 
 KINDS = ("missing", "unreadable", "range", "size")
+RULES = "ptsa_lite/data/files.py"
+ONE_VALUE = "all labelled pixels of the split have one value, so there is nothing to learn"
+UNPUBLISHED = "the published split"
 HEAD = ("split", "label", "expected", "found", "missing", "unreadable", "out of range", "wrong size", "sizes", "values")
 
 
@@ -79,7 +82,7 @@ def verify(name: str, root: str | Path) -> Report:
         archive = module.open_archive(root)
     except DataError as error:
         return Report(name, root, f"no {name} archive that can be read", [], [str(error)], [str(error)])
-    rows, faults = [], []
+    rows, faults, listed = [], [], []
     for split, published in module.PUBLISHED.items():
         try:
             names, wrong = files.parse_list(files.read_text(archive.list_path(split)))
@@ -88,9 +91,12 @@ def verify(name: str, root: str | Path) -> Report:
         else:
             wrong = [f"{archive.list_path(split)}, {fault}" for fault in wrong]
         faults += wrong
+        listed.append(set(names))
         rows += _check_split(archive, module.TASKS, split, names)
         if names and len(names) != published:
-            rows[-1].remarks[f"{split} lists {len(names)} frames, the published split {published}"] += 1
+            rows[-1].remarks[f"{split} lists {len(names)} frames, {UNPUBLISHED} {published}"] += len(names)
+    if both := sorted(set.intersection(*listed)):
+        faults.append(f"{len(both)} frames, such as {both[0]!r}, stand in both lists, so they measure nothing")
     return Report(name, root, archive.describe(), rows, faults, _advice(name, archive, rows, faults))
 
 
@@ -109,6 +115,9 @@ def _check_split(archive, tasks, split: str, names: list[str]) -> list[Row]:
                 continue
             _check(rows[task], lambda remarks, t=task, p=paths, s=size: archive.label(t, p, s, remarks))
         progress.step()
+    for row in rows.values():
+        if row.good > 2 and not row.remarks["not annotated"] and row.low >= row.high:
+            row.remarks[ONE_VALUE] += row.good
     return [image_row, *rows.values()]
 
 
@@ -155,13 +164,11 @@ def _advice(name: str, archive, rows: list[Row], lists: list[str]) -> list[str]:
                 lines.append(f"{row.split} {row.label}: {fault}; {words.get(kind, 'bring the archive of this layout')}")
             if len(found) > 3:
                 lines.append(f"{row.split} {row.label}: and {len(found) - 3} more of this kind")
-    lines += [
-        f"{row.split} {row.label}: {text} ({n} frames); nothing to do, the rule is in ptsa_lite/data/files.py"
-        if "published" not in text
-        else f"{text}: use it, but numbers do not compare with published ones"
-        for row in rows
-        for text, n in row.remarks.items()
-    ]
+    ends = {UNPUBLISHED: "use it, but numbers do not compare with published ones", ONE_VALUE: "look at the files"}
+    for row in rows:
+        for text, n in row.remarks.items():
+            end = next((end for words, end in ends.items() if words in text), "nothing to do, the rule is in " + RULES)
+            lines.append(f"{row.split} {row.label}: {text} ({n} frames); {end}")
     usable = [row for row in rows if not row.no_folder]
     if not lists and not any(row.n_faults for row in usable):
         lines.append(f"Ready: open_dataset({name!r}, {str(archive.root)!r}, tasks=({tasks},), work_size=...)")

@@ -1,0 +1,75 @@
+"""Files written whole or not at all, and one sentence where the disk refuses."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Writes beside the path, flushes to the disk, renames; leaves the old file and nothing else if that fails.
+
+    Raises OSError naming the path, the reason and the free space.
+    """
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        write(beside)
+        with open(beside, "rb+") as file:
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except (OSError, RuntimeError) as error:  # torch and safetensors raise their own kinds for a full disk
+        raise OSError(refusal(path, error)) from error
+    finally:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """A text file, whole or not at all."""
+    write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, content) -> None:
+    """Plain values as a JSON file, whole or not at all."""
+    write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def read_json(path: Path, kind: type = dict, then: str = "delete it to start again"):
+    """What `write_json` wrote. Raises ValueError naming the file where it is no JSON, or holds another kind of value.
+
+    then: what to do about it, as the end of that sentence.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be read as JSON ({error}); {then}") from None
+    if not isinstance(content, kind):
+        words = {dict: "names with values", list: "a list"}[kind]
+        raise ValueError(f"{path} holds no {words} but {type(content).__name__}; {then}")
+    return content
+
+
+def make_folder(folder: Path) -> Path:
+    """The folder itself, made where it is not there. Raises OSError in one sentence where it cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(refusal(folder, error)) from error
+    return folder
+
+
+def refusal(path: Path, error: Exception) -> str:
+    """The sentence for a path that cannot be written: where, why, and how much is free there."""
+    reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+    return f"cannot write {path} ({reason}; {free_space(path)}); make room there or choose another folder"
+
+
+def free_space(path: Path) -> str:
+    """How much room there is where a path lies or would lie, in words."""
+    try:
+        there = next(place for place in (path, *path.absolute().parents) if place.exists())
+        return f"{shutil.disk_usage(there).free / 1e9:.1f} GB free"
+    except (OSError, StopIteration):
+        return "free space unknown"
