@@ -125,8 +125,11 @@ def executed_macs(model: nn.Module, img_size: int | Sequence[int] | None = None)
 
 def macs_of(work: Callable[[], object]) -> int:
     """Multiply-adds of the matrix products and convolutions that a call executes, by torch's own counter."""
-    # the counter does not know the product that is added in place (baddbmm_), where the low-rank terms are
-    in_place = {torch.ops.aten.baddbmm_: lambda total, a, b, **_: 2 * math.prod(a) * b[-1]}
+    # the counter does not know products that are added in place, where the low-rank terms are
+    def count(total, a, b, **_):
+        return 2 * math.prod(a) * b[-1]
+
+    in_place = {torch.ops.aten.baddbmm_: count, torch.ops.aten.addmm_: count}
     with FlopCounterMode(display=False, custom_mapping=in_place) as counter:
         work()
     return counter.get_total_flops() // 2

@@ -1,5 +1,5 @@
 """The plain ways to compute what the model computes, as someone would write them: a loop over tasks, one over groups,
-and `peft` where all tasks share. Blocks are timm's own. Slow twins, whose predictions and gradients the model must meet.
+and `peft` where all tasks share. Blocks are timm's own. The model must meet their predictions and gradients.
 """
 
 import copy

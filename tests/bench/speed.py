@@ -81,12 +81,13 @@ def contestants(batch) -> dict[str, Callable[[], object]]:
     ours, shared = (build(groups, images.shape[-1]).eval() for groups in (GROUPS, SHARED))
     frozen, merged, merged_shared = without_adapters(ours).eval(), ours.merge(), shared.merge()
     one = {key: value[:1] for key, value in batch.items()}
-    weights = [w for stage in compared_weights(ours) for w in stage]
+    measured = build_model("decoders_only", load_backbone(SWIN_T, "random", images.shape[-1]), PASCAL)
+    weights = [w for stage in compared_weights(measured) for w in stage]
     a, b = torch.randn(2, 2048, 2048)
 
     def similarity():
-        with _evaluating(ours, weights):
-            task_gradients(ours, one, PASCAL, weights)
+        with _evaluating(measured, weights):
+            task_gradients(measured, one, PASCAL, weights)
 
     result = {name: step_of(name, batch) for name in MEMORY} | {"similarity": similarity}
     return result | {name: torch.inference_mode()(call) for name, call in {
