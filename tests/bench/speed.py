@@ -232,7 +232,7 @@ def main() -> None:
     parser.add_argument("--memory-of", default="", help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    size, turns = (224, args.turns or 2) if args.quick else (448, args.turns or 7)
+    size, turns = (224, args.turns or 2) if args.quick else (448, args.turns or 5)
     if args.memory_of:
         print(peak_memory(args.memory_of, size))
         return
@@ -242,21 +242,18 @@ def main() -> None:
         "device": "cpu", "processors": os.cpu_count(), "threads": args.threads, "turns": turns, "dtype": "float32",
         "torch": torch.__version__, "ratios_by": "wall clock, median over turns; cpu: by CPU time of the process",
     }  # fmt: skip
-    parts = args.only.split(",")
-    if "compare" in parts:
-        found |= compare(size, turns)
-        print_table(found)
-    if "memory" in parts:
-        found["memory"] = memory(args, size)
-        print(json.dumps(found["memory"], indent=1))
-    if "loading" in parts:
-        found["loading"] = loading(args.nyud, size, 8 if args.quick else 40)
-        print("loading", found["loading"])
-    if "scaling" in parts:
-        found["scaling"] = scaling(max(turns, 2))
-        print(json.dumps(found["scaling"]))
-    if args.out:
-        write_json(args.out, found)
+    work = {
+        "compare": lambda: compare(size, turns),
+        "memory": lambda: {"memory": memory(args, size)},
+        "loading": lambda: {"loading": loading(args.nyud, size, 8 if args.quick else 40)},
+        "scaling": lambda: {"scaling": scaling(3)},
+    }
+    for part in args.only.split(","):
+        new = work[part]()
+        print_table(new) if part == "compare" else print(json.dumps(new), flush=True)
+        found |= new
+        if args.out:  # after each part: a run of a quarter of an hour may be cut
+            write_json(args.out, found)
 
 
 def print_table(found: dict) -> None:
