@@ -6,7 +6,7 @@ which holds no numbers at all, is counted in milliseconds.
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -116,11 +116,22 @@ def executed_macs(model: nn.Module, img_size: int | Sequence[int] | None = None)
     backbone = model.backbone if isinstance(model, MultiTaskModel) else next(iter(model.models.values())).backbone
     images = torch.empty(1, 3, *_size(img_size, backbone), device=next(model.parameters()).device)
     training = model.training
-    # the counter does not know the product that is added in place (baddbmm_), where the low-rank terms are
-    in_place = {torch.ops.aten.baddbmm_: lambda total, a, b, **_: 2 * math.prod(a) * b[-1]}
-    with FlopCounterMode(display=False, custom_mapping=in_place) as counter, torch.no_grad():
-        model.eval()(images)
+    model.eval()
+    with torch.no_grad():
+        total = macs_of(lambda: model(images))
     model.train(training)
+    return total
+
+
+def macs_of(work: Callable[[], object]) -> int:
+    """Multiply-adds of the matrix products and convolutions that a call executes, by torch's own counter."""
+    # the counter does not know products that are added in place, where the low-rank terms are
+    def count(total, a, b, **_):
+        return 2 * math.prod(a) * b[-1]
+
+    in_place = {torch.ops.aten.baddbmm_: count, torch.ops.aten.addmm_: count}
+    with FlopCounterMode(display=False, custom_mapping=in_place) as counter:
+        work()
     return counter.get_total_flops() // 2
 
 

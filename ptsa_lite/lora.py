@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from .low_rank import low_rank_linear
 
 
 class Route(NamedTuple):
@@ -68,19 +69,12 @@ class GroupedLoRALinear(nn.Module):
         a, b = self.lora_A, self.lora_B
         if route.groups is not None:
             a, b = a[route.groups], b[route.groups]
-        y = F.linear(x, self.base.weight, self.base.bias)  # (P*B, ..., C_out)
-        down = self._down(self.dropout(x), a, route).to(y.dtype)  # (G, N, R)
-        y = fork(y, route)  # (G*B, ..., C_out)
-        up = b.transpose(1, 2).to(y.dtype)  # (G, R, C_out)
-        # y is fresh and no gradient needs it, so the low-rank product is added where it lies
-        return y.view(len(a), -1, y.shape[-1]).baddbmm_(down, up, alpha=self.scale).view(y.shape)
-
-    def _down(self, x: Tensor, a: Tensor, route: Route) -> Tensor:
-        """x A^T per group: (P*B, ..., C_in) -> (G, N, R)."""
-        if route.parents is not None and route.n_parents == 1:  # one input for all: their A side by side
-            return F.linear(x.reshape(-1, x.shape[-1]), a.flatten(0, 1)).view(-1, *a.shape[:2]).transpose(0, 1)
-        x = fork(x, route)
-        return torch.bmm(x.reshape(len(a), -1, x.shape[-1]), a.transpose(1, 2))
+        n_inputs = len(a) if route.parents is None else route.n_parents
+        y = low_rank_linear(
+            x.reshape(n_inputs, -1, x.shape[-1]), self.base.weight, self.base.bias, a, b, self.scale, route.parents,
+            self.dropout.p if self.training else 0.0,
+        )  # (G, N, C_out)
+        return y.view(-1, *x.shape[1:-1], y.shape[-1])
 
     @torch.no_grad()
     def merged(self) -> nn.Module:

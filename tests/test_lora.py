@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from ptsa_lite.lora import GroupedLoRALinear, Route, run_linear
+from ptsa_lite.low_rank import dropped, low_rank_linear
 
 
 @pytest.fixture
@@ -69,3 +70,43 @@ def test_the_loss_of_one_group_gives_no_gradient_to_another(layer):
 def test_a_rank_that_does_not_fit_the_layer_is_refused(rank):
     with pytest.raises(ValueError, match="give 1 to 12"):
         GroupedLoRALinear(nn.Linear(12, 20), 2, rank)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("parents", [None, [0, 0, 0], [1, 0, 1]])
+def test_its_own_gradient_is_autograds_of_the_equation(parents, dropout):
+    """For every input, the frozen weight too: the similarity of tasks is measured on it."""
+    torch.manual_seed(0)
+    shapes = {"x": (len(set(parents or range(3))), 7, 12), "weight": (20, 12), "bias": (20,)}
+    shapes |= {"a": (3, 4, 12), "b": (3, 20, 4)}
+    x, weight, bias, a, b = inputs = [torch.randn(s, dtype=torch.float64, requires_grad=True) for s in shapes.values()]
+    index = None if parents is None else torch.tensor(parents)
+
+    torch.manual_seed(1)
+    fast = low_rank_linear(*inputs, 2.0, index, dropout)
+    torch.manual_seed(1)
+    kept = x * ~dropped(x, dropout) / (1 - dropout) if dropout else x
+    slow = torch.stack([
+        x[p] @ weight.T + bias + 2.0 * kept[p] @ a[g].T @ b[g].T for g, p in enumerate(parents or range(3))
+    ])  # fmt: skip
+    torch.testing.assert_close(fast, slow)
+    weights = torch.randn_like(slow)
+    expected = torch.autograd.grad((slow * weights).sum(), inputs)
+    for name, one, other in zip(shapes, torch.autograd.grad((fast * weights).sum(), inputs), expected, strict=True):
+        torch.testing.assert_close(one, other, msg=name)
+
+
+def test_dropout_drops_the_wanted_share_of_values_and_others_each_time():
+    x = torch.empty(301, 1001)
+    first, second = dropped(x, 0.05), dropped(x, 0.05)
+    for mask in (first, second, *first.flatten()[: 4 * 70_000].view(-1, 4).T):  # four come from one random number
+        assert abs(mask.float().mean().item() - 0.05) < 5 * (0.05 / mask.numel()) ** 0.5
+    assert abs((first & second).float().mean().item() - 0.05**2) < 5 * 0.05 / x.numel() ** 0.5
+    assert abs((first[:, 1:] & first[:, :-1]).float().mean().item() - 0.05**2) < 5 * 0.05 / x.numel() ** 0.5
+
+
+def test_in_evaluation_nothing_is_dropped(layer):
+    layer.dropout.p = 0.5
+    x = torch.randn(3 * 2, 5, 12)
+    assert not torch.equal(layer(x), layer(x))
+    assert torch.equal(layer.eval()(x), layer(x))

@@ -1,0 +1,116 @@
+"""What the bench compares is the same function; and work that is counted, not timed, grows as it should."""
+
+import pytest
+import torch
+from bench.rivals import LoopOverGroups, LoopOverTasks, Peft, random_batch, without_adapters
+from tiny import tiny_family
+from torch import nn
+
+from ptsa_lite.costs import macs_of
+from ptsa_lite.losses import total_loss
+from ptsa_lite.methods import build_model
+from ptsa_lite.tasks import PASCAL, select
+from ptsa_lite.tree import TaskTree
+
+NAMES = tuple(PASCAL)
+
+
+def adapted(groups=(1, 2, 2, 4), tasks=PASCAL, **options):
+    tree = TaskTree.random(tuple(tasks), groups, seed=0)
+    model = build_model("ptsa", tiny_family("swin")[1], tasks, tree, rank=2, **options)
+    torch.manual_seed(1)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(parameter, std=0.05)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("rival", "groups"), [(LoopOverTasks, (1, 2, 2, 4)), (LoopOverGroups, (1, 2, 2, 4)), (Peft, (1, 1, 1, 1))]
+)
+def test_what_the_bench_races_against_computes_and_trains_the_same(rival, groups):
+    if rival is Peft:
+        pytest.importorskip("peft")
+    model = adapted(groups).double()
+    other, batch = rival(model).double(), random_batch(PASCAL, 64, 2)
+    images = batch["image"].double()
+    results = []
+    for one in (model, other):
+        predictions = one(images, resize=False)
+        total_loss(PASCAL, predictions, batch)[0].backward()
+        results.append(predictions)
+    for name in NAMES:
+        torch.testing.assert_close(results[0][name], results[1][name])
+    for kind in ("lora_A", "lora_B", "patch_embed", "norm", "heads."):
+        squares = [
+            sum(p.grad.square().sum() for name, p in one.named_parameters() if kind in name and p.grad is not None)
+            for one in (model, other)
+        ]
+        assert squares[0] > 0
+        torch.testing.assert_close(*squares)
+    trained = [sum(p.numel() for p in one.parameters() if p.requires_grad) for one in (model, other)]
+    assert trained[0] == trained[1]
+
+
+def test_frozen_groups_hold_nothing_of_low_rank_and_run_as_many_groups():
+    model = adapted()
+    frozen = without_adapters(model).eval()
+    assert not any("lora_" in name for name, _ in frozen.named_parameters())
+    maps = frozen.features(torch.randn(2, 3, 64, 64), NAMES)
+    for name, ours in adapted().eval().features(torch.randn(2, 3, 64, 64), NAMES).items():
+        assert [m.shape for m in maps[name]] == [m.shape for m in ours]
+
+
+def work(n_tasks, groups, backward=False):
+    """Multiply-adds of everything but the heads, for one image."""
+    kinds = list(PASCAL.values())
+    model = adapted(groups, {f"{kinds[i % 4].name} {i}": kinds[i % 4] for i in range(n_tasks)}, dropout=0.1)
+
+    def run():
+        maps = model.features(torch.randn(1, 3, 64, 64), tuple(model.tasks))
+        if backward:
+            sum(m.sum() for task in maps.values() for m in task).backward()
+
+    return macs_of(run)
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_work_grows_with_groups_and_not_with_tasks(backward):
+    of_two, of_four, of_sixteen = (work(n, (1, 2, 2, 2), backward) for n in (2, 4, 16))
+    assert of_two == of_four == of_sixteen
+    more = [work(16, (1, 1, 1, g), backward) for g in (1, 2, 4, 8)]
+    per_group = {(b - a) / n for a, b, n in zip(more, more[1:], (1, 2, 4), strict=False)}
+    assert len(per_group) == 1 and per_group.pop() > 0
+
+
+def test_in_bfloat16_predictions_and_gradients_agree_within_that_formats_error():
+    """Against the loop over tasks in single precision."""
+    model, batch = adapted(), random_batch(PASCAL, 64, 2)
+    slow = LoopOverTasks(model)
+    with torch.autocast("cpu", torch.bfloat16):
+        fast = model(batch["image"], resize=False)
+    exact = slow(batch["image"])
+    for name in NAMES:
+        assert (fast[name] - exact[name]).norm() < 0.03 * exact[name].norm()
+    for predictions in (fast, exact):
+        sum((p.float() * torch.linspace(-1, 1, p.shape[-1])).mean() for p in predictions.values()).backward()
+    for kind in ("lora_A", "lora_B"):
+        for number, layer in enumerate(layer for _, _, _, layer in model.backbone.adapted_linears()):
+            twin = list(slow.backbone.adapted_linears())[number][3]
+            expected = torch.stack([p.grad if p.grad is not None else torch.zeros_like(p) for p in getattr(twin, kind)])
+            assert (getattr(layer, kind).grad - expected).norm() < 0.1 * expected.norm(), (kind, number)
+
+
+def test_a_training_step_compiles_in_one_piece_and_is_the_same():
+    """Dropout and backward included, with aot_eager, which traces both and needs no C++ compiler."""
+    model, images = adapted((1, 1, 2, 2), select(PASCAL, NAMES[:2]), dropout=0.1), torch.randn(2, 3, 64, 64)
+    compiled = torch.compile(model.train(), backend="aot_eager", fullgraph=True)
+    gradients = []
+    for one in (model, compiled):
+        model.zero_grad()
+        torch.manual_seed(0)
+        sum(p.square().mean() for p in one(images, resize=False).values()).backward()
+        gradients.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradient, gradients[1][name], atol=1e-5, rtol=1e-4, msg=name)
