@@ -53,9 +53,12 @@ def lab(browser, cache, tmp_path_factory):
     folder = tmp_path_factory.mktemp("lab")
     write_small_notebooks(folder / "notebooks", folder / "run")
     (folder / "figures").symlink_to(ROOT / "figures")
-    settings = folder / "settings" / "@jupyterlab" / "notebook-extension"
-    settings.mkdir(parents=True)  # every cell stays in the page, also while it is out of sight
-    (settings / "tracker.jupyterlab-settings").write_text(json.dumps({"windowingMode": "none"}))
+    quiet = {"notebook-extension/tracker": {"windowingMode": "none"},  # cells stay in the page while out of sight
+             "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False}}  # no question on top
+    for name, setting in quiet.items():
+        path = folder / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(setting))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
