@@ -33,7 +33,7 @@ def draw_gradients(tasks: Sequence[str]) -> Figure:
     left.set(xlim=(-0.4, 5.2), ylim=(-1.75, 1.75), title="One backbone, a gradient from every task"), left.axis("off")
     for name, degrees in zip(tasks, np.resize([25, 62, 150, 275], len(tasks)), strict=True):
         x, y = _arrow(right, name, degrees, head=",head_width=0.35,head_length=0.7")
-        right.text(1.15 * x, 1.15 * y, name, color=task_colour(name), ha="center", va="center", fontweight="bold")
+        right.text(1.2 * x, 1.2 * y, name, color=task_colour(name), ha="center", va="center", fontweight="bold")
     right.plot(0, 0, "o", color=INK, markersize=5)
     right.set(xlim=(-1.75, 1.75), ylim=(-1.3, 1.3), aspect="equal", title="The same weights, four wishes (invented)")
     right.axis("off")
