@@ -68,12 +68,12 @@ from functools import lru_cache
 import matplotlib.pyplot as plt
 import torch
 from IPython.display import display
-from ipywidgets import FileUpload, SelectionSlider, interact
+from ipywidgets import Dropdown, FileUpload, SelectionSlider, interact
 
 from ptsa_lite.data import make_loader, open_dataset
 from ptsa_lite.drawings import draw_adaptation, draw_schemes
 from ptsa_lite.drawings_layer import draw_block
-from ptsa_lite.pictures import depth_limits, picture_of
+from ptsa_lite.pictures import Drawing, depth_limits, picture_of
 from ptsa_lite.plots import colour_labels, draw_curves, draw_tradeoff, save_figure, task_colour, use_style
 from ptsa_lite.tasks import IGNORE, PASCAL, SCENES, default_tasks
 from ptsa_lite.tree import TaskTree
@@ -400,7 +400,8 @@ BILL = {"adapters": ("adapters",), "patch merging": ("merging",), "heads": ("hea
 def draw_costs(groups=(1, 1, 2, 4), rank=16):
     """Trained parameters by role, and GMACs beside those of the two extremes."""
     count, gmacs = full_size("ptsa", groups, rank)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9.4, 2.5), gridspec_kw=dict(wspace=0.45))
+    figure = Drawing(figsize=(9.4, 2.5))
+    left, right = figure.subplots(1, 2, gridspec_kw=dict(wspace=0.45))
     values = [sum(count[role] for role in roles) / 1e6 for roles in BILL.values()]
     left.bar_label(left.barh(list(BILL), values, color=["#0072B2", *["#9eabb3"] * 3]), fmt="%.2f", padding=4)
     share = count["trainable"] / costs["full_finetune"][0]["trainable"]
@@ -413,7 +414,7 @@ def draw_costs(groups=(1, 1, 2, 4), rank=16):
     right.axvline(38.37, color="#D55E00", linewidth=1.2, linestyle=(0, (4, 3)))
     for axes in (left, right):
         axes.invert_yaxis()
-    plt.show()
+    return figure
 
 
 draw_costs()
@@ -424,7 +425,12 @@ draw_costs()
 
 # %%
 settings = [groups for groups in itertools.combinations_with_replacement(range(1, 5), 4)]
-interact(draw_costs, rank=[4, 8, 16, 32, 64],
+
+def costs_widget(groups, rank):
+    display(draw_costs(groups, rank))
+
+
+interact(costs_widget, rank=Dropdown(options=[4, 8, 16, 32, 64], value=16),
          groups=SelectionSlider(options=settings, value=(1, 1, 2, 4), continuous_update=False));
 
 # %% [markdown]

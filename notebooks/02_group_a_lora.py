@@ -60,12 +60,14 @@ import math
 import time
 
 import torch
+from IPython.display import display
 from ipywidgets import SelectionSlider, interact
 from matplotlib import pyplot as plt
 from torch import nn
 from torch.nn import functional as F
 
 from ptsa_lite.drawings_layer import draw_block, draw_layer, draw_sharing
+from ptsa_lite.pictures import Drawing
 from ptsa_lite.plots import save_figure, spread, task_colour, use_style
 from ptsa_lite.tasks import default_tasks
 
@@ -189,7 +191,8 @@ needed = {name: int((lost >= 0.5).sum()) for name, lost in lost_length.items()} 
 
 def draw_rank(r):
     """Singular values, what is lost beyond each rank, and an update beside its copy of rank r."""
-    figure, (values, errors, *pictures) = plt.subplots(1, 4, figsize=(12, 3.2), width_ratios=(4, 4, 1.4, 1.4))
+    figure = Drawing(figsize=(12, 3.2))
+    values, errors, *pictures = figure.subplots(1, 4, width_ratios=(4, 4, 1.4, 1.4))
     figure.subplots_adjust(wspace=0.3)
     for name, spectrum in spectra.items():
         style = dict(color=task_colour(name), linestyle=":" if name == "noise" else "-")  # grey where it is no task
@@ -209,8 +212,10 @@ def draw_rank(r):
     return figure
 
 
-save_figure(draw_rank(rank), "02_rank", out_dir)
 print("rank needed to lose less than half of the length:", needed)
+figure = draw_rank(rank)
+save_figure(figure, "02_rank", out_dir)
+figure
 
 # %% [markdown]
 # This is the bet of LoRA in one picture. The frozen matrix is full of directions that matter, and so is noise. What a
@@ -223,8 +228,7 @@ print("rank needed to lose less than half of the length:", needed)
 
 # %%
 def show_rank(rank):
-    draw_rank(rank)
-    plt.show()
+    display(draw_rank(rank))
 
 
 options = sorted({1, 2, 4, 8, 16, 32, 64} | {rank})
@@ -604,7 +608,8 @@ SHADES = ("#8fbfdc", "#56a0cc", "#1f6fa3", "#0b3954")  # light to dark: early to
 
 def draw_ranks(*ranks):
     """Left: each stage's share of the adapters' parameters. Right: what its pairs reach at every rank."""
-    figure, (bars, curves) = plt.subplots(1, 2, figsize=(11, 3.2))
+    figure = Drawing(figsize=(11, 3.2))
+    bars, curves = figure.subplots(1, 2)
     counts = [p * r * g for p, r, g in zip(price, ranks, similar.n_groups, strict=True)]
     bars.barh(range(4), counts, color=SHADES)
     heights = spread(reach[:, -1].tolist(), 0.08)
@@ -622,7 +627,9 @@ def draw_ranks(*ranks):
 
 
 rank_here = min(rank, 32)  # the first stage has 32 channels
-save_figure(draw_ranks(*[rank_here] * 4), "02_ranks", out_dir);
+figure = draw_ranks(*[rank_here] * 4)
+save_figure(figure, "02_ranks", out_dir)
+figure
 
 # %% [markdown]
 # With equal ranks almost everything is spent in the two late stages, where blocks are many, channels wide and groups
@@ -634,8 +641,7 @@ save_figure(draw_ranks(*[rank_here] * 4), "02_ranks", out_dir);
 
 # %%
 def show_ranks(**ranks):
-    draw_ranks(*ranks.values())
-    plt.show()
+    display(draw_ranks(*ranks.values()))
 
 
 options = sorted({1, 2, 4, 8, 16, 32} | {rank_here})

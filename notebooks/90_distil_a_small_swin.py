@@ -44,12 +44,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import timm
 import torch
+from IPython.display import display
 from ipywidgets import interact
 from PIL import Image
 from torch.nn import functional as F
 
 from ptsa_lite import backbones, distil, teacher
 from ptsa_lite.data.scenes import render_scene
+from ptsa_lite.pictures import Drawing
 from ptsa_lite.plots import spread, use_style
 
 use_style()
@@ -213,9 +215,10 @@ history = real["history"]
 STAGES = ("#56a0cc", "#1f6fa3", "#0b3954", "#D55E00")  # light to dark and then red: stage 1 to 4
 
 
-def draw_history(stage: int) -> None:
+def draw_history(stage: int) -> Drawing:
     """The share explained at every stride; the chosen stage stands out, 0 for all of them."""
-    figure, axis = plt.subplots(figsize=(7, 3.2))
+    figure = Drawing(figsize=(7, 3.2))
+    axis = figure.subplots()
     minutes_so_far = [record["minutes"] for record in history]
     last = history[-1]["held_out"]
     for i, (shade, height) in enumerate(zip(STAGES, spread(last, 0.028), strict=True)):
@@ -224,7 +227,7 @@ def draw_history(stage: int) -> None:
         axis.text(1.02 * minutes_so_far[-1], height, f"stride {4 * 2**i}", va="center", fontweight="bold", **look)
     axis.set(xlabel="minutes of training", ylabel="variance explained", ylim=(0, None))
     axis.set_title(f"On photographs it never saw, it explains {min(last):.0%} to {max(last):.0%} of its teacher")
-    plt.show()
+    return figure
 
 
 draw_history(0)
@@ -235,7 +238,11 @@ draw_history(0)
 # bring out one stage (0 shows all).
 
 # %%
-interact(draw_history, stage=(0, 4));
+def history_widget(stage=0):
+    display(draw_history(stage))
+
+
+interact(history_widget, stage=(0, 4));
 
 # %%
 print(f"{history[-1]['step']} steps in {history[-1]['minutes']:.0f} minutes on one CPU core")
