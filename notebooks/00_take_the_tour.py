@@ -26,7 +26,7 @@
 #
 # **What you'll need**
 #
-# - PyTorch basics. Half a minute on two processor cores, no GPU, no network. The scenes are drawn when first needed.
+# - PyTorch basics. Under a minute on two processor cores, no GPU, no network. The scenes are drawn when first needed.
 
 # %% [markdown]
 # ## Where this sits in the paper
@@ -747,8 +747,8 @@ with torch.no_grad():
 # | **group** | the tasks that share adapters, and therefore features, at a stage |
 # | **group-major** | how activations of groups are stacked: all images of group 0, then all of group 1, ... |
 # | **head** | the decoder of one task: feature maps in, prediction out |
-# | **ignore** | the value 255 in a label: no answer known here, counted nowhere |
 # | **hourglass** | how we draw an adapter: wide, narrow where the rank is, wide; striped by the tasks that share it |
+# | **ignore** | the value 255 in a label: no answer known here, counted nowhere |
 # | **leaf** | the end of a path in the tree: one task |
 # | **LoRA** | low-rank adaptation: $W x + s\,B A x$ with $W$ frozen |
 # | **mark** | the letter after a number: P the paper's own text, C public code, S second-hand, M measured by us, I inferred, R recalled |

@@ -26,14 +26,14 @@
 #
 # **What you'll need**
 #
-# - Notebook 02, which ended with the price of sharing: $(1-c)/2$, with $c$ the cosine that we measure now. A minute on
-#   a laptop's processor, no GPU, no network.
+# - Notebook 02, which ended with the price of sharing: $(1-c)/2$, with $c$ the cosine that we measure now. Two minutes
+#   on a laptop's processor, no GPU, no network.
 
 # %% [markdown]
 # ## Where this sits in the paper
 #
 # The paper (arXiv 2509.19602) lets tasks with similar gradients share an adapter. Its similarity of two tasks $t$ and
-# $t'$ is, after Task2Vec,
+# $t'$ is, after Task2Vec (a method that describes a task by the gradients of its loss),
 #
 # $$\mathrm{sim}(t,t') = \mathbb E_{x,x'}\,\cos\!\Bigl(\frac{g}{|g|+|g'|},\ \frac{g'}{|g|+|g'|}\Bigr),
 # \qquad g = \nabla_\theta L_t(x),\quad g' = \nabla_\theta L_{t'}(x').$$
