@@ -26,7 +26,7 @@
 #
 # **What you'll need**
 #
-# - PyTorch basics. Half a minute on two processor cores, no GPU, no network. The scenes are drawn when first needed.
+# - PyTorch basics. Under a minute on two processor cores, no GPU, no network. The scenes are drawn when first needed.
 
 # %% [markdown]
 # ## Where this sits in the paper
@@ -60,6 +60,7 @@ lr: float = 3e-3  # peak learning rate
 # series on your own data. What the text says about pictures is about the scenes.)
 
 # %%
+import io
 import itertools
 import math
 from functools import lru_cache
@@ -67,11 +68,12 @@ from functools import lru_cache
 import matplotlib.pyplot as plt
 import torch
 from IPython.display import display
-from ipywidgets import SelectionSlider, interact
+from ipywidgets import Dropdown, FileUpload, SelectionSlider, interact
 
 from ptsa_lite.data import make_loader, open_dataset
-from ptsa_lite.drawings import draw_adaptation, draw_block, draw_schemes
-from ptsa_lite.pictures import depth_limits, picture_of
+from ptsa_lite.drawings import draw_adaptation, draw_schemes
+from ptsa_lite.drawings_layer import draw_block
+from ptsa_lite.pictures import Drawing, depth_limits, picture_of
 from ptsa_lite.plots import colour_labels, draw_curves, draw_tradeoff, save_figure, task_colour, use_style
 from ptsa_lite.tasks import IGNORE, PASCAL, SCENES, default_tasks
 from ptsa_lite.tree import TaskTree
@@ -344,7 +346,7 @@ print("fresh adapters change nothing: all tasks read the frozen backbone's featu
 
 # %%
 def show_path(task):
-    return draw_adaptation(tree, highlight=[task])
+    return draw_adaptation(tree, picture_of(sample["image"]), highlight=[task])
 
 
 show_path(names[0])
@@ -398,7 +400,8 @@ BILL = {"adapters": ("adapters",), "patch merging": ("merging",), "heads": ("hea
 def draw_costs(groups=(1, 1, 2, 4), rank=16):
     """Trained parameters by role, and GMACs beside those of the two extremes."""
     count, gmacs = full_size("ptsa", groups, rank)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9.4, 2.5), gridspec_kw=dict(wspace=0.45))
+    figure = Drawing(figsize=(9.4, 2.5))
+    left, right = figure.subplots(1, 2, gridspec_kw=dict(wspace=0.45))
     values = [sum(count[role] for role in roles) / 1e6 for roles in BILL.values()]
     left.bar_label(left.barh(list(BILL), values, color=["#0072B2", *["#9eabb3"] * 3]), fmt="%.2f", padding=4)
     share = count["trainable"] / costs["full_finetune"][0]["trainable"]
@@ -407,11 +410,11 @@ def draw_costs(groups=(1, 1, 2, 4), rank=16):
     bars = {"all shared": costs["lora_shared"][1], str(groups): gmacs, "all separate": costs["lora_separate"][1]}
     right.bar_label(right.barh(range(3), list(bars.values()), color=["#9eabb3", "#0072B2", "#9eabb3"]), fmt="%.1f",
                     padding=4)
-    right.set(title="Work for one image", xlabel="GMACs, 448 x 448", xlim=(0, 90), yticks=range(3), yticklabels=bars)
+    right.set(title=f"{gmacs:.1f} GMACs, {gmacs / costs['lora_shared'][1]:.2f} times one shared stream", xlabel="GMACs, 448 x 448", xlim=(0, 90), yticks=range(3), yticklabels=bars)
     right.axvline(38.37, color="#D55E00", linewidth=1.2, linestyle=(0, (4, 3)))
     for axes in (left, right):
         axes.invert_yaxis()
-    plt.show()
+    return figure
 
 
 draw_costs()
@@ -422,7 +425,12 @@ draw_costs()
 
 # %%
 settings = [groups for groups in itertools.combinations_with_replacement(range(1, 5), 4)]
-interact(draw_costs, rank=[4, 8, 16, 32, 64],
+
+def costs_widget(groups, rank):
+    display(draw_costs(groups, rank))
+
+
+interact(costs_widget, rank=Dropdown(options=[4, 8, 16, 32, 64], value=16),
          groups=SelectionSlider(options=settings, value=(1, 1, 2, 4), continuous_update=False));
 
 # %% [markdown]
@@ -525,6 +533,38 @@ plt.show()
 # start, from seconds of training. But all four answers come from **one** pass through one network, most of which has
 # not moved.
 #
+# And your own picture? Below is the drawing of the beginning once more, but the answers are the model's now. First for
+# a frame that it has not seen; then upload a photograph. **Predict** which of its tasks will cope at all with a real
+# one, after seconds on drawings. (The picture is cropped to a square. It goes to this notebook's kernel and nowhere
+# else.)
+
+# %%
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ptsa_lite.predict import paint, predict
+
+
+def show_answers(picture):
+    """The adaptation drawing with a PIL image at its left end and the model's maps at its right."""
+    square = ImageOps.fit(ImageOps.exif_transpose(picture).convert("RGB"), (256, 256))
+    said = predict(model, square)
+    return draw_adaptation(tree, square, {name: paint(tasks[name], said[name]) for name in names})
+
+
+unseen = Image.fromarray(picture_of(looking[5]["image"]))
+show_answers(unseen)
+
+# %%
+def upload_widget(picture=()):
+    try:
+        display(show_answers(Image.open(io.BytesIO(picture[0].content)) if picture else unseen))
+    except (UnidentifiedImageError, OSError):
+        print(f"{picture[0].name} is no picture that can be read; a JPEG or PNG file will do")
+
+
+interact(upload_widget, picture=FileUpload(accept="image/*", description="your picture"));
+
+# %% [markdown]
 # And the losses, each divided by its first value and averaged over five steps, since single batches jump:
 
 # %%
@@ -535,7 +575,7 @@ def smooth(values, width=5):
 
 
 curves = {name: smooth([losses[name] for losses in history]) for name in names}
-figure = draw_curves(curves, xlabel="step", title="Four losses, one model")
+figure = draw_curves(curves, xlabel="step", title="One model, and the loss of every task falls")
 save_figure(figure, "00_losses", out_dir)
 first, last = ([sum(tasks[n].loss_weight * values[i] for n, values in curves.items()) for i in (0, -1)])
 assert last < first or steps < 20, "the weighted loss should have fallen"
@@ -575,17 +615,21 @@ assert abs(delta_m(mtlora, single, PASCAL) - mtlora["delta_m"]) < 0.02, "our del
 
 # %% [markdown]
 # Look at the column *again*. Most rows agree to the rounding. Where one does not, some printed number is wrong, and
-# no one can tell which. This is why every number in this series says where it comes from. Now as a picture: up is
-# better, left is cheaper.
+# no one can tell which. This is why every number in this series says where it comes from.
+#
+# Now as a picture: up is better, left is cheaper. **Predict** from the table: which methods lie *above* full
+# fine-tuning and *left* of it? Does the paper's stand alone there?
 
 # %%
 rows = [{"label": entry.name, "delta_m": entry.values["delta_m"], "trainable": entry.values["trainable_m"] * 1e6,
-         "published": True} for entry in PASCAL_RESULTS]
-figure = draw_tradeoff(rows, "trainable", "Published: gain against what is trained")
+         "published": True, "strong": entry.name.startswith("TGLoRA")} for entry in PASCAL_RESULTS]
+figure = draw_tradeoff(rows, "trainable", "Published: the best adapters gain more than training everything")
 save_figure(figure, "00_published", out_dir)
 figure
 
 # %% [markdown]
+# It does not: several adapter methods share that corner.
+#
 # The claim in one sentence: *training about a fifth of what full fine-tuning trains* (**P**), *the progressive tree
 # gains more than training everything, and more than the adapter method it builds on*. Above zero means that one
 # network serves four tasks better than four networks would, because the tasks teach each other.
@@ -684,37 +728,56 @@ with torch.no_grad():
 # | word | meaning |
 # | --- | --- |
 # | **adapter** | a small trained addition to a frozen layer; here a low-rank pair $B A$ |
+# | **attention** | every token takes home a weighted mean of what others carry; here only within a window |
 # | **backbone** | the large pre-trained network that turns an image into feature maps; here a Swin |
 # | **block** | attention in windows followed by a small network per token; a stage is a run of blocks |
+# | **channels** | the numbers of one token, or of one pixel |
+# | **control** | a measurement that must fail if the thing measured is real, such as similarity with labels of another frame |
 # | **decoders only** | nothing but the heads is trained |
 # | **delta_m**, $\Delta_m$ | mean relative gain of all tasks over one model per task, in percent |
+# | **different frames**, **same frame** | whether two task gradients are compared across frames or on one |
 # | **distilled** | trained to imitate the features of a larger network |
+# | **elementwise**, **plain** | two readings of the paper's similarity; the plain one is the cosine |
 # | **extras** | backbone parameters trained besides the adapters: patch embedding, norms, patch mergings, position tables |
 # | **feature map** | a grid of vectors, one per token: (B, h, w, C) |
+# | **frame** | one image of a data set, with its labels |
 # | **frozen** | receives no gradient and never changes |
 # | **full fine-tuning** | every weight of one shared network is trained, for all tasks together |
 # | **GMACs** | billions of multiply-adds for one image; "paper" convention: without attention products and low-rank products |
 # | **group** | the tasks that share adapters, and therefore features, at a stage |
+# | **group-major** | how activations of groups are stacked: all images of group 0, then all of group 1, ... |
 # | **head** | the decoder of one task: feature maps in, prediction out |
+# | **hourglass** | how we draw an adapter: wide, narrow where the rank is, wide; striped by the tasks that share it |
 # | **ignore** | the value 255 in a label: no answer known here, counted nowhere |
 # | **leaf** | the end of a path in the tree: one task |
 # | **LoRA** | low-rank adaptation: $W x + s\,B A x$ with $W$ frozen |
+# | **mark** | the letter after a number: P the paper's own text, C public code, S second-hand, M measured by us, I inferred, R recalled |
 # | **merge** | fold trained adapters into the weights, so that nothing low-rank is left to compute |
+# | **mIoU**, **maxIoU** | overlap of prediction and label, mean over classes; for saliency, at the best threshold. Higher is better |
 # | **MTLoRA** | the method that the paper builds on: one shared pair, and small pairs per task at the end of each stage |
+# | **NYUD-v2**, **PASCAL-Context** | the two data sets of the paper: rooms with depth; photographs with people |
 # | **patch embedding** | the first layer: each 4 x 4 patch of pixels becomes a token |
 # | **patch merging** | the layer that ends a stage: four neighbouring tokens become one, channels double |
 # | **position table** | learned preferences of attention for relative positions inside a window |
 # | **PTSA** | progressive task-specific adaptation, the paper's method; its layer is TGLoRA |
+# | **qkv**, **proj**, **fc1**, **fc2** | the four linear layers of a block, under the adapters: two around the attention, two in the small network |
 # | **rank** | the narrow width $r$ of a low-rank pair |
+# | **RMSE** | root of the mean squared error, for depth in metres. Lower is better |
 # | **scale** | the factor $s$ on the low-rank term; 4 in this line |
+# | **scenes** | the pictures of this series, drawn by a small renderer that knows every label |
+# | **score** of a tree | the mean similarity of tasks that share a group, over the stages; the tree with the highest is taken |
+# | **seed**, **spread** | what fixes everything random in a run; how far results lie apart when only it changes |
 # | **similarity** | how well two tasks' gradients agree: the mean cosine over samples |
 # | **single task** | one model per task, the reference of $\Delta_m$ |
+# | **singular values** | how strongly a matrix acts in each of its independent directions; a matrix of rank $r$ has $r$ of them |
 # | **stage** | one of the four parts of the backbone; between them the grid halves |
 # | **stride** | how many pixels apart two neighbouring tokens are: 8, 16, 32, 32 after the stages |
+# | **Swin**, **Swin-Tiny** | a transformer with shifted windows; its small version with 27.5 million parameters, the paper's. The **small Swin** is ours: 3.1 million |
 # | **task** | one question to every pixel, with its labels, loss, metric and head |
 # | **task gradient** | the gradient of one task's loss with respect to weights that tasks share |
 # | **token** | one vector of a feature map |
 # | **tree** | nested groups, one division of the tasks per stage, from coarse to fine |
+# | **twin** | a second head for the same task, from another draw of its first weights |
 # | **window** | a square of tokens that attend to each other; every second block shifts the windows |
 #
 # **Next:** [Freeze a Swin](01_freeze_a_swin.ipynb): what is in the grey boxes, and what they already know.

@@ -664,7 +664,8 @@ gaps = [a - b for a, b in zip(agree["distilled"], agree["random"], strict=True)]
 for stage, (gap, a, b) in enumerate(zip(gaps, agree["distilled"], agree["random"], strict=True), 1):
     print(f"stage {stage}: distilled {a:.1%}, random {b:.1%}, gap {100 * gap:+.1f} points")
 print(f"smallest gap: after stage {1 + gaps.index(min(gaps))}; largest: after stage {1 + gaps.index(max(gaps))}")
-draw_by_stage(agree, "Does the nearest token elsewhere have my class?")
+draw_by_stage(agree, "At every depth, pre-training finds my class more often" if min(gaps) > 0 else
+              "Share of tokens whose nearest token elsewhere has their class")
 
 # %% [markdown]
 # Two effects are at work. Deeper tokens are coarser: one of 32 x 32 pixels covers several classes, and its centre is

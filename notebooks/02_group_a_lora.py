@@ -36,7 +36,7 @@
 # The paper (arXiv 2509.19602) freezes a pre-trained backbone and adds small adapters to its linear layers. In the
 # first stages all tasks share them. Toward the heads they belong to fewer and fewer tasks. The paper calls the layer
 # that makes this possible **TGLoRA**, task-grouped LoRA. This notebook is about that one layer. Which tasks should
-# share is the question of the next two; until then the groups are given.
+# share is the question of the next two notebooks; until then the groups are given.
 #
 # A word on the vocabulary. A *stage* is one of the backbone's four runs of blocks. A *pair* is two thin matrices that
 # stand beside a frozen one. A *group* is a set of tasks that share a pair. First come the values that you may change,
@@ -60,12 +60,14 @@ import math
 import time
 
 import torch
+from IPython.display import display
 from ipywidgets import SelectionSlider, interact
 from matplotlib import pyplot as plt
-from matplotlib.patches import FancyBboxPatch
 from torch import nn
 from torch.nn import functional as F
 
+from ptsa_lite.drawings_layer import draw_block, draw_layer, draw_sharing
+from ptsa_lite.pictures import Drawing
 from ptsa_lite.plots import save_figure, spread, task_colour, use_style
 from ptsa_lite.tasks import default_tasks
 
@@ -75,36 +77,17 @@ tasks = default_tasks(data)
 names = tuple(tasks)
 
 # %% [markdown]
-# The grey bar below is a frozen layer $W$: every task passes through it. Each bow-tie is a low-rank pair, wide at
-# both ends and narrow in the middle, and the strands that run through it are the tasks that share it. On the left,
-# one pair has to please four tasks. On the right nobody shares, and the price is four pairs, and four copies of
-# everything that comes after. TGLoRA is all that lies between. (The cell only draws.)
+# The grey bar below is a frozen layer $W$: every task passes through it. Each hourglass is a low-rank pair, wide at
+# both ends and narrow in the middle, and its stripes are the tasks that share it. On the left, one pair has to please
+# four tasks. On the right nobody shares, and the price is four pairs, and four copies of everything that comes after.
+# TGLoRA is all that lies between.
 
 # %%
-def bow_tie(axes, y, half, members, x=(1.0, 1.5, 2.0)):
-    """One low-rank pair with its tasks' strands: wide, narrow where the rank is, wide again."""
-    waist = 0.3 * half
-    outline = [y + half, y + waist, y + half, y - half, y - waist, y - half]
-    axes.fill([*x, *x[::-1]], outline, facecolor="white", edgecolor="#66727c", zorder=3)
-    for k, task in enumerate(members):
-        place = 0.8 * (1 - (2 * k + 1) / len(members))  # from top to bottom, within (-1, 1)
-        wide, narrow = y + place * half, y + place * waist
-        xs, ys = [x[0] - 0.7, *x, x[2] + 0.7], [wide, wide, narrow, wide, wide]
-        axes.plot(xs, ys, color=task_colour(task), linewidth=3, zorder=4, solid_joinstyle="round")
-
-
 pairs, singles = (names[:2], names[2:]), tuple((name,) for name in names)
-schemes = {"One pair: shared LoRA": (names,), "A pair per group: TGLoRA": pairs, "A pair per task": singles}
-figure, panels = plt.subplots(1, 3, figsize=(11, 3.1), width_ratios=(2.6, 2.6, 4))
-for axes, (title, groups) in zip(panels, schemes.items(), strict=True):
-    axes.add_patch(FancyBboxPatch((0.85, -0.3), 1.3, 4.3, boxstyle="round,pad=0,rounding_size=0.12", color="#dfe3e6"))
-    axes.text(1.5, 4.15, "W, frozen", ha="center", color="#66727c")
-    for row, members in zip(itertools.accumulate(map(len, groups)), groups, strict=True):
-        bow_tie(axes, 3.85 - row + len(members) / 2, 0.4 * len(members), members)
-    axes.set(xlim=(0.2, 4.2 if axes is panels[2] else 2.8), ylim=(-0.5, 4.6), title=title), axes.axis("off")
-for row, name in enumerate(names):
-    panels[2].text(2.85, 3.35 - row, name, color=task_colour(name), va="center", fontweight="bold")
-save_figure(figure, "02_schemes", out_dir);
+figure = draw_sharing({"One pair: shared LoRA": (names,), "A pair per group: TGLoRA": pairs,
+                       "A pair per task": singles})
+save_figure(figure, "02_schemes", out_dir)
+figure
 
 # %% [markdown]
 # ## A frozen linear layer
@@ -208,7 +191,8 @@ needed = {name: int((lost >= 0.5).sum()) for name, lost in lost_length.items()} 
 
 def draw_rank(r):
     """Singular values, what is lost beyond each rank, and an update beside its copy of rank r."""
-    figure, (values, errors, *pictures) = plt.subplots(1, 4, figsize=(12, 3.2), width_ratios=(4, 4, 1.4, 1.4))
+    figure = Drawing(figsize=(12, 3.2))
+    values, errors, *pictures = figure.subplots(1, 4, width_ratios=(4, 4, 1.4, 1.4))
     figure.subplots_adjust(wspace=0.3)
     for name, spectrum in spectra.items():
         style = dict(color=task_colour(name), linestyle=":" if name == "noise" else "-")  # grey where it is no task
@@ -228,8 +212,10 @@ def draw_rank(r):
     return figure
 
 
-save_figure(draw_rank(rank), "02_rank", out_dir)
 print("rank needed to lose less than half of the length:", needed)
+figure = draw_rank(rank)
+save_figure(figure, "02_rank", out_dir)
+figure
 
 # %% [markdown]
 # This is the bet of LoRA in one picture. The frozen matrix is full of directions that matter, and so is noise. What a
@@ -241,13 +227,12 @@ print("rank needed to lose less than half of the length:", needed)
 # watch the copy become the update.
 
 # %%
-def show_rank(r):
-    draw_rank(r)
-    plt.show()
+def show_rank(rank):
+    display(draw_rank(rank))
 
 
 options = sorted({1, 2, 4, 8, 16, 32, 64} | {rank})
-interact(show_rank, r=SelectionSlider(options=options, value=rank, description="rank"));
+interact(show_rank, rank=SelectionSlider(options=options, value=rank, continuous_update=False));
 
 # %% [markdown]
 # ## LoRA: learn the two thin matrices
@@ -410,7 +395,13 @@ print("the best two and two:", " | ".join("+".join(names[i] for i in group) for 
 # We stack the activations group after group, **group-major**: the first $B$ rows are the images as group 0 sees them,
 # the next $B$ rows the same images as group 1 sees them, and so on, $(G \cdot B, \dots, C)$. (An unlucky letter: $B$
 # is a matrix in the formulas and the number of images in the shapes.) The clear, slow version takes the stack apart,
-# runs LoRA on each part and stacks the results.
+# runs LoRA on each part and stacks the results. Follow the two groups through the drawing, then through the code: one
+# frozen matrix for both, a detour through the narrow waist for each.
+
+# %%
+figure = draw_layer(pairs)
+save_figure(figure, "02_layer", out_dir)
+figure
 
 # %%
 def grouped_slowly(x, base, A, B, s):
@@ -537,29 +528,13 @@ print(f"copying first costs {4 * (frozen + low) / (frozen + 4 * low):.1f} times 
 # ## Where adapters sit in a Swin block
 #
 # A block has four linear layers: `qkv` and `proj` around the attention, `fc1` and `fc2` in the MLP. All four get a
-# grouped adapter. The norms, the attention itself and the two residual sums have none. (The cell only draws: one
-# block of a stage in which the tasks stand in two groups.)
+# grouped adapter. The norms, the attention itself and the two residual sums have none. The drawing shows one block of
+# a stage in which the tasks stand in two groups; each of its four detours is the layer drawn above.
 
 # %%
-parts = ["norm", "qkv", "attention", "proj", "+", "norm", "fc1", "GELU", "fc2", "+"]
-figure, axes = plt.subplots(figsize=(11, 2.9))
-axes.annotate("", (20.6, 0), (-1.5, 0), arrowprops=dict(arrowstyle="-|>", color="#66727c", linewidth=1.5), zorder=0)
-for i, part in enumerate(parts):
-    linear, x_ = part in ("qkv", "proj", "fc1", "fc2"), 2.0 * i
-    if part == "+":  # the residual sum, and the arc of what it adds
-        axes.text(x_, 0, "+", ha="center", va="center", bbox=dict(boxstyle="circle", fc="white", ec="#66727c"))
-        arc = dict(arrowstyle="-", connectionstyle="arc3,rad=-0.16", color="#8a949c", linewidth=1.5)
-        axes.annotate("", (x_, 0.3), (x_ - 9.1, 0.0), arrowprops=arc, zorder=0)
-        continue
-    box = FancyBboxPatch((x_ - 0.82, -0.45), 1.64, 0.9, boxstyle="round,pad=0,rounding_size=0.15", zorder=2,
-                         facecolor="#cfd5d9" if linear else "white", edgecolor="#66727c")
-    axes.add_patch(box)
-    axes.text(x_, 0, part, ha="center", va="center", fontsize=9, zorder=3, fontweight="bold" if linear else None)
-    for row, members in enumerate(pairs if linear else ()):
-        bow_tie(axes, -1.25 - 1.15 * row, 0.4, members, (x_ - 0.55, x_, x_ + 0.55))
-axes.text(-1.5, -1.8, "one pair\nper group", color="#66727c", va="center")
-axes.set(xlim=(-1.6, 20.8), ylim=(-3, 1.4)), axes.axis("off")
-save_figure(figure, "02_block", out_dir);
+figure = draw_block(pairs)
+save_figure(figure, "02_block", out_dir)
+figure
 
 # %% [markdown]
 # ## Count every pair
@@ -633,7 +608,8 @@ SHADES = ("#8fbfdc", "#56a0cc", "#1f6fa3", "#0b3954")  # light to dark: early to
 
 def draw_ranks(*ranks):
     """Left: each stage's share of the adapters' parameters. Right: what its pairs reach at every rank."""
-    figure, (bars, curves) = plt.subplots(1, 2, figsize=(11, 3.2))
+    figure = Drawing(figsize=(11, 3.2))
+    bars, curves = figure.subplots(1, 2)
     counts = [p * r * g for p, r, g in zip(price, ranks, similar.n_groups, strict=True)]
     bars.barh(range(4), counts, color=SHADES)
     heights = spread(reach[:, -1].tolist(), 0.08)
@@ -651,7 +627,9 @@ def draw_ranks(*ranks):
 
 
 rank_here = min(rank, 32)  # the first stage has 32 channels
-save_figure(draw_ranks(*[rank_here] * 4), "02_ranks", out_dir);
+figure = draw_ranks(*[rank_here] * 4)
+save_figure(figure, "02_ranks", out_dir)
+figure
 
 # %% [markdown]
 # With equal ranks almost everything is spent in the two late stages, where blocks are many, channels wide and groups
@@ -663,12 +641,12 @@ save_figure(draw_ranks(*[rank_here] * 4), "02_ranks", out_dir);
 
 # %%
 def show_ranks(**ranks):
-    draw_ranks(*ranks.values())
-    plt.show()
+    display(draw_ranks(*ranks.values()))
 
 
 options = sorted({1, 2, 4, 8, 16, 32} | {rank_here})
-interact(show_ranks, **{f"stage {s}": SelectionSlider(options=options, value=rank_here) for s in range(1, 5)});
+interact(show_ranks, **{f"stage {s}": SelectionSlider(options=options, value=rank_here, continuous_update=False)
+                        for s in range(1, 5)});
 
 # %% [markdown]
 # ## Merge the pairs away

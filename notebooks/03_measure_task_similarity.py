@@ -26,14 +26,14 @@
 #
 # **What you'll need**
 #
-# - Notebook 02, which ended with the price of sharing: $(1-c)/2$, with $c$ the cosine that we measure now. A minute on
-#   a laptop's processor, no GPU, no network.
+# - Notebook 02, which ended with the price of sharing: $(1-c)/2$, with $c$ the cosine that we measure now. Two minutes
+#   on a laptop's processor, no GPU, no network.
 
 # %% [markdown]
 # ## Where this sits in the paper
 #
 # The paper (arXiv 2509.19602) lets tasks with similar gradients share an adapter. Its similarity of two tasks $t$ and
-# $t'$ is, after Task2Vec,
+# $t'$ is, after Task2Vec (a method that describes a task by the gradients of its loss),
 #
 # $$\mathrm{sim}(t,t') = \mathbb E_{x,x'}\,\cos\!\Bigl(\frac{g}{|g|+|g'|},\ \frac{g'}{|g|+|g'|}\Bigr),
 # \qquad g = \nabla_\theta L_t(x),\quad g' = \nabla_\theta L_{t'}(x').$$
@@ -42,50 +42,6 @@
 # that we have states how many samples were taken, how long the heads were fitted, which layers count, or whether $x$
 # and $x'$ may be the same frame. We shall have to decide each of these, so we measure what depends on them.
 #
-# The figure shows the idea. Four losses are computed on top of one backbone, and each sends a gradient back to the same
-# weights. A gradient is an arrow: the direction in which these weights should *not* go. Arrows that point alike belong
-# to tasks that can share. (The cell only draws, and the arrows on the right are invented; at the end we draw real
-# ones.)
-
-# %%
-import matplotlib.pyplot as plt
-import numpy as np
-from matplotlib.patches import FancyBboxPatch
-
-from ptsa_lite.plots import INK, SOFT, draw_similarity, save_figure, spread, task_colour, use_style
-
-
-def draw_arrows(axes, vectors):
-    """A coloured arrow from the origin for each task, with its name at the tip."""
-    for name, (x, y) in vectors.items():
-        style = "-|>,head_width=0.35,head_length=0.7"
-        arrow = dict(arrowstyle=style, color=task_colour(name), lw=3, shrinkA=0, shrinkB=0)
-        axes.annotate("", (x, y), (0, 0), arrowprops=arrow)
-        axes.text(1.15 * x, 1.15 * y, name, color=task_colour(name), ha="center", va="center", fontweight="bold")
-    axes.plot(0, 0, "o", color=INK, markersize=5)
-    axes.set(xlim=(-1.75, 1.75), ylim=(-1.3, 1.3), aspect="equal")
-    axes.axis("off")
-
-# %%
-def draw_idea(names):
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.2), width_ratios=[1.45, 1], layout="constrained")
-    left.add_patch(FancyBboxPatch((0.9, -1.6), 1.5, 3.2, boxstyle="round,pad=0,rounding_size=0.12", color="#dfe3e6"))
-    left.text(1.65, 0, "frozen\nbackbone\n$\\theta$", ha="center", va="center", color=SOFT, fontsize=11)
-    left.text(0.15, 0, "frame $x$", ha="center", va="center", color=SOFT)
-    left.annotate("", (0.88, 0), (0.45, 0), arrowprops=dict(arrowstyle="-|>", color=SOFT))
-    for name, y in zip(names, np.linspace(1.25, -1.25, len(names)), strict=True):
-        bend = "arc3,rad=0.12" if y > 0 else "arc3,rad=-0.12"
-        back = dict(arrowstyle="-|>", color=task_colour(name), lw=3, connectionstyle=bend)
-        left.annotate("", (3.35, y), (2.42, y), arrowprops=dict(arrowstyle="-|>", color=SOFT))
-        left.annotate("", (2.42, y - 0.22), (3.35, y - 0.22), arrowprops=back)
-        left.text(3.45, y - 0.1, f"loss of {name}", va="center", color=task_colour(name), fontweight="bold")
-    left.set(xlim=(-0.4, 5.2), ylim=(-1.75, 1.75), title="One backbone, a gradient from every task"), left.axis("off")
-    angles = np.radians([25, 62, 150, 275])[: len(names)]
-    draw_arrows(right, {name: (np.cos(a), np.sin(a)) for name, a in zip(names, angles, strict=True)})
-    right.set_title("The same weights, four wishes (invented)")
-    return figure
-
-# %% [markdown]
 # The next cell holds what you may change.
 
 # %% tags=["parameters"]
@@ -109,11 +65,15 @@ import math
 import time
 from pathlib import Path
 
+import matplotlib.pyplot as plt
+import numpy as np
 import torch
 from ipywidgets import Dropdown, SelectionSlider, interact
 from torch.nn import functional as F
 
 from ptsa_lite.data import make_loader, open_dataset
+from ptsa_lite.plots import SOFT, draw_similarity, save_figure, spread, task_colour, use_style
+from ptsa_lite.plots_similarity import draw_angles, draw_estimates, draw_gradients, draw_how_sure, draw_stages
 from ptsa_lite.tasks import IGNORE, default_tasks, known
 
 started = time.monotonic()
@@ -121,7 +81,16 @@ use_style()
 tasks = default_tasks(data)
 names = tuple(tasks)
 couples = list(itertools.combinations(range(len(names)), 2))
-save_figure(draw_idea(names), "03_idea", out_dir);
+
+# %% [markdown]
+# The figure shows the idea. Four losses are computed on top of one backbone, and each sends a gradient back to the same
+# weights. A gradient is an arrow: the direction in which these weights should *not* go. Arrows that point alike belong
+# to tasks that can share. (The arrows on the right are invented; at the end we draw real ones.)
+
+# %%
+figure = draw_gradients(names)
+save_figure(figure, "03_idea", out_dir)
+figure
 
 # %% [markdown]
 # ## Fit the heads first
@@ -438,7 +407,7 @@ first, second, third = (u.double() for u in units[:3])
 loop = (first @ third.T + second @ third.T) / 2  # set A: frames 0 and 1; set B: frame 2
 by_means = between((first + second) / 2, third)
 assert torch.allclose((loop + loop.T) / 2, by_means, atol=1e-5), "the product of means and the loop differ"
-del held, units  # 11 MB a task and frame
+del held, units, first, second, third  # 11 MB a task and frame, twice that in double precision
 
 # %% [markdown]
 # The pass over the frames that collects these sums also collects what we need for a **control**, so that it is done
@@ -457,29 +426,17 @@ for k, frame in enumerate(every_frame[:n_samples]):
     wrong = task_gradients(model, {**after, "image": frame["image"]}, tasks, weights)
     sums[k % n_sets] += F.normalize(true, dim=1)
     with_wrong_labels.append(cosines(true, wrong, "plain"))  # row: true labels, column: those of another frame
-means = sums / torch.bincount(torch.arange(n_samples) % n_sets)[:, None, None]
+means = sums.div_(torch.bincount(torch.arange(n_samples) % n_sets)[:, None, None])  # in place: 180 MB
 estimates = torch.stack([between(means[a], means[b]) for a, b in itertools.combinations(range(n_sets), 2)])
 every, every_error = estimates.mean(0).numpy(), (estimates.std(0) / len(estimates) ** 0.5).nan_to_num().numpy()
 
 # %%
-def draw_every():
-    """Neighbours against every pair of sets: the same quantity, with its error."""
-    figure, axes = plt.subplots(figsize=(11, 3))
-    cells = couples + [(i, i) for i in range(len(names))]
-    places = np.arange(len(cells))
-    neighbours = ("neighbours", away, similarity.error("plain", "different"), SOFT, -0.14)
-    for label, values, errors, colour, shift in (neighbours, ("every pair", every, every_error, INK, 0.14)):
-        y, e = [values[c] for c in cells], [2 * errors[c] for c in cells]
-        axes.errorbar(places + shift, y, e, fmt="o", color=colour, label=label, capsize=3, lw=1.5)
-    axes.axhline(0, color=SOFT, linewidth=1, linestyle=":")
-    axes.axvline(len(couples) - 0.5, color=SOFT, linewidth=1)
-    axes.set_xticks(places, ["\n".join((names[i], names[j] if i != j else "itself")) for i, j in cells], fontsize=8)
-    axes.set(ylabel="mean cosine, two errors", title="Different frames: every pair leaves less to chance")
-    axes.legend(ncols=2)
-    return figure
+figure = draw_estimates({"neighbours": (away, similarity.error("plain", "different")), "every pair": (every, every_error)},
+                        names, "Different frames: every pair leaves less to chance")
+save_figure(figure, "03_every_pair", out_dir)
+figure
 
-
-save_figure(draw_every(), "03_every_pair", out_dir);
+# %%
 pairs_formed = (n_samples**2 - sum(int(c) ** 2 for c in torch.bincount(torch.arange(n_samples) % n_sets))) // 2
 clear = [c for c in couples if abs(every[c]) > 2 * every_error[c]]
 print(f"{pairs_formed:,} pairs instead of {similarity.count('different')}, from the same gradients")
@@ -548,10 +505,10 @@ for frame in every_frame[: max(2, n_samples // 2)]:
     ours, theirs = (task_gradients(m, frame, tasks, w) for m, w in ((model, weights), (twin, twin_weights)))
     across.append(cosines(ours, theirs, "plain"))
 across = torch.stack(across).mean(0).numpy()  # (T, T): row our heads, column the twin's
-draw_similarity(across, names, title="Rows: our heads. Columns: the twin's")
+own_twin = int((across.argmax(1) == np.arange(len(names))).sum())
+draw_similarity(across, names, title=f"{own_twin} of {len(names)} tasks are most like their twin (columns)")
 
 # %%
-own_twin = int((across.argmax(1) == np.arange(len(names))).sum())
 print(f"{own_twin} of {len(names)} tasks are most like their own twin"
       + ("." if own_twin == len(names) else ": the heads decide as much as the tasks, fit them longer."))
 print("like its twin:", ", ".join(f"{name} {v:.2f}" for name, v in zip(names, across.diagonal(), strict=True)))
@@ -574,31 +531,10 @@ def first_draws(similarity, n):
 
 # %%
 counts = [n for n in (4, 8, 16, 32, 64, 128, 256, 512) if n < n_samples] + [n_samples]
-shorter = [first_draws(similarity, n) for n in counts]
-figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.4), width_ratios=[1.5, 1], layout="constrained")
-ends = spread([matrix[c] for c in ranked(matrix)], 0.05)
-for place, (couple, end) in enumerate(zip(ranked(matrix), ends, strict=True)):
-    colours = [task_colour(names[i]) for i in couple]
-    mean = [s.matrix("plain", "same")[couple] for s in shorter]
-    band = [s.error("plain", "same")[couple] for s in shorter]
-    x_ = [n * (1.02**place) for n in counts]  # side by side
-    style = dict(color=colours[0], markeredgecolor=colours[1], markeredgewidth=2, markersize=7)
-    left.errorbar(x_, mean, band, fmt="o-", **style)
-    left.text(1.25 * n_samples, end, told(couple), fontsize=8, va="center")
-left.set(xscale="log", xlabel="frames", ylabel="cosine, same frame", title="Few frames tell any story")
-left.set_xlim(counts[0] / 1.2, counts[-1] * 4)
-for choice, colour in (("same", INK), ("different", SOFT)):
-    typical = [np.mean([s.error("plain", choice)[c] for c in couples]) for s in shorter]
-    right.loglog(counts, typical, "o-", color=colour, label=choice)
-    right.loglog(counts, [typical[-1] * (counts[-1] / n) ** 0.5 for n in counts], ":", color=colour)
-right.set(xlabel="frames", ylabel="standard error", title=r"Dotted: $1/\sqrt{n}$")
-low, high = right.get_ylim()
-marks = [m for m in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if low < m < high]
-right.set_yticks(marks, [f"{m:g}" for m in marks])
-right.legend()
-for axes in (left, right):
-    axes.set_xticks(counts, [str(n) for n in counts]), axes.minorticks_off()
-save_figure(figure, "03_how_sure", out_dir);
+figure = draw_how_sure({n: first_draws(similarity, n) for n in counts},
+                       ("Few frames tell any story", r"Four times the frames, half the error ($1/\sqrt{n}$, dotted)"))
+save_figure(figure, "03_how_sure", out_dir)
+figure
 
 # %%
 from ptsa_lite.similarity import draws_for_error
@@ -635,29 +571,14 @@ for winner in sorted(set(winners), key=winners.count, reverse=True):
 # **Predict.** Will tasks agree more in the first stage, on edges and textures, or in the last one?
 
 # %%
-def draw_stages(reading, pairs):
-    """One line a pair of tasks over the stages, with one standard error, and the whole backbone beside them."""
-    figure, axes = plt.subplots(figsize=(8.5, 3.4))
-    n_stages = len(sizes)
-    ends = [float(similarity.matrix(reading, pairs, n_stages - 1)[c]) for c in couples]
-    for couple, height in zip(couples, spread(ends, 0.025), strict=True):
-        y = [similarity.matrix(reading, pairs, s)[couple] for s in (*range(n_stages), None)]
-        e = [similarity.error(reading, pairs, s)[couple] for s in (*range(n_stages), None)]
-        colour, edge = (task_colour(names[i]) for i in couple)
-        style = dict(color=colour, markeredgecolor=edge, markersize=9, markeredgewidth=2.5, capsize=3)
-        axes.errorbar(range(1, n_stages + 1), y[:-1], e[:-1], fmt="o-", **style)
-        axes.errorbar([n_stages + 2.4], y[-1:], e[-1:], fmt="o", **style)
-        axes.text(n_stages + 0.15, height, told(couple), fontsize=8, va="center")
-    axes.axhline(0, color=SOFT, linewidth=1, linestyle=":")
-    axes.set_xticks([*range(1, n_stages + 1), n_stages + 2.4], [*(f"stage {s + 1}" for s in range(n_stages)), "whole"])
-    axes.set(ylabel="cosine", title=f"Similarity by stage ({reading}, {pairs} frames)")
-    return figure
-
-
-save_figure(draw_stages("plain", "same"), "03_stages", out_dir);
+per_stage = similarity.stages("plain", "same")  # (S, T, T)
+level = [np.mean([stage[c] for c in couples]) for stage in per_stage]
+figure = draw_stages(similarity, "plain", "same", f"Mean over pairs: {level[0]:.2f} in the first stage, "
+                     f"{level[-1]:.2f} in the last")
+save_figure(figure, "03_stages", out_dir)
+figure
 
 # %%
-per_stage = similarity.stages("plain", "same")  # (S, T, T)
 assert np.allclose(per_stage[0], similarity.matrix("plain", "same", 0)), "the first stage's matrix is not the first"
 for s, stage in enumerate(per_stage, 1):
     values, whole = [stage[c] for c in couples], [matrix[c] for c in couples]
@@ -712,17 +633,9 @@ interact(show_choice, stage=Dropdown(options=stage_names, value=0),
 # **Predict.** A cosine of 0.3 sounds like a good deal of agreement. What angle is it?
 
 # %%
-figure, panels = plt.subplots(1, len(couples), figsize=(11, 2.2), layout="constrained")
-for axes, couple in zip(np.atleast_1d(panels), ranked(matrix), strict=True):
-    angle = math.degrees(math.acos(matrix[couple]))
-    for name, turn in zip((names[i] for i in couple), (45 + angle / 2, 45 - angle / 2), strict=True):
-        tip = (math.cos(math.radians(turn)), math.sin(math.radians(turn)))
-        arrow = dict(arrowstyle="-|>", color=task_colour(name), lw=3, shrinkA=0, shrinkB=0)
-        axes.annotate("", tip, (0, 0), arrowprops=arrow)
-    axes.plot([1, 0, 0], [0, 0, 1], color=SOFT, linewidth=1, linestyle=":")  # a right angle
-    axes.set(xlim=(-0.35, 1.1), ylim=(-0.35, 1.1), aspect="equal"), axes.axis("off")
-    axes.set_title(f"{angle:.0f}°\n" + "\n".join(names[i] for i in couple), fontsize=9, loc="center")
-save_figure(figure, "03_arrows", out_dir);
+figure = draw_angles(matrix, names)
+save_figure(figure, "03_arrows", out_dir)
+figure
 
 # %% [markdown]
 # All of them are close to a right angle: that is what high dimensions do. Two random arrows among millions of numbers

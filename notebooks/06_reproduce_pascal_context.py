@@ -223,7 +223,9 @@ from ptsa_lite.reproduction import FRAMES, cost
 
 sweep = [name for name in rows_of(DATA) if name.startswith("ptsa") and "_r" in name]  # of ranks; left out here
 full = {name: cost(read_plan(DATA, name)) for name in rows_of(DATA) if name not in sweep}
-figure = draw_costs(list(full.values()))
+tree_, all_of_it = full["ptsa_1124"], full["full_finetune"]
+figure = draw_costs(list(full.values()), f"The tree trains {tree_['parameters']['trainable'] / all_of_it['parameters']['trainable']:.0%} "
+                    f"of full fine-tuning's numbers for {tree_['macs']['paper'] / all_of_it['macs']['paper']:.1f} times its work")
 save_figure(figure, "06_costs", out_dir)
 figure
 

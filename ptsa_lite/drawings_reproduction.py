@@ -6,20 +6,25 @@ from matplotlib.figure import Figure
 
 from .pictures import Drawing, colour_labels, picture_of
 from .plots import BOX, INK, OURS, SOFT, task_colour
-from .reproduction import parameters_by_role
 from .tasks import Task
 
-ROLE_COLOURS = ("#dfe3e6", "#8a949c", "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#CC79A7", "#D55E00")
+BILL = {  # what trains: its roles, and a shade that no task has and that grey keeps apart
+    "backbone": (("backbone",), "#d3d9dd"),
+    "norms, tables, patches": (("norms", "positions", "patch_embed"), "#D55E00"),
+    "patch merging": (("merging",), "#9eabb3"),
+    "heads": (("heads",), "#3d4a54"),
+    "adapters": (("adapters",), OURS),
+}
 
 
 def draw_road(steps: Mapping[str, str]) -> Figure:
     """The steps from left to right: a name in a box each, and under it what the step leaves."""
-    figure = Drawing(figsize=(11, 1.4))
+    figure = Drawing(figsize=(10, 1.3))
     axes = figure.add_axes((0, 0, 1, 1))
     for x, (name, leaves) in enumerate(steps.items()):
         axes.text(x, 0, name, ha="center", va="center", color=INK, fontweight="bold",
                   bbox=dict(boxstyle="round,pad=0.5", facecolor=BOX, edgecolor=OURS))  # fmt: skip
-        axes.text(x, -0.36, leaves, ha="center", va="top", color=SOFT, fontsize=8)
+        axes.text(x, -0.36, leaves, ha="center", va="top", color=SOFT, fontsize=9)
         if x:
             arrow = dict(arrowstyle="-|>", color=SOFT)
             axes.annotate("", (x - 0.36, 0), (x - 0.6, 0), arrowprops=arrow)
@@ -45,21 +50,19 @@ def draw_frames(batch: Mapping, tasks: Mapping[str, Task]) -> Figure:
     return figure
 
 
-def draw_costs(costs: Sequence[Mapping]) -> Figure:
+def draw_costs(costs: Sequence[Mapping], title: str = "") -> Figure:
     """A bar a row of the table: millions of trained parameters by role; its multiply-adds beside it."""
-    figure = Drawing(figsize=(9, 0.42 * len(costs) + 1.3))
+    figure = Drawing(figsize=(9, 0.36 * len(costs) + 1.3))
     axes = figure.add_subplot()
-    names = list(dict.fromkeys(role for c in costs for role in parameters_by_role(c["parameters"])))
-    names.remove("frozen backbone") if "frozen backbone" in names else None
     left = [0.0] * len(costs)
-    for name, colour in zip(names, ROLE_COLOURS[1:], strict=False):
-        widths = [parameters_by_role(c["parameters"]).get(name, 0.0) for c in costs]
-        axes.barh(range(len(costs)), widths, left=left, color=colour, label=name)
+    for name, (roles, shade) in BILL.items():
+        widths = [sum(c["parameters"][role] for role in roles) / 1e6 for c in costs]
+        axes.barh(range(len(costs)), widths, left=left, color=shade, label=name)
         left = [a + b for a, b in zip(left, widths, strict=True)]
     for y, (c, end) in enumerate(zip(costs, left, strict=True)):
-        axes.text(end, y, f"  {end:.2f} M, {c['macs']['paper'] / 1e9:.1f} GMACs", va="center", fontsize=8, color=SOFT)
+        axes.text(end, y, f"  {end:.2f} M, {c['macs']['paper'] / 1e9:.1f} GMACs", va="center", fontsize=9, color=INK)
     axes.set_yticks(range(len(costs)), [c["label"] for c in costs])
     axes.invert_yaxis()
-    axes.set(xlabel="millions of parameters that train", xlim=(0, 1.3 * max(left)))
-    axes.legend(ncols=4, fontsize=8, loc="lower center", bbox_to_anchor=(0.4, 1.0))
+    axes.set(xlabel="millions of parameters that train", xlim=(0, 1.3 * max(left)), title=title)
+    axes.legend(fontsize=9, loc="lower right")
     return figure

@@ -103,7 +103,7 @@ def draw_patch(image: Any, place: tuple[int, int], token: Any) -> Figure:
     """A patch of 4 x 4 pixels of the frame (H, W, 3) and its token, a bar a number. place: row and column of tokens."""
     (r, c), token = place, np.asarray(token)
     figure = Drawing(figsize=(9.2, 2.4))
-    left, middle, right = figure.subplots(1, 3, gridspec_kw=dict(width_ratios=(1, 1, 2.2), wspace=0.12))
+    left, middle, right = figure.subplots(1, 3, gridspec_kw=dict(width_ratios=(1, 1, 2.2), wspace=0.12, top=0.84))
     left.imshow(image)
     left.add_patch(Rectangle((4 * c - 0.5, 4 * r - 0.5), 4, 4, fill=False, edgecolor=MARK, linewidth=2))
     middle.imshow(image[4 * r : 4 * r + 4, 4 * c : 4 * c + 4], interpolation="nearest")
@@ -123,7 +123,7 @@ def draw_where(names: Sequence[str], parameters: Sequence[int], macs: Sequence[i
     left, right = figure.subplots(1, 2, sharey=True)
     for axes, values, unit, title, label in (
         (left, parameters, 1e6, "Parameters live late", "millions"),
-        (right, macs, 1e9, "A block's work is even", "GMACs, one frame"),
+        (right, macs, 1e9, "Work follows the number of blocks", "GMACs, one frame"),
     ):
         bars = axes.barh(names, [value / unit for value in values], color="#9eabb3")
         axes.bar_label(bars, [f"{value / unit:.2f}" for value in values], padding=4, fontsize=9)

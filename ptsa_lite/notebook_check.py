@@ -1,6 +1,8 @@
 """What is wrong with the built notebooks, in sentences, found without executing anything."""
 
+import io
 import re
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from ptsa_lite.notebooks import read, sources
 
 LARGEST = 1_000_000  # bytes; beyond it GitHub's viewer gives up now and then
 LONGEST = 30  # lines of one code cell
+WORD = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)[^)]*\)|<(?:img|a)\b[^>]*?(?:src|href)=[\"']([^\"']+)")
 # Folders of some machine: homes, temporary folders, an installed package, an object's address.
 MACHINE = re.compile(r"(?:/(?:home|Users|root|tmp)/|[A-Z]:\\+Users)[^\s'\"<>]*|site-packages/[^\s'\"<>]*")
@@ -53,10 +56,44 @@ def _source(source: Path) -> Iterator[str]:
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     if not re.search(r"(?m)^#+ .*\bSummary\b", text):
         yield "no heading Summary"
+    prose, code = prose_and_code(notebook)
+    if prose < code:
+        yield f"{prose} words of prose for {code} names and numbers of code; explain more, or move plots to the module"
     for cell in notebook.cells:
         lines = len(cell.source.splitlines())
         if cell.cell_type == "code" and lines > LONGEST:
             yield f"a code cell of {lines} lines begins with {cell.source.splitlines()[0]!r}; {LONGEST} is the most"
+
+
+def prose_and_code(notebook) -> tuple[int, int]:
+    """What there is to read: words of prose, against names and numbers of code.
+
+    Comments and docstrings are prose too, wherever they stand. Other strings count for neither: most of them are words
+    that the code prints. Solutions are left out, and the target of a link is no word.
+    """
+    prose = code = 0
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            prose += len(WORD.findall(re.sub(r"\]\([^)]*\)", "]", cell.source)))
+        elif "solution" not in cell.metadata.get("tags", []):
+            words, names = _read_code(cell.source)
+            prose, code = prose + words, code + names
+    return prose, code
+
+
+def _read_code(source: str) -> tuple[int, int]:
+    """(words of comments and docstrings, names and numbers) of a cell; lines of magic are left out."""
+    lines = "\n".join(line for line in source.splitlines() if not line.startswith(("%", "!"))) + "\n"
+    words = names = 0
+    begins = True  # a string that begins a statement is a docstring
+    for token in tokenize.generate_tokens(io.StringIO(lines).readline):
+        if token.type == tokenize.COMMENT or (token.type == tokenize.STRING and begins):
+            words += len(WORD.findall(token.string))
+        elif token.type in (tokenize.NAME, tokenize.NUMBER):
+            names += 1
+        if token.type not in (tokenize.COMMENT, tokenize.NL):
+            begins = token.type in (tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
+    return words, names
 
 
 def _links(source: Path, root: Path) -> Iterator[str]:

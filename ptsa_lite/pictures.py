@@ -5,6 +5,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
@@ -19,9 +20,13 @@ class Drawing(Figure):
     """A figure that shows itself in a notebook and that pyplot does not keep: shown once, gone when nobody holds it."""
 
     def _repr_png_(self) -> bytes:
-        # A notebook's own way waits for pyplot to open a figure, which never happens here.
+        # A notebook's own way waits for pyplot to open a figure, which never happens here. The box is measured, because
+        # `bbox_inches="tight"` draws the whole figure a first time to find it, and a widget should answer at once.
+        if self.get_layout_engine() is not None:
+            self.draw_without_rendering()
+        box = self.get_tightbbox(FigureCanvasAgg(self).get_renderer()).padded(0.1)
         picture = BytesIO()
-        self.savefig(picture, format="png", dpi=self.dpi, bbox_inches="tight", facecolor=PAPER)
+        self.savefig(picture, format="png", dpi=self.dpi, bbox_inches=box, facecolor=PAPER)
         return picture.getvalue()
 
 

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, PathPatch
 from matplotlib.path import Path as Curve
 from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.transforms import offset_copy
 
 from ptsa_lite.pictures import PAPER, Drawing, colour_labels, draw_pca, draw_predictions
 from ptsa_lite.tasks import SUITES
@@ -153,9 +154,10 @@ def draw_curves(losses: dict[str, Sequence[float]], x: Sequence[float] | None = 
 
 
 def draw_tradeoff(rows: Sequence[dict], x: str = "trainable", title: str = "", axes=None) -> Figure:
-    """delta_m against cost, a point per row {"label", "delta_m", "trainable" or "gmacs", "published": True or absent}.
+    """delta_m against cost, a point per row {"label", "delta_m", "trainable" or "gmacs"}, "published", "strong".
 
-    Ours are filled discs, published numbers hollow diamonds. Rows without delta_m or without the cost are left out.
+    Ours are filled discs, published numbers hollow diamonds; a strong row stands out. A thin line leads to a label that
+    had to move. Rows without delta_m or without the cost are left out.
     """
     if x not in ("trainable", "gmacs"):
         raise ValueError(f"cost {x!r} is neither 'trainable' nor 'gmacs'")
@@ -166,13 +168,18 @@ def draw_tradeoff(rows: Sequence[dict], x: str = "trainable", title: str = "", a
     heights = [row["delta_m"] for row in rows]
     span = max(heights + [0]) - min(heights + [0]) or 1.0
     inches = axes.get_position().height * figure.get_figheight()
-    for row, height in zip(rows, spread(heights, 0.22 / inches * span), strict=True):  # a line of text is 0.17 high
-        published = bool(row.get("published"))
+    room = offset_copy(axes.transData, figure, 10, 0, "points")
+    for row, height in zip(rows, _beside([row[x] for row in rows], heights, 0.24 / inches * span), strict=True):
+        published, strong = bool(row.get("published")), bool(row.get("strong"))
         axes.plot(row[x] * scale, row["delta_m"], linestyle="", marker="D" if published else "o",
                   markersize=7 if published else 9, markerfacecolor=PAPER if published else OURS,
-                  markeredgecolor=THEIRS if published else OURS, markeredgewidth=1.5, zorder=3)
-        axes.annotate(row["label"], (row[x] * scale, height), xytext=(9, 0), textcoords="offset points", va="center",
-                      fontsize=9, color=SOFT if published else INK)
+                  markeredgecolor=THEIRS if published and not strong else OURS, markeredgewidth=1.5, zorder=3)
+        moved = abs(height - row["delta_m"]) > 0.01 * span
+        leader = dict(arrowstyle="-", color=THEIRS, linewidth=0.6, shrinkA=1, shrinkB=3, relpos=(0, 0.5))
+        axes.annotate(row["label"], (row[x] * scale, row["delta_m"]), (row[x] * scale, height), textcoords=room,
+                      va="center", fontsize=9, color=SOFT if published and not strong else INK,
+                      fontweight="bold" if strong else "normal", arrowprops=leader if moved else None, zorder=2,
+                      bbox=dict(facecolor=PAPER, edgecolor="none", pad=0.5))
     axes.set_xlabel("trainable parameters, millions" if x == "trainable" else "GMACs, one image")
     axes.set_ylabel("Δm against single task, %, higher is better")
     if x == "trainable":
@@ -183,6 +190,18 @@ def draw_tradeoff(rows: Sequence[dict], x: str = "trainable", title: str = "", a
     axes.margins(x=0.15, y=0.12)
     axes.set_title(title)
     return figure
+
+
+def _beside(costs: Sequence[float], heights: Sequence[float], gap: float) -> list[float]:
+    """Heights for labels to the right of their points: moved apart only among points whose labels could meet."""
+    order, apart, run = np.argsort(costs, kind="stable"), list(heights), []
+    for place, i in enumerate(order):
+        run.append(i)
+        if place + 1 == len(order) or costs[order[place + 1]] > 2.5 * costs[run[0]]:  # a label is about that long
+            for k, height in zip(run, spread([heights[k] for k in run], gap), strict=True):
+                apart[k] = height
+            run = []
+    return apart
 
 
 def spread(values: Sequence[float], gap: float) -> list[float]:

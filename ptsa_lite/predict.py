@@ -53,18 +53,22 @@ def answer(task: Task, x: Tensor) -> np.ndarray:
 
 def write_maps(maps: dict[str, np.ndarray], tasks: Mapping[str, Task], folder: str | Path) -> list[Path]:
     """Writes TASK.npy and, coloured, TASK.png for each map of `predict`; returns the files."""
-    from .pictures import colour_labels
-
     written = []
     for name, values in maps.items():
-        shown = values if values.ndim == 2 else values.transpose(2, 0, 1)
-        shown = shown[None] if tasks[name].kind in ("binary", "depth") else shown
         stem = Path(folder) / name
         stem.parent.mkdir(parents=True, exist_ok=True)
         np.save(stem.with_suffix(".npy"), values)
-        Image.fromarray(colour_labels(tasks[name], shown)).save(stem.with_suffix(".png"))
+        Image.fromarray(paint(tasks[name], values)).save(stem.with_suffix(".png"))
         written += [stem.with_suffix(".npy"), stem.with_suffix(".png")]
     return written
+
+
+def paint(task: Task, values: np.ndarray) -> np.ndarray:
+    """uint8 (H, W, 3): a map of `predict` in the task's colours."""
+    from .pictures import colour_labels
+
+    shown = values if values.ndim == 2 else values.transpose(2, 0, 1)
+    return colour_labels(task, shown[None] if task.kind in ("binary", "depth") else shown)
 
 
 def strips(maps: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:

@@ -29,6 +29,7 @@ from .checkpoints import read_history
 from .claims import claim
 from .costs import count_macs, count_parameters
 from .data import open_dataset, tables
+from .memory import processes
 from .methods import METHODS, build_model
 from .progress import clock_time
 from .tasks import Task, known, select, suite
@@ -193,13 +194,14 @@ def run_study(
 ) -> list[dict]:
     """Do every run that is not done, and wait for those that other processes do; all results, in the order of `runs`.
 
-    jobs: processes on this machine, each with its share of the cores. Checkpoints of finished runs are removed.
+    jobs: processes on this machine, each with its share of the cores, fewer where its memory does not hold as many.
+    Checkpoints of finished runs are removed.
     A run that fails raises here, also if it failed in a helper first: this process then takes it up where that one
     stopped. What else helpers had to say is in folder/helper-N.log.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    runs = list({run.name(): run for run in runs}.values())
+    runs, jobs = list({run.name(): run for run in runs}.values()), processes(jobs)
     helpers = _start_helpers(runs, folder, jobs - 1) if len(_left(runs, folder)) > 1 else []
     threads = torch.get_num_threads()
     try:

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.patches import Polygon
 
-from ptsa_lite import drawings, drawings_swin
+from ptsa_lite import drawings, drawings_layer, drawings_swin
 from ptsa_lite.drawings_swin import _seen, _tint, pooled
 from ptsa_lite.plots import task_colour
 from ptsa_lite.tree import TaskTree
@@ -43,7 +43,7 @@ def test_a_lit_path_is_the_groups_that_hold_the_task(task):
 
 
 def test_an_adapter_is_striped_by_exactly_the_tasks_that_share_it():
-    figure = drawings.draw_block((("semseg", "normals"), ("saliency",)))
+    figure = drawings_layer.draw_block((("semseg", "normals"), ("saliency",)))
     filled = [to_hex(p.get_facecolor()) for p in figure.axes[0].patches if isinstance(p, Polygon)]
     for task, times in (("semseg", 4), ("normals", 4), ("saliency", 4), ("human_parts", 0)):
         assert filled.count(task_colour(task).lower()) == times, f"{task}: on qkv, proj, fc1 and fc2"
@@ -58,16 +58,23 @@ def test_the_four_schemes_stand_side_by_side_with_their_notes():
 
 
 def test_the_layer_shows_one_frozen_matrix_and_two_pairs():
-    figure = drawings.draw_layer()
+    figure = drawings_layer.draw_layer()
     words = " ".join(texts(figure))
     assert words.count("frozen") == 1 and all(f"${name}_{i}$" in words for name in "xhAB" for i in (1, 2))
+
+
+def test_sharing_shows_a_frozen_matrix_per_panel_and_an_hourglass_per_group():
+    singles = tuple((name,) for name in TASKS)
+    figure = drawings_layer.draw_sharing({"all": (TASKS,), "two": (TASKS[:2], TASKS[2:]), "each": singles})
+    assert len(outlines(figure)) == 1 + 2 + 4
+    assert [texts(figure).count(words) for words in ("W, frozen", "two", *TASKS)] == [3, 1, 1, 1, 1, 1]
 
 
 def test_no_drawing_is_kept_by_pyplot():
     before = plt.get_fignums()
     black = np.zeros((8, 8, 3), np.uint8)
     drawings.draw_adaptation(TREES[0], black, dict.fromkeys(TASKS, black))
-    drawings.draw_layer()
+    drawings_layer.draw_layer()
     drawings_swin.draw_pyramid(np.zeros((32, 32, 3), np.uint8), (8, 4), (16, 32), ("a", "b"))
     assert plt.get_fignums() == before
 

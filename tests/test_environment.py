@@ -1,10 +1,14 @@
-"""pyproject.toml, environment.yml and binder/environment.yml name the same dependencies."""
+"""pyproject.toml, environment.yml and binder/environment.yml name the same dependencies; Binder reads its own."""
 
+import json
 import os
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 if sys.version_info >= (3, 11):
@@ -40,12 +44,49 @@ def test_binder_holds_what_pyproject_asks_for_with_a_cpu_build():
     assert conda("binder/environment.yml") == wanted | {"python": "=3.12", "pip": ""}
 
 
-def test_postbuild_is_executable_stops_at_errors_and_installs_the_package_alone():
+def test_postbuild_is_executable_and_stops_at_errors():
     path = ROOT / "binder" / "postBuild"
     lines = path.read_text().splitlines()
     assert os.access(path, os.X_OK)
     assert lines[0] == "#!/bin/bash" and "set -e" in lines
-    assert any("pip install --no-deps" in line for line in lines)
+
+
+def run_postbuild(folder: Path, python: str) -> subprocess.CompletedProcess:
+    """postBuild with an empty home and a stand-in for Python, so that nothing is installed."""
+    for name in ("home", "bin"):
+        (folder / name).mkdir()
+    (folder / "bin" / "python").write_text(f"#!/bin/sh\n{python}\n")
+    (folder / "bin" / "python").chmod(0o755)
+    environment = os.environ | {"HOME": str(folder / "home"), "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
+    return subprocess.run([ROOT / "binder" / "postBuild"], env=environment, cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
+def test_postbuild_installs_the_package_alone_and_opens_the_first_notebook(tmp_path):
+    done = run_postbuild(tmp_path, 'echo "$@"')
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["-m", "pip", "install", "--no-deps", "--no-cache-dir", "."]
+    settings = tmp_path / "home" / ".jupyter"
+    for server in json.loads((settings / "jupyter_server_config.json").read_text()).values():
+        path = server["default_url"].removeprefix("/lab/tree/")
+        assert path == sorted(f"notebooks/{file.name}" for file in (ROOT / "notebooks").glob("*.ipynb"))[0]
+    assert json.loads((settings / "labconfig" / "default_setting_overrides.json").read_text())
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
+def test_postbuild_fails_where_the_install_fails(tmp_path):
+    assert run_postbuild(tmp_path, "exit 3").returncode == 3
+
+
+def test_repo2docker_makes_its_image_from_binder_alone():
+    pytest.importorskip("repo2docker", reason="no repo2docker: pip install jupyter-repo2docker")
+    command = [sys.executable, "-m", "repo2docker", "--no-build", "--debug", str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said[-2000:]
+    assert "conda environment for python=3.12" in said
+    assert set(re.findall(r'env update .*--file "([^"]+)"', said)) == {"binder/environment.yml"}
+    assert re.findall(r"^RUN (\S*/postBuild)$", said, re.M) == ["./binder/postBuild"]
 
 
 def test_ci_calls_both_commands_of_the_readme():

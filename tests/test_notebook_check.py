@@ -3,7 +3,7 @@
 import nbformat
 import pytest
 
-from ptsa_lite.notebook_check import check
+from ptsa_lite.notebook_check import check, prose_and_code
 from ptsa_lite.notebooks import read
 
 GOOD = """# %% [markdown]
@@ -45,6 +45,12 @@ def write(folder, source=GOOD, name="00_draw_line", output=None):
     nbformat.write(notebook, folder / f"{name}.ipynb")
 
 
+def read_source(folder, source):
+    """The notebook of a source that stands in the folder."""
+    (folder / "00_draw_line.py").write_text(source)
+    return read(folder / "00_draw_line.py")
+
+
 def stream(text, name="stdout"):
     return dict(output_type="stream", name=name, text=text)
 
@@ -71,6 +77,36 @@ def test_a_fault_of_the_source_is_told(folder, old, new, words):
     assert old in GOOD
     write(folder, GOOD.replace(old, new))
     assert any(words in sentence and sentence.startswith("00_draw_line: ") for sentence in check(folder))
+
+
+def test_prose_is_at_least_as_long_as_code(folder):
+    lines = "\n".join(f"value_{i} = {i}" for i in range(5))
+    assert prose_and_code(read_source(folder, GOOD)) == (16, 4)
+    write(folder, GOOD.replace('print("fine")', lines))
+    assert check(folder) == [], "13 names and numbers against 16 words"
+    write(folder, GOOD.replace('print("fine")', lines + "\nfor _ in range(3): pass"))
+    assert ["16 words of prose for 19" in sentence for sentence in check(folder)] == [True]
+
+
+@pytest.mark.parametrize(
+    ("added", "prose", "code"),
+    [
+        ("# a remark of six words here", 6, 0),
+        ('def f():\n    """Two words."""', 2, 2),
+        ("print('words that are only printed')", 0, 1),
+        ("%matplotlib inline", 0, 0),
+        ("x = f(1)  # one", 1, 3),
+    ],
+)
+def test_comments_and_docstrings_are_prose_and_printed_words_are_neither(folder, added, prose, code):
+    before = prose_and_code(read_source(folder, GOOD))
+    after = prose_and_code(read_source(folder, GOOD.replace('print("fine")', f'print("fine")\n{added}')))
+    assert (after[0] - before[0], after[1] - before[1]) == (prose, code)
+
+
+def test_solutions_do_not_count(folder):
+    solved = GOOD.replace('# %%\nprint', '# %% tags=["solution"]\nprint')
+    assert prose_and_code(read_source(folder, solved))[1] == prose_and_code(read_source(folder, GOOD))[1] - 1
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,15 @@
 """Executing and building notebooks: on small ones that the tests write, then on the project's own."""
 
+import base64
 import json
 import re
+from io import BytesIO
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
 from ptsa_lite import notebooks
 from ptsa_lite.notebook_check import check
@@ -71,6 +75,18 @@ def test_a_figure_is_shown_once_although_the_tests_draw_without_a_display(folder
     executed = notebooks.execute(folder / "00_draw_line.py", tmp_path / "out.ipynb")
     pictures = [out for cell in executed.cells for out in cell.get("outputs", []) if "image/png" in out.get("data", {})]
     assert len(pictures) == 1
+
+
+def test_a_built_notebooks_pictures_keep_every_pixel_in_fewer_bytes():
+    rng = np.random.default_rng(0)
+    for alpha in (255, 128):
+        pixels = np.dstack([rng.integers(0, 4, (60, 80, 3), np.uint8) * 80, np.full((60, 80), alpha, np.uint8)])
+        written = BytesIO()
+        Image.fromarray(pixels).save(written, "png", compress_level=1)
+        before = base64.b64encode(written.getvalue()).decode()
+        after = notebooks.packed(before)
+        assert len(after) < len(before)
+        assert np.array_equal(Image.open(BytesIO(base64.b64decode(after))).convert("RGBA"), pixels)
 
 
 def test_an_unknown_parameter_is_refused_before_anything_runs(folder, tmp_path):

@@ -1,5 +1,6 @@
 """What the project says of itself: README's table of notebooks, and no path of anyone's machine."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -24,6 +25,12 @@ def test_readmes_table_of_notebooks_equals_the_folder():
     assert listed == sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.py"))
 
 
+def test_the_glossary_is_in_alphabetical_order_and_names_no_word_twice():
+    text = (ROOT / "notebooks" / "00_take_the_tour.py").read_text(encoding="utf-8")
+    words = [word.lower() for word in re.findall(r"(?m)^# \| \*\*([^*]+)\*\*", text.partition("## Glossary")[2])]
+    assert len(words) > 40 and words == sorted(set(words))
+
+
 def test_readmes_links_lead_somewhere():
     readme = ROOT / "README.md"
     assert readme.is_file(), "README.md is missing"
@@ -46,6 +53,15 @@ def test_no_tracked_file_names_a_folder_of_some_machine():
             text = re.sub(r'"image/png": "[^"]*"', "", text)  # base64 spells anything now and then
         found += [f"{path.relative_to(ROOT)}: {match.group()}" for match in re.finditer(f"{homes}|{here}", text)]
     assert not found
+
+
+def test_readmes_column_of_memory_is_that_of_the_results_file():
+    """To renew the file: python tests/bench/notebook_memory.py."""
+    measured = json.loads((ROOT / "figures" / "results" / "notebook_memory.json").read_text(encoding="utf-8"))
+    rows = [line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if "](notebooks/" in line]
+    shown = {re.search(r"notebooks/(\d\d_\w+)", row).group(1): re.search(r"\| (\d\.\d) GB \|", row) for row in rows}
+    for stem, found in measured["notebooks"].items():
+        assert shown[stem] and float(shown[stem].group(1)) == round(found["megabytes"] / 1024, 1), f"{stem}: {found}"
 
 
 @pytest.mark.parametrize("name", ["methods_scenes"])

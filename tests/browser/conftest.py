@@ -5,6 +5,7 @@ Chromium (Debian: `apt-get install chromium`). Plain `pytest` leaves them out; `
 them. Screenshots of every widget, before and after it was moved, are kept in runs/browser/ to be looked at.
 """
 
+import importlib.util
 import json
 import shutil
 import socket
@@ -53,9 +54,12 @@ def lab(browser, cache, tmp_path_factory):
     folder = tmp_path_factory.mktemp("lab")
     write_small_notebooks(folder / "notebooks", folder / "run")
     (folder / "figures").symlink_to(ROOT / "figures")
-    settings = folder / "settings" / "@jupyterlab" / "notebook-extension"
-    settings.mkdir(parents=True)  # every cell stays in the page, also while it is out of sight
-    (settings / "tracker.jupyterlab-settings").write_text(json.dumps({"windowingMode": "none"}))
+    quiet = {"notebook-extension/tracker": {"windowingMode": "none"},  # cells stay in the page while out of sight
+             "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False}}  # no question on top
+    for name, setting in quiet.items():
+        path = folder / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(setting))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -63,6 +67,8 @@ def lab(browser, cache, tmp_path_factory):
                f"--port={port}", "--ServerApp.token=", "--ServerApp.password=", "--LabApp.news_url=",
                "--ServerApp.disable_check_xsrf=True",
                "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]  # fmt: skip
+    if importlib.util.find_spec("notebook"):  # the same server shows Notebook 7 as well
+        command.append("--ServerApp.jpserver_extensions={'notebook': True, 'jupyterlab': True}")
     paths = {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "JUPYTER_CONFIG_DIR": str(folder / "config"),
              "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"), "IPYTHONDIR": str(folder / "ipython"),
              "PYTHONPATH": str(ROOT)}  # fmt: skip
@@ -108,7 +114,8 @@ def page(browser, lab, shots, request):
     """An empty page; when the test is over its kernels are shut down, so that one notebook is in memory at a time."""
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
     yield page
-    page.screenshot(path=shots / f"{request.node.callspec.id[:2]}_end.png")
+    where = "_notebook7" if "notebook_7" in request.node.name else ""
+    page.screenshot(path=shots / f"{request.node.callspec.id[:2]}{where}_end.png")
     page.close()
     for kernel in json.load(urllib.request.urlopen(f"{lab}/api/kernels")):
         gone = urllib.request.Request(f"{lab}/api/kernels/{kernel['id']}", method="DELETE")
