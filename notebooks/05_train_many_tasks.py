@@ -726,11 +726,26 @@ print(f"as if on two other sets: delta_m {spread_of_halves[0]:+.1f} and {spread_
 # measured on the same frames. (With half the frames it is also larger than it would be with all.)
 #
 # *The seed of the training*: heads, adapters, order and augmentation. It differs from method to method and cancels
-# nowhere. To see it one has to train again with other seeds, which the study does, `python -m ptsa_lite study
-# GRID.yaml`.
+# nowhere. To see it one has to train again with other seeds, which the study does. Its table follows below.
 #
 # *The budget*: nothing here says what a long training would give. Methods that learn fast look better in a short one.
 #
+# The study's whole table, where it has been run for these data: the same methods and some rivals of equal cost, each
+# with several seeds, mean and standard deviation of $\Delta_m$. [Notebook 08](08_question_the_result.ipynb) takes it
+# apart.
+
+# %%
+from ptsa_lite.reproduction import aligned
+from ptsa_lite.study import collected
+from ptsa_lite.summary import summarise
+
+folder = next((path for path in (Path("figures/results"), Path("../figures/results")) if path.is_dir()), Path())
+rows = [r for r in summarise(collected(folder / f"study_{data}.json")) if r["delta_m"] is not None]
+print(aligned(("study", "delta_m %", "sd", "seeds"), [
+    (r["label"], f"{r['delta_m']:+.2f}", "" if r["delta_m_sd"] is None else f"{r['delta_m_sd']:.2f}", len(r["gains"]))
+    for r in sorted(rows, key=lambda r: -r["delta_m"])]) if rows else f"no study of {data} in figures/results yet")
+
+# %% [markdown]
 # So read the table like this. Differences as large as that between the floor and the rest are real. Differences of a
 # few per cent between trained methods are **not shown** by this run, PTSA's own included.
 
@@ -817,7 +832,7 @@ print("So at least one of the five numbers is wrong, in print or in memory: a ta
 #   low-rank methods have the same *rank*, not the same number of parameters.
 # - In that line the best epoch is often picked on the test frames, and single-task references are inherited from an
 #   older paper (C). Here the last epoch counts, and the references are trained beside the rest.
-# - The table holds one seed. For a spread, write a grid and run `python -m ptsa_lite study`.
+# - The table holds one seed. [Question the result](08_question_the_result.ipynb) has several, and every tree.
 #
 # With real photographs: `python -m ptsa_lite reproduce --data nyud --root PATH` runs this series on your copy of
-# NYUD-v2. Back to [the tour](00_take_the_tour.ipynb), which shows what the finished model is good for.
+# NYUD-v2. Next: [the same at full size, on PASCAL-Context >](06_reproduce_pascal_context.ipynb)

@@ -10,7 +10,7 @@
 # # Reproduce the paper on NYUD-v2
 #
 # *Full size: from the archive to the table.* [< previous: reproduce it on
-# PASCAL-Context](06_reproduce_pascal_context.ipynb) | [back to the tour >](00_take_the_tour.ipynb)
+# PASCAL-Context](06_reproduce_pascal_context.ipynb) | [next: question the result >](08_question_the_result.ipynb)
 #
 # **What you'll do**
 #
@@ -486,5 +486,5 @@ print("Not by that: over 13 classes most codes reach more than over 40, because 
 # - Depth is measured in metres over all labelled pixels of the set; some codes take the mean over images instead.
 # - What a zoom uncovers, and depth 0, is ignored.
 #
-# That was the last step of the way. [The tour](00_take_the_tour.ipynb) shows what a finished model is good for;
-# `python -m ptsa_lite study` asks how much of a difference is chance.
+# Next: how much of a difference is chance, and what the grouping buys.
+# [Question the result >](08_question_the_result.ipynb)

@@ -81,6 +81,7 @@ THIN = "LoRA, one per task, PTSA's parameters"
 EARLY = "PTSA, (1, 2, 2, 4)"
 OTHER = "PTSA, another tree"
 
+# %%
 four = tuple(suite("nyud"))
 ALONE = " | ".join(four)
 AS_ONE = "+".join(four)

@@ -10,7 +10,7 @@
 # # Distil a small Swin
 #
 # *An appendix: where the frozen backbone of the other notebooks comes from.*
-# [< take the tour](00_take_the_tour.ipynb) | [freeze a Swin >](01_freeze_a_swin.ipynb)
+# [< question the result](08_question_the_result.ipynb) | [back to the tour >](00_take_the_tour.ipynb)
 #
 # **What you'll do**
 #
