@@ -161,7 +161,7 @@ def test_methods_work_on_other_families(family, method):
 
 @families
 def test_the_forward_compiles_in_one_piece(family):
-    model = build_model("ptsa", tiny_family(family)[1], PASCAL, TREE, rank=2).train()
+    model = build_model("ptsa", tiny_family(family)[1], PASCAL, TREE, rank=2, dropout=0.1).train()
     model.set_grad_checkpointing()
     images = torch.randn(2, 3, 64, 64)
     torch._dynamo.reset()
