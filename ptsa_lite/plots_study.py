@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from .metrics import delta_m
 from .pictures import PAPER
@@ -32,6 +33,7 @@ def draw_costs_and_gains(
               markeredgecolor=THEIRS)  # fmt: skip
     if x == "trainable":
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter("")
     axes.margins(x=0.12, y=0.08)
