@@ -44,7 +44,7 @@ class AdapterFiles:
         described = metadata["description"]
         for key, value in self._fits().items():
             if described.get(key) != value:
-                words = f"{key} {described.get(key)!s:.200}, this model has {value!s:.200}"
+                words = f"{key} {described.get(key)!r:.200}, this model has {value!r:.200}"
                 raise ValueError(f"{path} was saved for {words}")
         with safe_open(path, "pt") as file:
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 not a dict

@@ -9,7 +9,7 @@ Rule = tuple[Callable[[Any], bool], str]
 
 
 def whole(value) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
 
 
 def number(value) -> bool:

@@ -83,6 +83,8 @@ def test_a_configuration_survives_json_and_yaml(settings):
 BAD = [
     ({"epochs": 0}, "epochs must be a whole number of at least 1, not 0"),
     ({"epochs": 2.5}, "epochs must be a whole number"),
+    ({"batch_size": 10**400}, "batch_size must be a whole number"),
+    ({"lr": 10**400}, "lr must be None or a number above 0"),
     ({"epochs": True}, "epochs must be a whole number"),
     ({"batch_size": "8"}, "batch_size must be a whole number of at least 1, not '8'"),
     ({"base_lr": -1e-3}, "base_lr must be a number above 0"),

@@ -85,7 +85,8 @@ def read_manifest(root: str | Path) -> dict:
         made = [manifest["splits"][split] for split in SPLITS]
         sizes = [split[key] for split in made for key in ("frames", "work_size")] + [manifest["img_size"]]
         folders = [NAME.fullmatch(split["folder"]) for split in made]  # nothing outside of this folder is read
-        whole = all(folders) and all(map(COUNT[0], sizes)) and all(isinstance(text, str) for text in (*names, *tasks))
+        known_tasks = isinstance(tasks, list) and all(task in frames.CHANNELS for task in tasks)
+        whole = known_tasks and all(folders) and all(map(COUNT[0], sizes)) and all(isinstance(n, str) for n in names)
     except (KeyError, TypeError):
         whole = False
     if not whole:

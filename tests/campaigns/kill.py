@@ -180,6 +180,8 @@ def campaign(kind: str, kills: int, seed: int, folder: Path, archive: Path) -> C
             lost, after = f"{type(error).__name__}: {error}", before
         if lost:
             print(f"{kind}, seed {seed}, after {counts['kills']} kills: {lost}", flush=True)
+        if killed and counts["kills"] % 10 == 0:
+            print(f"{kind}: {dict(counts)}", flush=True)
         counts["losses"] += bool(lost)
         counts["rounds"] += not killed
         place, before = (place, after) if killed and not lost else (_fresh(folder), {})
