@@ -187,8 +187,9 @@ spectra = {"W itself": base.weight, "noise": torch.randn(c_out, c_in), **dict(zi
 spectra = {name: torch.linalg.svdvals(m / m.norm()).detach() for name, m in spectra.items()}
 lost_length = {name: (1 - F.pad(s.square().cumsum(0), (1, 0))).clamp_min(0).sqrt() for name, s in spectra.items()}
 needed = {name: int((lost >= 0.5).sum()) for name, lost in lost_length.items()}  # rank that loses less than half
+print("rank needed to lose less than half of the length:", needed)
 
-
+# %%
 def draw_rank(r):
     """Singular values, what is lost beyond each rank, and an update beside its copy of rank r."""
     figure = Drawing(figsize=(12, 3.2))
@@ -212,7 +213,6 @@ def draw_rank(r):
     return figure
 
 
-print("rank needed to lose less than half of the length:", needed)
 figure = draw_rank(rank)
 save_figure(figure, "02_rank", out_dir)
 figure

@@ -312,8 +312,9 @@ save_figure(figure, "03_loss_weight", out_dir);
 from ptsa_lite.similarity import Similarity, gradient_similarity
 
 few = every_frame[:3]
-held = [torch.stack([task_gradient(model, frame, name) for name in names]) for frame in few]
-units = [F.normalize(rows, dim=1) for rows in held]  # 3 frames of (T, P)
+del g, G  # what we held so far; each task's gradient of each frame takes 11 MB
+units = [F.normalize(torch.stack([task_gradient(model, frame, name) for name in names]), dim=1)
+         for frame in few]  # 3 frames of (T, P)
 same = torch.stack([u @ u.T for u in units]).mean(0)
 different = torch.stack([(u @ v.T + v @ u.T) / 2 for u, v in itertools.pairwise(units)]).mean(0)
 streamed = gradient_similarity(model, few, tasks, readings=["plain"])
@@ -403,11 +404,11 @@ def between(u, v):
     return (product + product.T) / 2
 
 
-first, second, third = (u.double() for u in units[:3])
-loop = (first @ third.T + second @ third.T) / 2  # set A: frames 0 and 1; set B: frame 2
+first, second, third = units
+loop = sum(between(one, third) for one in (first, second)) / 2  # set A: frames 0 and 1; set B: frame 2
 by_means = between((first + second) / 2, third)
-assert torch.allclose((loop + loop.T) / 2, by_means, atol=1e-5), "the product of means and the loop differ"
-del held, units, first, second, third  # 11 MB a task and frame, twice that in double precision
+assert torch.allclose(loop, by_means, atol=1e-5), "the product of means and the loop differ"
+del units, first, second, third
 
 # %% [markdown]
 # The pass over the frames that collects these sums also collects what we need for a **control**, so that it is done
