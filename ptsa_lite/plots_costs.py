@@ -26,15 +26,17 @@ def draw_speed(found: Mapping, title: str = "") -> Figure:
         left.plot([limit, limit], [place - 0.3, place + 0.3], color=INK, linewidth=2)
         left.plot([low, high], [place, place], color=colour, alpha=0.6)
         left.plot(row["median"], place, "o", color=colour, markersize=8)
-        left.annotate(f"{row['median']:.2f}", (row["median"], place), (0, 8), textcoords="offset points", ha="center",
-                      fontsize=8.5, color=colour)  # fmt: skip
+        left.annotate(f"{row['median']:.2f}", (1.0, place), (-2, 0), textcoords="offset points", ha="right",
+                      xycoords=left.get_yaxis_transform(), va="center", color=colour)  # fmt: skip
     left.set_yticks(range(len(rows)), list(reversed(rows)))
     left.set(xlim=(0, 1.5), ylim=(-0.6, len(rows) - 0.2), xlabel="ours / theirs, lower is better; bar: target")
     left.axvline(1, color=SOFT, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
     axes = {name.split(",")[0].split()[0]: axis for name, axis in found.get("scaling", {}).items()}
     for panel, name, label in ((tasks, "tasks", "tasks, groups stay"), (groups, "groups", "groups, tasks stay")):
-        if name in axes:
-            _draw_growth(panel, axes[name])
+        if name not in axes:  # a run of the first part only
+            panel.set_visible(False)
+            continue
+        _draw_growth(panel, axes[name])
         panel.set(xlabel=label)
         panel.set_ylim(bottom=0)
     tasks.set_ylabel("seconds a step")

@@ -237,7 +237,8 @@ def main() -> None:
         print(peak_memory(args.memory_of, size))
         return
     found = {
-        "command": "python tests/bench/speed.py" + " --quick" * args.quick + " --nyud ROOT" * bool(args.nyud),
+        "command": "python tests/bench/speed.py" + " --quick" * args.quick + " --nyud ROOT" * bool(args.nyud)
+                   + f" --turns {turns} --only {args.only}",
         "model": f"Swin-T, PTSA {GROUPS}, rank {RANK}, PASCAL heads", "img_size": size, "batch": BATCH,
         "device": "cpu", "processors": os.cpu_count(), "threads": args.threads, "turns": turns, "dtype": "float32",
         "torch": torch.__version__, "ratios_by": "wall clock, median over turns; cpu: by CPU time of the process",
