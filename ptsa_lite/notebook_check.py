@@ -147,9 +147,12 @@ def _output(output, root: Path) -> Iterator[str]:
 
 
 def _orphans(folder: Path) -> Iterator[str]:
-    """Files in figures/ that neither a notebook nor README.md names."""
+    """Files in figures/ that neither a notebook nor README.md names, as they are or as an f-string with {holes}."""
     texts = [path.read_text(encoding="utf-8") for path in (*sources(folder), folder.parent / "README.md")
              if path.is_file()]
+    formed = [re.sub(r"\\{.*?\\}", "[0-9a-z_]+", re.escape(name))
+              for text in texts for name in re.findall(r'f"(\d\d_[^"]*\{[^"]*)"', text)]
     for figure in sorted((folder.parent / "figures").glob("*")):
-        if figure.is_file() and not figure.name.startswith(".") and not any(figure.stem in text for text in texts):
+        named = any(figure.stem in text for text in texts) or any(re.fullmatch(one, figure.stem) for one in formed)
+        if figure.is_file() and not figure.name.startswith(".") and not named:
             yield f"figures/{figure.name}: no notebook and not README.md names it"

@@ -158,5 +158,14 @@ def test_an_ipynb_without_source_and_a_figure_that_nobody_names_are_told(folder)
     assert len(found) == 2
 
 
+def test_a_figure_may_be_named_by_an_f_string(folder):
+    source = GOOD + '\n# %%\nfor name in ("a",):\n    save_figure(figure, f"00_of_{name}", out_dir)\n'
+    (folder / "00_draw_line.py").write_text(source)
+    for stem in ("00_of_a", "01_of_a", "00_for_a"):
+        (folder.parent / "figures" / f"{stem}.png").write_text("")
+    orphans = [sentence for sentence in check(folder) if "names it" in sentence]
+    assert [sentence.partition(":")[0] for sentence in orphans] == ["figures/00_for_a.png", "figures/01_of_a.png"]
+
+
 def test_an_empty_folder_is_a_fault(tmp_path):
     assert check(tmp_path) == [f"{tmp_path.name}/ holds no notebook NN_verb_object.py"]
