@@ -223,7 +223,9 @@ print(f"a true difference of 1 is found by three seeds: paired {found(a, b):.0%}
 #
 # ## Question one: is it the grouping, or the capacity?
 #
-# First the picture that papers draw: gain against cost. Points are single seeds, discs their means.
+# First the picture that papers draw: gain against cost. Points are single seeds, discs their means. GMACs are counted
+# the paper's way, which leaves out low-rank products. That is why the shared LoRA with PTSA's multiply-adds stands as far
+# left as the plain one: all that it spends is low-rank.
 #
 # **Predict.** If capacity were all that counts, what would the points of the first panel lie on? And where would the
 # six other trees lie, which have exactly PTSA's parameters?

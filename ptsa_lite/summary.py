@@ -91,6 +91,18 @@ def paired_difference(one: dict[int, float], other: dict[int, float], confidence
     return {"n": n, "mean": mean, "low": low, "high": high, "differences": differences}
 
 
+def markdown_table(rows: Sequence[dict]) -> str:
+    """Conditions from best to worst as a table for a README: mean delta_m, its spread over seeds, costs."""
+    lines = ["| condition | delta_m % ↑ | sd | seeds | trainable M | GMACs |", "| --- " + "| ---: " * 5 + "|"]
+    for row in sorted((row for row in rows if row["delta_m"] is not None), key=lambda row: -row["delta_m"]):
+        label = row["label"] + (f": {row['groups'].split(' > ')[2]}" if "another tree" in row["label"] else "")
+        spread = "" if row["delta_m_sd"] is None else f"{row['delta_m_sd']:.2f}"
+        cells = (label, f"{row['delta_m']:+.2f}", spread, str(len(row["gains"])), f"{row['trainable'] / 1e6:.3f}",
+                 f"{row['gmacs']:.3f}")  # fmt: skip
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
 def best_rates(results: Sequence[dict]) -> dict[str, dict[float, float]]:
     """For every method the gain of each learning rate that it tried, in per cent: delta_m against its middle rate.
 

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from ptsa_lite.study import Run, asdict
-from ptsa_lite.summary import best_rates, paired_difference, summarise, table_of_methods
+from ptsa_lite.summary import best_rates, markdown_table, paired_difference, summarise, table_of_methods
 from ptsa_lite.tree import TaskTree
 
 TASKS = ("semseg", "normals")
@@ -70,3 +70,14 @@ def test_the_best_rate_is_the_one_whose_metrics_gain_most_over_the_middle_one():
     for one, rate in zip(tried, (1e-3, 2e-3, 4e-3), strict=True):
         one["run"]["config"] = {"lr": rate}
     assert best_rates(tried) == {"bitfit": pytest.approx({1e-3: -2.5, 2e-3: 0.0, 4e-3: 12.5})}
+
+
+def test_the_table_for_a_readme_goes_from_best_to_worst_and_leaves_out_what_has_no_gain():
+    rows = summarise([
+        result("single_task", semseg=40.0, normals=20.0),
+        result("ptsa", tree=TREE, semseg=44.0, normals=19.0),
+        result("ptsa", seed=9, tree=TREE, semseg=44.0, normals=19.0),
+    ])
+    assert markdown_table(rows).splitlines()[2:] == [
+        "| PTSA (TGLoRA) | +7.50 |  | 1 | 0.000 | 0.500 |", "| Single task | +0.00 |  | 1 | 0.000 | 0.500 |",
+    ]

@@ -71,3 +71,13 @@ def test_readmes_tables_of_results_are_those_of_the_results_files(name):
 
     expected = markdown_table(read_results(ROOT / "figures" / "results" / f"{name}.json"))
     assert expected in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_readmes_table_of_the_study_is_that_of_the_results_file():
+    """To renew it: python -c "from ptsa_lite import study, summary as s; print(s.markdown_table(s.summarise(...)))"."""
+    from ptsa_lite.study import collected
+    from ptsa_lite.summary import markdown_table, summarise
+
+    rows = [row for row in summarise(collected(ROOT / "figures" / "results" / "study_scenes.json"))
+            if row["label"] != "PTSA, another tree"]
+    assert markdown_table(rows) in (ROOT / "README.md").read_text(encoding="utf-8")
