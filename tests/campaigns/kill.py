@@ -195,15 +195,19 @@ def _fresh(folder: Path) -> Path:
     return place
 
 
-def run(kills: int, seed: int, kinds=tuple(KINDS)) -> dict[str, dict]:
-    """Counts by kind, `kills` shared by all of them."""
+def run(kills: int, seed: int, kinds=tuple(KINDS), keep: Callable[[dict], None] = lambda counts: None) -> dict:
+    """Counts by kind, `kills` shared by all of them; `keep` is given them after each kind, for it may be killed too."""
     study.load_backbone = lambda name, weights, img_size, **_: tiny_backbone(img_size)
     store.PART = 2
     folder = Path(tempfile.mkdtemp())
     os.environ["PTSA_CACHE"] = str(folder / "cache")
     archive = write_nyud(folder / "archive", train=16, val=6)
     try:
-        return {kind: dict(campaign(kind, -(-kills // len(kinds)), seed, folder, archive)) for kind in kinds}
+        counts = {}
+        for kind in kinds:
+            counts[kind] = dict(campaign(kind, -(-kills // len(kinds)), seed, folder, archive))
+            keep(counts)
+        return counts
     finally:
         shutil.rmtree(folder)
 
@@ -214,6 +218,5 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="a JSON file, in which this campaign's entry is replaced")
     args = parser.parse_args()
-    counts = run(args.kills, args.seed)
-    record("kill", counts, args.out)
+    counts = run(args.kills, args.seed, keep=lambda counts: record("kill", counts, args.out))
     sys.exit(any(kind["losses"] for kind in counts.values()))
