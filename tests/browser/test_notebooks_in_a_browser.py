@@ -80,8 +80,8 @@ def moves(cell):
         yield f"menu {number + 1}", lambda menu=menu: choose(menu)
     for number, row in enumerate(cell.locator(".widget-toggle-buttons").all()):
         yield f"toggle {number + 1}", lambda row=row: row.locator("button:not(.mod-active)").last.click()
-    for number, upload in enumerate(cell.locator("input[type=file]").all()):
-        yield f"upload {number + 1}", lambda upload=upload: upload.set_input_files(ROOT / "figures" / "00_labels.png")
+    for number, button in enumerate(cell.locator("button.widget-upload").all()):
+        yield f"upload {number + 1}", lambda button=button: upload(button)
 
 
 def push(handle) -> None:
@@ -89,6 +89,12 @@ def push(handle) -> None:
     handle.focus()
     at_end = handle.get_attribute("aria-valuenow") == handle.get_attribute("aria-valuemax")
     handle.press("ArrowLeft" if at_end else "ArrowRight")
+
+
+def upload(button) -> None:
+    with button.page.expect_file_chooser() as chooser:
+        button.click()
+    chooser.value.set_files(ROOT / "figures" / "00_labels.png")
 
 
 def choose(menu) -> None:
