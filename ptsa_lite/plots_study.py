@@ -121,7 +121,7 @@ def draw_task_gains(rows: Sequence[dict], single: dict, tasks: Mapping[str, Task
 def draw_choices(bootstrap: Sequence[dict], names: Mapping[str, str], title: str = "", axes=None) -> Figure:
     """How often each tree is chosen from n samples: one stacked bar for each n. names: a short name for each tree."""
     figure, axes = _canvas(axes, (8.6, 3.4))
-    trees = sorted({t for row in bootstrap for t in row["trees"]}, key=lambda t: -bootstrap[-1]["trees"].get(t, 0))
+    trees = sorted({t for row in bootstrap for t in row["trees"]}, key=lambda t: (-bootstrap[-1]["trees"].get(t, 0), t))
     shades = colormaps["viridis"](np.linspace(0.15, 0.95, len(trees)))
     bottom = np.zeros(len(bootstrap))
     for tree, shade in zip(trees, shades, strict=True):
