@@ -64,10 +64,11 @@ def start(words: list[str]):
 
     def run():
         torch.set_num_threads(1)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a script, Ctrl-C is ignored
         sys.stdout = sys.stderr = open("said", "w", buffering=1)  # noqa: SIM115 until the process ends
         os._exit(main(words))
 
-    process = FORK.Process(target=run)
+    process = FORK.Process(target=run, daemon=True)  # it ends with the tests, also where one of them fails
     process.start()
     return process
 
