@@ -680,8 +680,9 @@ if bench:
 
 # %% [markdown]
 # Points are medians over turns, lines their quartiles, black bars what was asked of each. A merged model (last section
-# of notebook 02) costs what its frozen groups cost. Where the seconds beat the promise, it is because products over a
-# stack are larger than products one by one, and because little besides them is left to do.
+# of notebook 02) costs what its frozen groups cost. That the seconds can beat the promise is not the grouping's doing
+# alone: the loops are written the plain way, layer for layer, with autograd's own gradient and dropout, and ours has a
+# layer that makes fewer full-size tensors (`ptsa_lite/low_rank.py`). The ratio has both in it.
 #
 # ## Group them yourself
 #
@@ -776,7 +777,9 @@ draw_grouping(["AAAA", "AABB", "ABAB", "ABCD"])
 
 # %%
 out, busy = Output(), False
-columns = [[ToggleButtons(options="ABCD", value=letter, style={"button_width": "26px"}) for letter in stage]
+row = {"height": "34px", "margin": "2px"}  # names and buttons in one line
+columns = [[ToggleButtons(options="ABCD", value=letter, style={"button_width": "38px"},
+                          layout=row | {"width": "176px"}) for letter in stage]
            for stage in letters_of(tree)]  # a column of buttons for each stage
 offers = [n_groups, *(counts for counts in ((1, 1, 1, 1), (1, 1, 2, 4), (1, 2, 2, 4), (1, 2, 3, 4), (4, 4, 4, 4))
                       if counts != n_groups)]
@@ -804,10 +807,10 @@ def choose(change):
 for button in itertools.chain(*columns):
     button.observe(redraw, "value")
 menu.observe(choose, "value")
-titles = [HTML(f"<b style='color:{task_colour(name)}'>{name}</b>") for name in names]
-stage_columns = [VBox([Label(f"stage {s}"), *column]) for s, column in enumerate(columns, 1)]
+titles = [HTML(f"<b style='color:{task_colour(name)}'>{name}</b>", layout=row) for name in names]
+stage_columns = [VBox([Label(f"stage {s}", layout=row), *column]) for s, column in enumerate(columns, 1)]
 redraw()
-display(VBox([menu, HBox([VBox([Label(""), *titles]), *stage_columns]), out]))
+display(VBox([menu, HBox([VBox([Label("", layout=row), *titles]), *stage_columns]), out]))
 
 # %% [markdown]
 # ## Hand it on

@@ -461,13 +461,14 @@ print("fallen since the first epoch:", ", ".join(f"{name} {value:.0%}" for name,
 # they are?
 
 # %%
-from ptsa_lite.pictures import colour_labels, picture_of
+from ptsa_lite.pictures import Drawing, colour_labels, picture_of
 
 
 def draw_sharpening(frame, epochs_shown):
     """A row per task: image, label, and the prediction after each of these epochs."""
     rows, columns = len(names), 2 + len(epochs_shown)
-    figure, grid = plt.subplots(rows, columns, figsize=(1.7 * columns, 1.75 * rows), layout="constrained", squeeze=False)
+    figure = Drawing(figsize=(1.7 * columns, 1.75 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
     for (name, task), axes in zip(tasks.items(), grid, strict=True):
         pictures = [picture_of(shown["image"][frame]), colour_labels(task, shown[name][frame])]
         pictures += [colour_labels(task, looks[e][name][frame], predicted=True) for e in epochs_shown]
@@ -482,7 +483,9 @@ def draw_sharpening(frame, epochs_shown):
 
 
 milestones = sorted({0, 1, max(1, epochs // 3), epochs})
-save_figure(draw_sharpening(0, milestones), "05_sharpening", out_dir);
+figure = draw_sharpening(0, milestones)
+save_figure(figure, "05_sharpening", out_dir)
+figure
 
 # %% [markdown]
 # Places come first, in broad strokes at an eighth of the frame's resolution, which is where the heads work; small and
@@ -494,8 +497,7 @@ from ipywidgets import IntSlider, SelectionSlider, interact
 
 
 def show_sharpening(frame, epoch):
-    draw_sharpening(frame - 1, sorted({0, 1, epoch}))
-    plt.show()
+    display(draw_sharpening(frame - 1, sorted({0, 1, epoch})))
 
 
 interact(show_sharpening, frame=IntSlider(min=1, max=len(chosen), value=1, continuous_update=False),
@@ -509,9 +511,6 @@ interact(show_sharpening, frame=IntSlider(min=1, max=len(chosen), value=1, conti
 # the picture is drawn anew after every epoch. First what it will look like, drawn from the training above:
 
 # %%
-from ptsa_lite.pictures import Drawing
-
-
 def draw_live(curves, predictions):
     """Loss curves on the left, the first shown frame's predictions on the right."""
     figure = Drawing(figsize=(11, 2.6))

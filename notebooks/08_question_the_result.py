@@ -60,7 +60,7 @@ from ipywidgets import Dropdown, interact
 
 from ptsa_lite.methods import METHODS
 from ptsa_lite.pictures import PAPER, Drawing
-from ptsa_lite.plots import OURS, save_figure, task_colour, use_style
+from ptsa_lite.plots import CHOSEN, OURS, save_figure, task_colour, use_style
 from ptsa_lite.plots_study import (
     draw_choices, draw_cosines, draw_costs_and_gains, draw_differences, draw_ranked, draw_sweep, draw_task_gains,
 )
@@ -507,7 +507,7 @@ for axes, (s, m) in zip(np.atleast_1d(figure.subplots(1, max(1, len(pairs)))), p
     points = scores_and_gains(shown[s], measured[m])
     for score, row in points:
         axes.plot([score] * len(row["gains"]), list(row["gains"].values()), ".", color=OURS, alpha=0.4)
-        axes.plot(score, row["delta_m"], "o", markersize=9, color="#D55E00" if row["label"] == PTSA else OURS)
+        axes.plot(score, row["delta_m"], "o", markersize=9, color=CHOSEN if row["label"] == PTSA else OURS)
     rho = spearmanr([score for score, _ in points], [row["delta_m"] for _, row in points]).statistic
     axes.set(xlabel="score by similarity", ylabel="Δm, %", title=f"{s}: rank correlation {rho:+.2f}")
 if pairs:

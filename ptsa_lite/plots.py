@@ -26,6 +26,7 @@ __all__ = [
 
 INK, SOFT, BOX = "#1d2730", "#66727c", "#eceff1"
 OURS, THEIRS = "#0072B2", "#8a949c"
+CHOSEN = "#D55E00"  # the one to look at
 
 
 def use_style() -> None:

@@ -4,9 +4,7 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
-from .plots import INK, OURS, SOFT, THEIRS, _canvas
-
-CHOSEN = "#D55E00"
+from .plots import CHOSEN, INK, OURS, SOFT, THEIRS, _canvas
 
 
 def draw_speed(found: Mapping, title: str = "") -> Figure:

@@ -9,10 +9,8 @@ from matplotlib.ticker import LogLocator
 
 from .metrics import delta_m
 from .pictures import PAPER
-from .plots import INK, OURS, SOFT, THEIRS, _canvas, spread, task_colour
+from .plots import CHOSEN, INK, OURS, SOFT, THEIRS, _canvas, spread, task_colour
 from .tasks import Task
-
-CHOSEN = "#D55E00"
 
 
 def draw_costs_and_gains(

@@ -29,6 +29,7 @@ from .checkpoints import read_history
 from .claims import claim
 from .costs import count_macs, count_parameters
 from .data import open_dataset, tables
+from .disk import read_json
 from .memory import processes
 from .methods import METHODS, build_model
 from .progress import clock_time
@@ -220,7 +221,7 @@ def run_study(
 def collected(path: str | Path) -> list[dict]:
     """The results that a file of `collect` holds; none where there is no such file."""
     path = Path(path)
-    return json.loads(path.read_text(encoding="utf-8"))["runs"] if path.is_file() else []
+    return read_json(path, then="move it away, and the study begins anew")["runs"] if path.is_file() else []
 
 
 def restore(results: Sequence[dict], runs: Sequence[Run], folder: str | Path) -> int:
@@ -259,7 +260,7 @@ def _left(runs: Sequence[Run], folder: Path) -> list[Run]:
 
 
 def _result(run: Run, folder: Path) -> dict:
-    return json.loads((folder / f"{run.name()}.json").read_text(encoding="utf-8"))
+    return read_json(folder / f"{run.name()}.json", then="delete it, and the run is done again")
 
 
 def _work(runs: Sequence[Run], folder: Path, report: Callable[[str], None]) -> None:

@@ -3,8 +3,8 @@
 import pytest
 from matplotlib import pyplot as plt
 
-from ptsa_lite.plots import INK, OURS
-from ptsa_lite.plots_costs import CHOSEN, draw_speed
+from ptsa_lite.plots import CHOSEN, INK, OURS
+from ptsa_lite.plots_costs import draw_speed
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,8 @@
 import matplotlib.pyplot as plt
 import pytest
 
-from ptsa_lite.plots import OURS, THEIRS
+from ptsa_lite.plots import CHOSEN, OURS, THEIRS
 from ptsa_lite.plots_study import (
-    CHOSEN,
     draw_choices,
     draw_cosines,
     draw_costs_and_gains,
