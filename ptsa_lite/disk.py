@@ -8,12 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+def write_whole(path: Path, write: Callable[[Path], object], shared: bool = False) -> None:
     """Writes beside the path, flushes to the disk, renames; leaves the old file and nothing else if that fails.
 
+    shared: several processes may write this path at the same time, each beside it under a name of its own.
     Raises OSError naming the path, the reason and the free space.
     """
-    beside = path.with_name(f".{path.name}.part")
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part" if shared else f".{path.name}.part")
     try:
         write(beside)
         with open(beside, "rb+") as file:
@@ -26,14 +27,14 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             beside.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, shared: bool = False) -> None:
     """A text file, whole or not at all."""
-    write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"), shared)
 
 
-def write_json(path: Path, content) -> None:
+def write_json(path: Path, content, shared: bool = False) -> None:
     """Plain values as a JSON file, whole or not at all."""
-    write_text(path, json.dumps(content, indent=1) + "\n")
+    write_text(path, json.dumps(content, indent=1) + "\n", shared)
 
 
 def read_json(path: Path, kind: type = dict, then: str = "delete it to start again"):

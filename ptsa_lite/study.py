@@ -29,7 +29,7 @@ from .checkpoints import read_history
 from .claims import claim
 from .costs import count_macs, count_parameters
 from .data import open_dataset, tables
-from .disk import read_json
+from .disk import make_folder, read_json, write_json
 from .memory import processes
 from .methods import METHODS, build_model
 from .progress import clock_time
@@ -200,8 +200,7 @@ def run_study(
     A run that fails raises here, also if it failed in a helper first: this process then takes it up where that one
     stopped. What else helpers had to say is in folder/helper-N.log.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(Path(folder))
     runs, jobs = list({run.name(): run for run in runs}.values()), processes(jobs)
     helpers = _start_helpers(runs, folder, jobs - 1) if len(_left(runs, folder)) > 1 else []
     threads = torch.get_num_threads()
@@ -226,11 +225,10 @@ def collected(path: str | Path) -> list[dict]:
 
 def restore(results: Sequence[dict], runs: Sequence[Run], folder: str | Path) -> int:
     """Lay results of these runs into the study's folder, where it has none: they are done. How many were laid."""
-    folder, names = Path(folder), {run.name() for run in runs}
-    folder.mkdir(parents=True, exist_ok=True)
+    folder, names = make_folder(Path(folder)), {run.name() for run in runs}
     new = [r for r in results if r["name"] in names and not (folder / f"{r['name']}.json").exists()]
     for result in new:
-        _write(folder / f"{result['name']}.json", result)
+        write_json(folder / f"{result['name']}.json", result, shared=True)
     return len(new)
 
 
@@ -244,15 +242,9 @@ def collect(runs: Sequence[Run], folder: str | Path, path: str | Path, command: 
     results = [_result(run, folder) for run in done]
     for run, result in zip(done, results, strict=True):
         result["run"]["label"] = run.label
-    _write(Path(path), {"command": command, "left": len(runs) - len(done), "runs": results})
+    make_folder(Path(path).parent)
+    write_json(Path(path), {"command": command, "left": len(runs) - len(done), "runs": results}, shared=True)
     return len(runs) - len(done)
-
-
-def _write(path: Path, content) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    part.replace(path)
 
 
 def _left(runs: Sequence[Run], folder: Path) -> list[Run]:
@@ -289,7 +281,7 @@ def _do(run: Run, folder: Path) -> bool:
             return False
         checkpoint = folder / run.name()
         result = execute_run(run, checkpoint, report=lambda line: None)
-        _write(path, result)
+        write_json(path, result)
         for file in checkpoint.glob("*"):
             file.unlink()
         checkpoint.rmdir()

@@ -17,6 +17,7 @@ from ptsa_lite.claims import alone
 from ptsa_lite.data.prepared import prepare_archive
 from ptsa_lite.disk import make_folder, read_json, write_json, write_whole
 from ptsa_lite.methods import build_model
+from ptsa_lite.study import Run, collect, restore
 from ptsa_lite.tasks import PASCAL
 
 if "fork" not in multiprocessing.get_all_start_methods():
@@ -124,3 +125,15 @@ def test_a_file_that_is_no_json_of_ours_is_named_with_what_to_do(text, tmp_path)
     with pytest.raises(ValueError, match=r"run\.json .*; delete it to start again") as error:
         read_json(tmp_path / "run.json")
     assert "\n" not in str(error.value)
+
+
+def test_a_full_disk_is_told_by_a_study_and_its_results_stay(tmp_path):
+    run = Run("bitfit", ("semseg",))
+    result = {"name": run.name(), "run": {"label": ""}, "padding": "." * 10_000}
+    collected = tmp_path / "collected" / "study.json"
+    assert restore([result], [run], tmp_path) == 1
+    assert collect([run], tmp_path, collected, "command") == 0
+    before = collected.read_bytes()
+    said = message_of(lambda: collect([run], tmp_path, collected, "command"), limit=5_000)
+    assert str(collected) in said
+    assert collected.read_bytes() == before and os.listdir(collected.parent) == ["study.json"]

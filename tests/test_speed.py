@@ -1,5 +1,9 @@
 """What the bench compares is the same function; and work that is counted, not timed, grows as it should."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from bench.rivals import LoopOverGroups, LoopOverTasks, Peft, random_batch, without_adapters
@@ -115,3 +119,13 @@ def test_the_layers_gradient_compiles_too(parents):
         gradients.append(torch.autograd.grad(one(x, route).square().sum(), [x, layer.lora_A, layer.lora_B]))
     for eager, compiled in zip(*gradients, strict=True):
         torch.testing.assert_close(eager, compiled, atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="reads Linux's /proc")
+def test_peak_memory_is_the_process_s_own_not_its_parent_s():
+    """A child of a process that once was large."""
+    ballast = b"1" * 600_000_000
+    code = "import step_memory; print(step_memory.peak_mb())"
+    folder = Path(__file__).parent / "bench"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=folder)
+    assert 1 < float(printed.stdout) < len(ballast) / 1e6 / 2

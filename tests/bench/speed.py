@@ -11,7 +11,6 @@ Peak memory is measured in a process for each variant. --quick is a try at 224x2
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -21,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from rivals import LoopOverGroups, LoopOverTasks, Peft, random_batch, without_adapters
-from step_memory import now_mb
+from step_memory import now_mb, peak_mb
 
 from ptsa_lite.backbones import load_backbone
 from ptsa_lite.checkpoints import write_json
@@ -149,7 +148,7 @@ def peak_memory(name: str, size: int) -> int:
     before = now_mb()
     for _ in range(3):
         step()
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before)
+    return round(peak_mb() - before)
 
 
 def memory(args, size: int) -> dict:
