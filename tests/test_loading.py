@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ptsa_lite.data import make_loader, open_dataset
-from ptsa_lite.data.loading import EpochLoader, batches_of, share
+from ptsa_lite.data.loading import EpochLoader, batches_of, share, workers_here
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +53,11 @@ def test_shuffled_batches_hold_every_frame_once():
 def test_a_batch_that_cannot_be_shared_is_refused():
     with pytest.raises(ValueError, match="3 frames cannot be shared by 2 processes"):
         share([[1, 2, 3]], 0, 2)
+
+
+def test_there_are_no_more_workers_than_processors(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 3}, raising=False)
+    assert [workers_here(wanted) for wanted in (0, 1, 2, 6)] == [0, 1, 2, 2]
+    monkeypatch.delattr("os.sched_getaffinity")
+    monkeypatch.setattr("os.cpu_count", lambda: None)
+    assert workers_here(6) == 1

@@ -122,13 +122,13 @@ def make_loader(
     """
     from torch.utils.data import DataLoader
 
-    from .loading import batches_of
+    from .loading import batches_of, workers_here
 
     _positive(batch_size=batch_size)
     if drop_last and batch_size > len(dataset):
         raise ValueError(f"batch size {batch_size} exceeds the {len(dataset)} frames, which leaves no whole batch")
     batches = batches_of(len(dataset), batch_size, seed, epoch, drop_last)[part[0] :: part[1]]
-    return DataLoader(set_epoch(dataset, epoch, seed), batch_sampler=batches, num_workers=workers)
+    return DataLoader(set_epoch(dataset, epoch, seed), batch_sampler=batches, num_workers=workers_here(workers))
 
 
 def prepare(name: str, root: str | Path, split: str, work_size: int, tasks=None, limit=None, cache=None) -> Path:

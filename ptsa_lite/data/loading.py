@@ -1,5 +1,6 @@
 """Which frames make which batch, for one process or for several; and loaders that live from epoch to epoch."""
 
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -26,6 +27,12 @@ def share(batches: Batches, rank: int, size: int) -> Batches:
     return [batch[rank * len(batch) // size : (rank + 1) * len(batch) // size] for batch in batches]
 
 
+def workers_here(wanted: int) -> int:
+    """As many loader processes as wanted, at most one a processor of this process: more only wait for each other."""
+    has = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(wanted, has)
+
+
 class EpochLoader:
     """Epoch after epoch over one training set; the last partial batch is dropped.
 
@@ -35,7 +42,7 @@ class EpochLoader:
 
     def __init__(self, dataset, batch_size: int, seed: int, workers: int = 0, part=(0, 1), pin: bool = False):
         self.n, self.batch_size, self.seed, self.part = len(dataset), batch_size, seed, part
-        self.now = 0
+        self.now, workers = 0, workers_here(workers)
         self.loader = DataLoader(
             Epochs(dataset, seed), batch_sampler=self, num_workers=workers, persistent_workers=workers > 0,
             pin_memory=pin, generator=Generator(),

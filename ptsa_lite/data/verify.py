@@ -14,7 +14,6 @@ from .tables import ARCHIVES
 KINDS = ("missing", "unreadable", "range", "size")
 RULES = "ptsa_lite/data/files.py"
 ONE_VALUE = "all labelled pixels of the split have one value, so there is nothing to learn"
-UNPUBLISHED = "the published split"
 HEAD = ("split", "label", "expected", "found", "missing", "unreadable", "out of range", "wrong size", "sizes", "values")
 
 
@@ -82,7 +81,7 @@ def verify(name: str, root: str | Path) -> Report:
         archive = module.open_archive(root)
     except DataError as error:
         return Report(name, root, f"no {name} archive that can be read", [], [str(error)], [str(error)])
-    rows, faults, listed = [], [], []
+    rows, faults, listed, notes = [], [], [], []
     for split, published in module.PUBLISHED.items():
         try:
             names, wrong = files.parse_list(files.read_text(archive.list_path(split)))
@@ -94,10 +93,11 @@ def verify(name: str, root: str | Path) -> Report:
         listed.append(set(names))
         rows += _check_split(archive, module.TASKS, split, names)
         if names and len(names) != published:
-            rows[-1].remarks[f"{split} lists {len(names)} frames, {UNPUBLISHED} {published}"] += len(names)
+            notes.append(f"{split} lists {len(names)} frames, the published split {published}; use it, but numbers do "
+                         "not compare with published ones")  # fmt: skip
     if both := sorted(set.intersection(*listed)):
         faults.append(f"{len(both)} frames, such as {both[0]!r}, stand in both lists, so they measure nothing")
-    return Report(name, root, archive.describe(), rows, faults, _advice(name, archive, rows, faults))
+    return Report(name, root, archive.describe(), rows, faults, _advice(name, archive, rows, faults, notes))
 
 
 def _check_split(archive, tasks, split: str, names: list[str]) -> list[Row]:
@@ -150,8 +150,8 @@ def _check(row: Row, read) -> np.ndarray | None:
     return array
 
 
-def _advice(name: str, archive, rows: list[Row], lists: list[str]) -> list[str]:
-    lines = [f"Mend the split list: {fault}" for fault in lists]
+def _advice(name: str, archive, rows: list[Row], lists: list[str], notes: list[str]) -> list[str]:
+    lines = [f"Mend the split list: {fault}" for fault in lists] + notes
     tasks = ", ".join(repr(task) for task in archive.tasks)
     for label in dict.fromkeys(row.label for row in rows if row.no_folder):
         lines.append(
@@ -164,10 +164,9 @@ def _advice(name: str, archive, rows: list[Row], lists: list[str]) -> list[str]:
                 lines.append(f"{row.split} {row.label}: {fault}; {words.get(kind, 'bring the archive of this layout')}")
             if len(found) > 3:
                 lines.append(f"{row.split} {row.label}: and {len(found) - 3} more of this kind")
-    ends = {UNPUBLISHED: "use it, but numbers do not compare with published ones", ONE_VALUE: "look at the files"}
     for row in rows:
         for text, n in row.remarks.items():
-            end = next((end for words, end in ends.items() if words in text), "nothing to do, the rule is in " + RULES)
+            end = "look at the files" if ONE_VALUE in text else f"nothing to do, the rule is in {RULES}"
             lines.append(f"{row.split} {row.label}: {text} ({n} frames); {end}")
     usable = [row for row in rows if not row.no_folder]
     if not lists and not any(row.n_faults for row in usable):
