@@ -684,6 +684,35 @@ if bench:
 # alone: the loops are written the plain way, layer for layer, with autograd's own gradient and dropout, and ours has a
 # layer that makes fewer full-size tensors (`ptsa_lite/low_rank.py`). The ratio has both in it.
 #
+# ### What a step has to remember
+#
+# Memory limits the batch long before arithmetic does, and most of it holds what the forward pass keeps for the backward
+# pass. A frozen $W$ keeps nothing: its gradient is not wanted, and the gradient of its input needs $W$ alone. But the
+# pair beside it keeps its input $x$, for $A$'s gradient, and $A x$, of $r$ numbers, for $B$'s. Softmax and GELU keep
+# what they computed, and trained norms their input.
+#
+# **Predict.** Where does most of it lie: adapted layers, attention and GELU, or the heads? And which of these grows
+# with the number of groups in the tree?
+
+# %%
+if bench:
+    ways = {"step": "ours", "step, loop over groups": "loop over groups", "step, loop over tasks": "loop over tasks"}
+    kept = {words: bench["kept_mb"][name] for name, words in ways.items()}
+    print(f"{'MB kept for the backward pass':32}" + "".join(f"{words:>18}" for words in kept))
+    for place in sorted(kept["ours"], key=kept["ours"].get, reverse=True):
+        print(f"{place:32}" + "".join(f"{found[place]:18.0f}" for found in kept.values()))
+    print(f"{'together':32}" + "".join(f"{sum(found.values()):18.0f}" for found in kept.values()))
+    peaks = bench["memory"]["megabytes"]
+    print(f"{'the whole step, at its peak':32}" + "".join(f"{peaks[name]:18.0f}" for name in ways))
+    load, step = bench["loading"]["median"], bench["seconds"]["step"]["median"]
+    print(f"\nseconds: a step {step:.2f}, a batch from {bench['loading']['workers']} loading processes {load:.3f}")
+    assert sum(kept["ours"].values()) < sum(kept["loop over groups"].values()), "the stack keeps more than the loop"
+
+# %% [markdown]
+# All of it but heads and losses is kept once per group of its stage. Siblings whose inputs are still equal share one
+# input, and a dropout's mask takes a byte a value: that is what our adapted layers save against the loop over groups.
+# A batch is ready long before the step wants it, so the loader, here two processes on real frames, costs nothing.
+#
 # ## Group them yourself
 #
 # Time to play. In the drawing below a grouping is written with letters, one line per stage: `AABB` puts the first two

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from kept import kept_for_backward
 from rivals import LoopOverGroups, LoopOverTasks, Peft, random_batch, without_adapters
 from step_memory import now_mb, peak_mb
 
@@ -26,6 +27,7 @@ from ptsa_lite.backbones import load_backbone
 from ptsa_lite.checkpoints import write_json
 from ptsa_lite.costs import macs_of
 from ptsa_lite.data import make_loader, open_dataset
+from ptsa_lite.losses import total_loss
 from ptsa_lite.methods import build_model
 from ptsa_lite.similarity import _evaluating, compared_weights, task_gradients
 from ptsa_lite.steps import Stepper
@@ -67,11 +69,15 @@ def stepper(model, batch) -> Callable[[], object]:
     return lambda: step(batch, 1e-5)
 
 
-def step_of(name: str, batch) -> Callable[[], object]:
-    """A training step of one variant, by its name in MEMORY."""
-    model = build(SHARED if name in ("step, all shared", "step, peft") else GROUPS, batch["image"].shape[-1])
+def variant(name: str, size: int):
+    """The model of a training step, by its name in MEMORY."""
+    model = build(SHARED if name in ("step, all shared", "step, peft") else GROUPS, size)
     rivals = {"step, loop over tasks": LoopOverTasks, "step, loop over groups": LoopOverGroups, "step, peft": Peft}
-    return stepper(rivals[name](model).train() if name in rivals else model, batch)
+    return rivals[name](model).train() if name in rivals else model
+
+
+def step_of(name: str, batch) -> Callable[[], object]:
+    return stepper(variant(name, batch["image"].shape[-1]), batch)
 
 
 def contestants(batch) -> dict[str, Callable[[], object]]:
@@ -165,6 +171,17 @@ def memory(args, size: int) -> dict:
     }}  # fmt: skip
 
 
+def kept(size: int) -> dict:
+    """{variant: {place: megabytes}} that one forward and its losses keep for the backward pass; no clock is read."""
+    batch, found = random_batch(PASCAL, size, BATCH), {}
+    for name in MEMORY:
+        model = variant(name, size)
+        places = kept_for_backward(model, lambda model=model: total_loss(PASCAL, model(batch["image"], resize=False),
+                                                                         batch)[0])  # fmt: skip
+        found[name] = {place: round(n / 2**20, 1) for place, n in places.items()}
+    return found
+
+
 def loading(root: str, size: int, batches: int) -> dict:
     """Seconds a batch that two workers deliver while nobody computes, after their start."""
     data = open_dataset("nyud", root, img_size=size) if root else open_dataset("scenes", img_size=size, limit=48)
@@ -227,7 +244,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--turns", type=int, default=0)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--only", default="compare,memory,loading,scaling", help="parts, by comma")
+    parser.add_argument("--only", default="compare,memory,kept,loading,scaling", help="parts, by comma")
     parser.add_argument("--memory-of", default="", help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -245,6 +262,7 @@ def main() -> None:
     work = {
         "compare": lambda: compare(size, turns),
         "memory": lambda: {"memory": memory(args, size)},
+        "kept": lambda: {"kept_mb": kept(size)},
         "loading": lambda: {"loading": loading(args.nyud, size, 8 if args.quick else 40)},
         "scaling": lambda: {"scaling": scaling(3)},
     }

@@ -113,7 +113,8 @@ def adapters(rng: random.Random, folder: Path) -> Iterator[Case]:
     trained.save_adapters(path)
     content, expected, model = path.read_bytes(), trained.adapter_state(), fresh()
     with safe_open(path, "pt") as file:
-        metadata, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        metadata = file.metadata()
+        tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118  the file is overwritten
     while True:
         if rng.random() < 0.5:
             path.write_bytes(junk.damaged(rng, content))
