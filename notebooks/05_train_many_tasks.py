@@ -536,14 +536,14 @@ class Player:
     def __init__(self, frames=2 * batch_size, epochs=40):
         self.few = train_set.select(range(min(frames, len(train_set))))
         self.config = TrainConfig(epochs=epochs, batch_size=batch_size, lr=config.lr, warmup_epochs=1, seed=seed)
-        self.picture = Image(format="png", layout={"display": "none"})  # until there is one
+        self.picture = Image(format="png")
         self.words = Label("not started")
         self.again()
 
     def again(self, *_):
         self.running, self.curves, self.model = False, {name: [] for name in names}, fresh_model("ptsa", run)
         self.records = train_epochs(self.model, self.few, None, tasks, self.config)
-        self.words.value = "not started"
+        self.words.value, self.picture.layout.display = "not started", "none"  # no picture until there is one
 
     def stop(self, *_):
         self.running = False
