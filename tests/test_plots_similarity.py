@@ -42,7 +42,7 @@ def test_estimates_show_every_pair_and_each_task_with_itself_with_two_errors(sim
     (axes,) = plots_similarity.draw_estimates({"one": (matrix, error), "other": (matrix, error)}, TASKS).axes
     for container in axes.containers:
         points, _, (bars,) = container
-        assert np.allclose(points.get_ydata(), [matrix[c] for c in (*COUPLES, (0, 0), (1, 1), (2, 2))])
+        assert np.allclose(points.get_ydata().astype(float), [matrix[c] for c in (*COUPLES, (0, 0), (1, 1), (2, 2))])
         ends = np.array([segment[:, 1] for segment in bars.get_segments()])
         assert np.allclose(ends[:3, 1] - ends[:3, 0], [4 * error[c] for c in COUPLES])
 

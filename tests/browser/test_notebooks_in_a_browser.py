@@ -128,10 +128,15 @@ def play(cell) -> None:
 
 
 def push(handle) -> None:
-    """A step to the right, or to the left at its end."""
-    handle.click()  # the focus that a key press needs; Notebook 7 takes one set by script away again
-    at_end = handle.get_attribute("aria-valuenow") == handle.get_attribute("aria-valuemax")
-    handle.press("ArrowLeft" if at_end else "ArrowRight")
+    """Dragged across the middle, as by a hand: Notebook 7 takes the arrow keys for itself."""
+    handle.scroll_into_view_if_needed()
+    whole, knob, mouse = handle.locator("xpath=../..").bounding_box(), handle.bounding_box(), handle.page.mouse
+    x, y = knob["x"] + knob["width"] / 2, knob["y"] + knob["height"] / 2
+    far = whole["x"] + whole["width"] * (0.8 if x < whole["x"] + whole["width"] / 2 else 0.2)
+    mouse.move(x, y)
+    mouse.down()
+    mouse.move(far, y, steps=3)
+    mouse.up()
 
 
 def upload(button) -> None:
