@@ -64,7 +64,7 @@ def test_readmes_column_of_memory_is_that_of_the_results_file():
         assert shown[stem] and float(shown[stem].group(1)) == round(found["megabytes"] / 1024, 1), f"{stem}: {found}"
 
 
-@pytest.mark.parametrize("name", ["methods_scenes"])
+@pytest.mark.parametrize("name", ["methods_nyud"])
 def test_readmes_tables_of_results_are_those_of_the_results_files(name):
     """To renew one: python -c "from ptsa_lite.report import *; print(markdown_table(read_results(PATH)))"."""
     from ptsa_lite.report import markdown_table, read_results
