@@ -36,7 +36,7 @@ def draw_speed(found: Mapping, title: str = "") -> Figure:
             continue
         _draw_growth(panel, axes[name])
         panel.set(xlabel=label)
-        panel.set_ylim(bottom=0)
+        panel.set_ylim(0, 1.25 * panel.get_ylim()[1])  # room for the legend
     tasks.set_ylabel("seconds a step")
     left.set_title(title)
     figure.tight_layout()
