@@ -66,10 +66,10 @@ def answer(cell, move) -> float | None:
     return None
 
 
-def still(cell) -> str:
-    """What the cell shows once it has not changed for half a second."""
+def still(cell, seconds: float = 0.5) -> str:
+    """What the cell shows once it has not changed for so long."""
     last, since = cell.evaluate(LOOK), time.monotonic()
-    while time.monotonic() - since < 0.5:
+    while time.monotonic() - since < seconds:
         now = cell.evaluate(LOOK)
         if now != last:
             last, since = now, time.monotonic()
@@ -81,7 +81,7 @@ def hurry(cell, number: int) -> None:
     """Move everything at once: drawings that run into each other in the kernel have left an empty picture before."""
     for _, move in moves(cell):
         move()
-    still(cell)
+    still(cell, 4)  # the kernel may have many drawings to make
     for source in cell.evaluate("cell => [...cell.querySelectorAll('img')].map(img => img.src)"):
         kind, _, text = source.partition(";base64,")
         if kind == "data:image/png":
