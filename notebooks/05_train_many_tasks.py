@@ -536,8 +536,7 @@ class Player:
     def __init__(self, frames=2 * batch_size, epochs=40):
         self.few = train_set.select(range(min(frames, len(train_set))))
         self.config = TrainConfig(epochs=epochs, batch_size=batch_size, lr=config.lr, warmup_epochs=1, seed=seed)
-        self.picture = Image(format="png")
-        self.words = Label("not started")
+        self.picture, self.words = Image(format="png"), Label()
         self.again()
 
     def again(self, *_):
@@ -559,8 +558,7 @@ class Player:
                 self.curves[name].append(record["losses"][name])
             with torch.no_grad():
                 self.picture.value = draw_live(self.curves, self.model(shown["image"][:1]))._repr_png_()
-            self.picture.layout.display = None
-            self.words.value = f"epoch {record['epoch']}, loss {record['loss']:.2f}"
+            self.words.value, self.picture.layout.display = f"epoch {record['epoch']}, loss {record['loss']:.2f}", None
             await asyncio.sleep(0.05)  # let the buttons be heard
         self.running = False
 
