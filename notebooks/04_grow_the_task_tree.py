@@ -695,7 +695,7 @@ if bench:
 # with the number of groups in the tree?
 
 # %%
-if bench:
+if bench and {"kept_mb", "memory", "loading"} <= set(bench):  # a bench of your own may have left parts out
     ways = {"step": "ours", "step, loop over groups": "loop over groups", "step, loop over tasks": "loop over tasks"}
     kept = {words: bench["kept_mb"][name] for name, words in ways.items()}
     print(f"{'MB kept for the backward pass':32}" + "".join(f"{words:>18}" for words in kept))

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 from pathlib import Path
+from statistics import mean, stdev
 
 import pytest
 
@@ -81,3 +82,14 @@ def test_readmes_table_of_the_study_is_that_of_the_results_file():
     rows = [row for row in summarise(collected(ROOT / "figures" / "results" / "study_scenes.json"))
             if row["label"] != "PTSA, another tree"]
     assert markdown_table(rows) in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_card_s_table_of_the_packaged_backbone_is_that_of_the_results_file():
+    runs = json.loads((ROOT / "figures" / "results" / "backbone_nyud.json").read_text(encoding="utf-8"))["runs"]
+    card = (ROOT / "ptsa_lite" / "assets" / "swin_small_distilled.md").read_text(encoding="utf-8")
+    digits = {"semseg": 2, "depth": 3, "normals": 2, "edge": 4}
+    for weights, name in (("pretrained", "distilled"), ("random", "random")):
+        found = [run["metrics"] for run in runs if run["run"]["weights"] == weights]
+        values = {task: [metrics[task] for metrics in found] for task in digits}
+        cells = [f"{mean(values[task]):.{n}f} ± {stdev(values[task]):.{n}f}" for task, n in digits.items()]
+        assert f"| {name} | {' | '.join(cells)} |" in card

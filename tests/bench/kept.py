@@ -6,19 +6,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-PLACES = {  # the last of a module's names that is one of these says where it stands
+PLACES = {  # the first of these that is among a module's names says where it stands
+    "heads": "heads", "patch_embed": "patch embedding", "downsample": "patch merging",
     "qkv": "adapted layers", "proj": "adapted layers", "fc1": "adapted layers", "fc2": "adapted layers",
-    "patch_embed": "patch embedding", "norm": "norms", "norm1": "norms", "norm2": "norms",
-    "downsample": "patch merging", "heads": "heads",
+    "norm": "norms", "norm1": "norms", "norm2": "norms",
 }  # fmt: skip
 ELSEWHERE = "attention, GELU, sums"
 
 
 def place_of(name: str) -> str | None:
     """Of a module, by its qualified name; None where its caller's place holds."""
-    if "patch_embed" in name or "downsample" in name or "heads" in name:
-        return PLACES[next(part for part in ("patch_embed", "downsample", "heads") if part in name)]
-    return next((PLACES[part] for part in reversed(name.split(".")) if part in PLACES), None)
+    return next((place for part, place in PLACES.items() if part in name.split(".")), None)
 
 
 def kept_for_backward(model: nn.Module, forward: Callable[[], Tensor]) -> dict[str, int]:

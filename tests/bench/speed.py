@@ -252,9 +252,10 @@ def main() -> None:
     if args.memory_of:
         print(peak_memory(args.memory_of, size))
         return
-    found = {
+    before = json.loads(args.out.read_text()) if args.out and args.out.is_file() else {}  # parts that are not asked for
+    found = before | {
         "command": "python tests/bench/speed.py" + " --quick" * args.quick + " --nyud ROOT" * bool(args.nyud)
-                   + f" --turns {turns} --only {args.only}",
+                   + f" --turns {turns}",
         "model": f"Swin-T, PTSA {GROUPS}, rank {RANK}, PASCAL heads", "img_size": size, "batch": BATCH,
         "device": "cpu", "processors": os.cpu_count(), "threads": args.threads, "turns": turns, "dtype": "float32",
         "torch": torch.__version__, "ratios_by": "wall clock, median over turns; cpu: by CPU time of the process",
