@@ -31,19 +31,21 @@ class HRNetHead(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Maps (B, h_i, w_i, C_i), finest first -> (B, outputs, h_1, w_1)."""
-        x = self._fused([project(f) for project, f in zip(self.project, features, strict=True)])  # (B, h, w, hidden)
-        x = F.relu(self.norm(x.flatten(0, 2)), inplace=True).view(x.shape)
-        return self.predict(x).permute(0, 3, 1, 2)
+        maps = [project(f) for project, f in zip(self.project, features, strict=True)]
+        x = F.relu(self.norm(self._fused(maps)), inplace=True)
+        return self.predict(x).view(*maps[0].shape[:3], -1).permute(0, 3, 1, 2)
 
     def _fused(self, maps: Sequence[Tensor]) -> Tensor:
-        """sum over i of up(W1_i z_i) + b: projections (B, h_i, w_i, c_i) -> (B, h_1, w_1, hidden)."""
-        columns = self.fuse.weight.split([z.shape[-1] for z in maps], dim=1)
-        x = F.linear(maps[0], columns[0], self.fuse.bias)
+        """sum over i of up(W1_i z_i) + b, pixels in rows: projections (B, h_i, w_i, c_i) -> (B*h_1*w_1, hidden)."""
+        columns, size = self.fuse.weight.split([z.shape[-1] for z in maps], dim=1), maps[0].shape[1:3]
+        x = F.linear(maps[0].flatten(0, 2), columns[0], self.fuse.bias)
         by_grid: dict[torch.Size, list[int]] = {}
         for i, z in enumerate(maps[1:], 1):
             by_grid.setdefault(z.shape[1:3], []).append(i)
         for group in by_grid.values():  # maps of one grid (the last two) go up together
             part = F.linear(torch.cat([maps[i] for i in group], -1), torch.cat([columns[i] for i in group], 1))
-            up = F.interpolate(part.permute(0, 3, 1, 2), x.shape[1:3], mode="bilinear", align_corners=False)
-            x.add_(up.permute(0, 2, 3, 1))  # x is fresh and no gradient needs it
+            up = F.interpolate(part.permute(0, 3, 1, 2), size, mode="bilinear", align_corners=False)
+            # x is fresh and no gradient needs it. It must not be a view (a product of rows is none): autograd would
+            # copy the whole gradient for every addition to a view.
+            x.add_(up.permute(0, 2, 3, 1).flatten(0, 2))
         return x
