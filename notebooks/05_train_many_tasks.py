@@ -110,7 +110,7 @@ from IPython.display import display
 from torch.nn import functional as F
 
 from ptsa_lite.data import make_loader, open_dataset
-from ptsa_lite.study import Run, run_study
+from ptsa_lite.study import run_study
 from ptsa_lite.summary import table_of_methods
 from ptsa_lite.tasks import IGNORE, default_tasks
 from ptsa_lite.tree import TaskTree
@@ -376,6 +376,7 @@ print(f"small numbers: {small:+.2f} %; MTLoRA's metrics: {published:+.2f} %, pri
 from ptsa_lite.backbones import load_backbone
 from ptsa_lite.costs import count_parameters
 from ptsa_lite.methods import METHODS, build_model
+from ptsa_lite.run import Run
 from ptsa_lite.training import describe, train_epochs
 
 backbone = load_backbone(img_size=img_size)
@@ -391,11 +392,10 @@ def the_run(method):
 
 def fresh_model(method, run):
     """The same model as the study makes, number by number."""
-    low_rank = method not in FAMILIES
+    options = {} if method in FAMILIES else dict(rank=rank, scale=run.scale, dropout=run.dropout)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return build_model(method, backbone, tasks, TaskTree.from_dict(run.tree) if run.tree else None,
-                           **(dict(rank=rank, scale=run.scale, dropout=run.dropout) if low_rank else {}))
+        return build_model(method, backbone, tasks, run.tree and TaskTree.from_dict(run.tree), **options)
 
 
 run = the_run("ptsa")

@@ -88,7 +88,7 @@ from pathlib import Path
 import numpy as np
 
 from ptsa_lite.reproduction import aligned, recipe
-from ptsa_lite.runs import read_plan, rows_of
+from ptsa_lite.plans import read_plan, rows_of
 from ptsa_lite.tasks import NYUD, select
 
 DATA = "nyud"
@@ -169,7 +169,7 @@ print(report or f"{archive} was prepared from an archive; its parts carry checks
 
 # %%
 from ptsa_lite.data import make_loader
-from ptsa_lite.study import open_sets
+from ptsa_lite.run import open_sets
 
 plans = {row: read_plan(DATA, row, given) for row in rows}
 one = plans[rows[0]].run
@@ -344,7 +344,7 @@ figure
 # row that is done is not trained again.
 
 # %%
-from ptsa_lite.runs import train_plan
+from ptsa_lite.plans import train_plan
 
 done = {}
 for name, plan in plans.items():
@@ -369,7 +369,7 @@ figure
 # `python -m ptsa_lite evaluate FOLDER`.
 
 # %%
-from ptsa_lite.runs import evaluate_run
+from ptsa_lite.plans import evaluate_run
 
 again = evaluate_run(folder / name)
 for task, value in again["metrics"].items():
@@ -405,7 +405,7 @@ _ = (folder / "table.json").write_text(json.dumps(record, indent=1) + "\n", enco
 import torch
 
 from ptsa_lite.pictures import draw_predictions
-from ptsa_lite.runs import load_run
+from ptsa_lite.plans import load_run
 
 _, model = load_run(folder / rows[-1])
 device = next(model.parameters()).device

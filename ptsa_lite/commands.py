@@ -17,8 +17,8 @@ def reproduce(args: argparse.Namespace) -> int:
 
 
 def predict(args: argparse.Namespace) -> int:
+    from ptsa_lite.plans import load_run
     from ptsa_lite.predict import predict, write_maps
-    from ptsa_lite.runs import load_run
 
     _, model = load_run(args.run_folder, args.weights)
     for path in write_maps(predict(model, args.image), model.tasks, args.out or Path("runs") / "predict"):
@@ -138,7 +138,7 @@ def similarity(args: argparse.Namespace) -> int:
 
 
 def train(args: argparse.Namespace) -> int:
-    from ptsa_lite.runs import read_plan, train_plan
+    from ptsa_lite.plans import read_plan, train_plan
 
     changes = {"root": args.root} if args.root else {}
     plan = read_plan(args.config, args.row, changes | _changes(args.set))
@@ -148,8 +148,8 @@ def train(args: argparse.Namespace) -> int:
 
 def evaluate(args: argparse.Namespace) -> int:
     from ptsa_lite.disk import write_json
-    from ptsa_lite.runs import evaluate_run, read_run
-    from ptsa_lite.study import run_tasks
+    from ptsa_lite.plans import evaluate_run, read_run
+    from ptsa_lite.run import run_tasks
 
     found, tasks = evaluate_run(args.run_folder, args.weights, args.root), run_tasks(read_run(args.run_folder))
     if not int(os.environ.get("RANK", 0)):

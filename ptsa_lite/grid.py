@@ -5,8 +5,8 @@ import re
 import reprlib
 from pathlib import Path
 
+from .run import Run
 from .run_settings import check_run
-from .study import Run
 from .tasks import default_tasks, known
 from .tree import TaskTree
 from .yaml_files import read_yaml

@@ -10,8 +10,8 @@ from . import distributed
 from .data import make_loader, open_dataset
 from .disk import read_json, write_json
 from .rules import COUNT, POSITIVE, check
+from .run import Run, make_model, run_tasks
 from .similarity import gradient_similarity
-from .study import Run, make_model, run_tasks
 from .tasks import known
 from .train_config import TrainConfig
 from .training import describe, train_epochs

@@ -9,9 +9,9 @@ import torch
 from .backbones import load_backbone
 from .costs import ROLES, count_macs, count_parameters
 from .methods import build_model
+from .plans import Plan, read_plan, rows_of
 from .published import PAPER_RESULTS, PASCAL_RESULTS, Published
-from .runs import Plan, read_plan, rows_of
-from .study import LOW_RANK, run_config, run_tasks
+from .run import LOW_RANK, run_config, run_tasks
 from .tree import TaskTree
 
 GPUS = {"NVIDIA T4": 65, "RTX 3090": 71, "RTX 4090": 165, "A100": 312, "H100 SXM": 989}

@@ -27,7 +27,7 @@ RULES = {
 
 
 def check_run(settings: Mapping, groups: Sequence[int] = ()) -> None:
-    """Raises ValueError in one sentence for the first setting that cannot be; names are `study.Run`'s.
+    """Raises ValueError in one sentence for the first setting that cannot be; names are `run.Run`'s.
 
     groups: per stage, of a tree that is yet to be grown.
     """

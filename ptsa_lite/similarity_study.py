@@ -15,8 +15,8 @@ from .backbones import load_backbone
 from .data import make_loader, open_dataset
 from .disk import read_json, write_json
 from .methods import build_model
+from .run import versions
 from .similarity import Similarity, gradient_similarity
-from .study import versions
 from .tasks import Task, default_tasks, known
 from .train_config import TrainConfig
 from .training import train

@@ -9,7 +9,7 @@ from scipy import stats
 
 from .methods import METHODS
 from .metrics import delta_m
-from .study import LOW_RANK, Run
+from .run import LOW_RANK, Run
 from .tasks import select, suite
 from .tree import TaskTree
 

@@ -17,7 +17,8 @@ from ptsa_lite.claims import alone
 from ptsa_lite.data.prepared import prepare_archive
 from ptsa_lite.disk import make_folder, read_json, write_json, write_whole
 from ptsa_lite.methods import build_model
-from ptsa_lite.study import Run, collect, restore
+from ptsa_lite.run import Run
+from ptsa_lite.study import collect, restore
 from ptsa_lite.tasks import PASCAL
 
 if "fork" not in multiprocessing.get_all_start_methods():

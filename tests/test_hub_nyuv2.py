@@ -74,7 +74,7 @@ def test_it_is_a_protocol_of_its_own(tmp_path):
 
 
 def test_the_augmentation_is_nyud_s_and_training_runs(tmp_path):
-    from ptsa_lite.study import Run, execute_run
+    from ptsa_lite.run import Run, execute_run
 
     root = write_hub(tmp_path / "hub")
     run = Run("decoders_only", tuple(NYUV2_13), data="nyuv2_13", root=str(root), img_size=32, weights="random",

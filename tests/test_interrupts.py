@@ -13,7 +13,7 @@ import torch
 import yaml
 from archives import write_nyud
 
-from ptsa_lite import data, distributed, notebooks, reproduce, runs, study  # noqa: F401 imported once, before the forks
+from ptsa_lite import data, distributed, notebooks, plans, reproduce, study  # noqa: F401 imported once, before the forks
 from ptsa_lite.__main__ import main
 from ptsa_lite.checkpoints import read_history
 
@@ -99,7 +99,7 @@ def test_ctrl_c_stops_a_training_with_a_sentence_and_the_same_command_goes_on(pl
 
 
 def test_a_second_training_in_a_folder_is_told_that_another_is_at_work(place, capsys):
-    with runs.alone(Path("run")):
+    with plans.alone(Path("run")):
         assert main(["train", "small.yaml", "--out", "run"]) == 2
     assert "another process is at work in run; wait until it is done, or give another folder" in capsys.readouterr().err
     assert os.listdir("run") == []

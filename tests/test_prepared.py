@@ -9,7 +9,7 @@ from archives import write_nyud, write_pascal
 from ptsa_lite.__main__ import main
 from ptsa_lite.data import make_loader, open_dataset, store
 from ptsa_lite.data.prepared import prepare_archive
-from ptsa_lite.study import Run, open_sets
+from ptsa_lite.run import Run, open_sets
 from ptsa_lite.tasks import suite
 
 WRITE = {"nyud": write_nyud, "pascal": write_pascal}

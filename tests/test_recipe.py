@@ -11,11 +11,11 @@ from ptsa_lite.backbones import load_backbone
 from ptsa_lite.costs import count_macs, count_parameters
 from ptsa_lite.methods import METHODS, build_model
 from ptsa_lite.notebook_parameters import accept, declared
+from ptsa_lite.plans import read_plan, rows_of
 from ptsa_lite.published import GMACS, PARAMETERS, row
 from ptsa_lite.reproduce import Request, read_settings
-from ptsa_lite.runs import read_plan, rows_of
+from ptsa_lite.run import run_config, run_tasks
 from ptsa_lite.steps import Stepper
-from ptsa_lite.study import run_config, run_tasks
 from ptsa_lite.tasks import suite
 from ptsa_lite.train_config import learning_rate
 from ptsa_lite.training import parameter_groups

@@ -4,10 +4,10 @@ import pytest
 import yaml
 from archives import write_nyud
 
-from ptsa_lite import runs
+from ptsa_lite import plans
 from ptsa_lite.__main__ import main
 from ptsa_lite.grid import read_grid
-from ptsa_lite.runs import read_plan, train_plan
+from ptsa_lite.plans import read_plan, train_plan
 from ptsa_lite.tree import TaskTree
 
 GOOD = {"data": "scenes", "limit": 16, "img_size": 64, "rank": 2, "method": "ptsa", "weights": "random",
@@ -58,7 +58,7 @@ def test_a_setting_that_cannot_be_is_refused_when_the_file_is_read(changes, word
 ], ids=lambda value: str(value)[:40])  # fmt: skip
 def test_what_the_file_alone_does_not_tell_is_refused_before_anything_heavy(changes, words, tmp_path, monkeypatch):
     for heavy in ("grow", "open_sets"):
-        monkeypatch.setattr(runs, heavy, lambda *_, **__: pytest.fail("it began"))
+        monkeypatch.setattr(plans, heavy, lambda *_, **__: pytest.fail("it began"))
     plan = read_plan(write(tmp_path, changes))
     with pytest.raises((ValueError, FileNotFoundError), match=words):
         train_plan(plan, tmp_path / "run", lambda line: None)
@@ -67,7 +67,7 @@ def test_what_the_file_alone_does_not_tell_is_refused_before_anything_heavy(chan
 
 def test_a_batch_larger_than_an_archive_is_told_before_a_frame_is_read(tmp_path, monkeypatch):
     root = write_nyud(tmp_path / "archive")
-    monkeypatch.setattr(runs, "open_sets", lambda run: pytest.fail("it began"))
+    monkeypatch.setattr(plans, "open_sets", lambda run: pytest.fail("it began"))
     plan = read_plan(write(tmp_path, {"data": "nyud", "root": str(root), "limit": 0}))
     with pytest.raises(ValueError, match="batch_size 8 exceeds the 3 training frames"):
         train_plan(plan, tmp_path / "run", lambda line: None)

@@ -5,14 +5,17 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from tiny import tiny_backbone
 
+from ptsa_lite import run as one_run
 from ptsa_lite import study
 from ptsa_lite.claims import claim
-from ptsa_lite.study import Run, collect, collected, execute_run, restore, run_study
+from ptsa_lite.run import Run, execute_run
+from ptsa_lite.study import collect, collected, restore, run_study
 from ptsa_lite.tree import TaskTree
 
 TASKS = ("semseg", "normals")
@@ -25,7 +28,7 @@ needs_fork = pytest.mark.skipif(FORK is None, reason="this system cannot fork a 
 
 @pytest.fixture
 def tiny(monkeypatch):
-    monkeypatch.setattr(study, "load_backbone", lambda name, weights, img_size: tiny_backbone(img_size))
+    monkeypatch.setattr(one_run, "load_backbone", lambda name, weights, img_size: tiny_backbone(img_size))
 
 
 @pytest.fixture
@@ -45,64 +48,6 @@ def fake(monkeypatch, tmp_path):
 
 def quiet(line):
     pass
-
-
-# ---- what a run is
-
-
-def test_runs_that_differ_in_anything_that_counts_have_different_names():
-    run = Run("ptsa", tree=TREE, **SMALL)
-    others = [
-        Run("lora_shared", **SMALL), Run("ptsa", tree=TREE, **SMALL | {"rank": 2}),
-        Run("ptsa", tree=TREE, seed=1, **SMALL), Run("ptsa", tree=TREE, **SMALL | {"config": CONFIG | {"lr": 2e-3}}),
-        Run("ptsa", tree=TaskTree.separate(TASKS).to_dict(), **SMALL),
-    ]  # fmt: skip
-    assert len({one.name() for one in (run, *others)}) == 6
-    assert Run("ptsa", tree=TREE, root="elsewhere", label="ours", **SMALL).name() == run.name()
-
-
-def test_other_weights_under_the_same_path_make_another_run(tmp_path):
-    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
-    first.write_bytes(b"some weights")
-    second.write_bytes(b"some weights")
-    names = [Run("bitfit", weights=str(path), **SMALL).name() for path in (first, second)]
-    second.write_bytes(b"other weights")
-    assert names[0] == names[1] != Run("bitfit", weights=str(second), **SMALL).name()
-    assert names[0] != Run("bitfit", weights="random", **SMALL).name() != Run("bitfit", **SMALL).name()
-
-
-def test_a_run_survives_json():
-    run = Run("ptsa", tree=TREE, **SMALL | {"rank": (1, 1, 2, 4)})
-    again = Run.from_dict(json.loads(json.dumps(study.asdict(run))))
-    assert again == run and again.name() == run.name()
-
-
-@pytest.mark.parametrize("settings, words", [
-    ({"method": "lora_share"}, "did you mean 'lora_shared'"),
-    ({"method": "bitfit", "ranks": 4}, "setting of a run 'ranks'; did you mean 'rank'"),
-    ({"method": "bitfit", "config": {"epoch": 3}}, "did you mean 'epochs'"),
-])  # fmt: skip
-def test_an_unknown_method_or_setting_names_the_nearest(settings, words):
-    with pytest.raises(ValueError, match=words):
-        Run.from_dict({"tasks": TASKS} | settings)
-
-
-def test_a_result_holds_what_a_table_needs_and_no_path_of_this_machine(tiny, tmp_path):
-    lines = []
-    result = execute_run(Run("ptsa", tree=TREE, **SMALL), report=lines.append)
-    assert set(result["metrics"]) == set(result["losses"]) == set(TASKS) and len(lines) == 3
-    assert result["frames"] == [4, 4] and result["gmacs"] > 0 and result["seconds"] > 0
-    assert 0 < result["parameters"]["trainable"] < result["parameters"]["total"]
-    moved = Run("decoders_only", **SMALL | {"root": str(tmp_path / "archive")})
-    assert execute_run(moved, report=quiet)["run"]["root"] == "archive"
-
-
-def test_versions_are_told_without_git(monkeypatch):
-    def missing(*_, **__):
-        raise FileNotFoundError("git")
-
-    monkeypatch.setattr(study.subprocess, "run", missing)
-    assert study.versions()["git"] == "not a clone"
 
 
 # ---- a grid that resumes
@@ -137,7 +82,7 @@ def test_a_killed_run_loses_at_most_the_epoch_it_was_in(tiny, monkeypatch, tmp_p
 
     run, epochs, die = Run("ptsa", tree=TREE, **SMALL), [], False
     whole = execute_run(run, report=quiet)
-    monkeypatch.setattr(study, "describe", die_in_the_third_epoch)
+    monkeypatch.setattr(one_run, "describe", die_in_the_third_epoch)
     die = True
     with pytest.raises(Killed):
         run_study([run], tmp_path, report=quiet)
@@ -229,7 +174,7 @@ def test_a_helper_does_runs_while_this_process_waits_for_them(monkeypatch, tmp_p
 def test_helpers_end_with_the_process_that_started_them_however_it_ends(tmp_path):
     """Killed outright, it cannot end them itself."""
     long = Run("bitfit", weights="random", **SMALL | {"config": CONFIG | {"epochs": 10_000}})
-    (tmp_path / "queue.json").write_text(json.dumps([study.asdict(long)]))
+    (tmp_path / "queue.json").write_text(json.dumps([asdict(long)]))
     command = [sys.executable, "-m", "ptsa_lite.study", str(tmp_path / "queue.json"), str(tmp_path)]
     start = f"""
 import subprocess, time
@@ -264,7 +209,7 @@ def _alive(pid):
 
 def test_collected_results_are_restored_and_nothing_is_trained_again(fake, monkeypatch, tmp_path):
     monkeypatch.setattr(study, "execute_run", lambda run, folder, report: {
-        "name": run.name(), "run": study.asdict(run), "metrics": {"semseg": 1.0}, "made": folder.mkdir()})  # fmt: skip
+        "name": run.name(), "run": asdict(run), "metrics": {"semseg": 1.0}, "made": folder.mkdir()})  # fmt: skip
     runs, path = [Run("bitfit", seed=seed, **SMALL) for seed in range(3)], tmp_path / "results" / "one.json"
     run_study(runs[:2], tmp_path / "here", report=quiet)
     assert collect(runs, tmp_path / "here", path, "the command") == 1
@@ -278,13 +223,7 @@ def test_collected_results_are_restored_and_nothing_is_trained_again(fake, monke
 
 def test_results_are_called_as_the_grid_that_collects_them_calls_them(fake, monkeypatch, tmp_path):
     monkeypatch.setattr(study, "execute_run", lambda run, folder, report: {
-        "name": run.name(), "run": study.asdict(run), "metrics": {"semseg": 1.0}, "made": folder.mkdir()})  # fmt: skip
+        "name": run.name(), "run": asdict(run), "metrics": {"semseg": 1.0}, "made": folder.mkdir()})  # fmt: skip
     run_study([Run("bitfit", label="old", **SMALL)], tmp_path, report=quiet)
     collect([Run("bitfit", label="new", **SMALL)], tmp_path, tmp_path / "out.json", "")
     assert collected(tmp_path / "out.json")[0]["run"]["label"] == "new"
-
-
-def test_held_out_frames_are_not_trained_on_and_do_not_change_other_names():
-    kept, measured = study.open_sets(Run("bitfit", holdout=4, **SMALL | {"limit": 10}))
-    assert measured[:]["index"] == [0, 4, 8] and kept[:]["index"] == [1, 2, 3, 5, 6, 7, 9]
-    assert Run("bitfit", holdout=4, **SMALL).name() != Run("bitfit", **SMALL).name()

@@ -1,8 +1,9 @@
 import math
+from dataclasses import asdict
 
 import pytest
 
-from ptsa_lite.study import Run, asdict
+from ptsa_lite.run import Run
 from ptsa_lite.summary import best_rates, markdown_table, paired_difference, summarise, table_of_methods
 from ptsa_lite.tree import TaskTree
 

@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from tiny import tiny_backbone
 
-from ptsa_lite import runs
+from ptsa_lite import plans
 from ptsa_lite.checkpoints import Checkpoint
 from ptsa_lite.data import files, frames, nyud, open_dataset, pascal, transforms
 from ptsa_lite.data.prepared import prepare_archive
@@ -155,7 +155,7 @@ def manifests(rng: random.Random, folder: Path) -> Iterator[Case]:
     out, run = folder / "out", folder / "run"
     prepare_archive("nyud", write_nyud(folder / "archive"), out, img_size=32, report=lambda line: None)
     run.mkdir()
-    described = asdict(runs.Run("ptsa", FOUR, TREE.to_dict(), data="nyud", root="x", config={"epochs": 30}))
+    described = asdict(plans.Run("ptsa", FOUR, TREE.to_dict(), data="nyud", root="x", config={"epochs": 30}))
     manifest = json.loads((out / "prepared.json").read_text())
     while True:
         prepared = rng.random() < 0.5
@@ -167,4 +167,4 @@ def manifests(rng: random.Random, folder: Path) -> Iterator[Case]:
             yield Case(lambda: open_dataset("nyud", out, img_size=32), re.escape(str(out)),
                        lambda data: len(data) in (1, 2, 3) and data[0]["image"].shape == (3, 32, 32), content)
         else:
-            yield Case(lambda: runs.read_run(run), "run.json", sound_run, content)
+            yield Case(lambda: plans.read_run(run), "run.json", sound_run, content)

@@ -12,10 +12,11 @@ import yaml
 from campaigns import junk
 from campaigns.cases import Case, sound_run, written
 
-from ptsa_lite import commands, runs
+from ptsa_lite import commands
 from ptsa_lite.grid import read_grid
 from ptsa_lite.lora import GroupedLoRALinear
 from ptsa_lite.model import check_ranks
+from ptsa_lite.plans import read_plan
 from ptsa_lite.tasks import NYUD, PASCAL
 from ptsa_lite.train_config import TrainConfig, learning_rate
 from ptsa_lite.tree import TaskTree
@@ -100,7 +101,7 @@ def plans(rng: random.Random, folder: Path) -> Iterator[Case]:
             changes = [f"{key}={value}" if rng.random() < 0.9 else key]
 
         def act(path=path, row=row, changes=changes):
-            return runs.read_plan(path, row, commands._changes(changes))
+            return read_plan(path, row, commands._changes(changes))
 
         yield Case(act, known, lambda plan: sound_run(plan.run), changes or content)
 

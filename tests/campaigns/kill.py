@@ -28,13 +28,14 @@ from campaigns.record import record  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from tiny import tiny_backbone  # noqa: E402
 
-from ptsa_lite import study  # noqa: E402
+from ptsa_lite import run as one_run  # noqa: E402
 from ptsa_lite.checkpoints import Checkpoint, read_history  # noqa: E402
 from ptsa_lite.data import store  # noqa: E402
 from ptsa_lite.data.prepared import prepare_archive  # noqa: E402
 from ptsa_lite.disk import read_json  # noqa: E402
-from ptsa_lite.runs import Plan, train_plan  # noqa: E402
-from ptsa_lite.study import Run, run_study  # noqa: E402
+from ptsa_lite.plans import Plan, train_plan  # noqa: E402
+from ptsa_lite.run import Run  # noqa: E402
+from ptsa_lite.study import run_study  # noqa: E402
 
 FORK = multiprocessing.get_context("fork")
 CONFIG = {"epochs": 6, "batch_size": 2, "lr": 1e-3, "warmup_epochs": 1, "eval_every": 2}
@@ -197,7 +198,7 @@ def _fresh(folder: Path) -> Path:
 
 def run(kills: int, seed: int, kinds=tuple(KINDS), keep: Callable[[dict], None] = lambda counts: None) -> dict:
     """Counts by kind, `kills` shared by all of them; `keep` is given them after each kind, for it may be killed too."""
-    study.load_backbone = lambda name, weights, img_size, **_: tiny_backbone(img_size)
+    one_run.load_backbone = lambda name, weights, img_size, **_: tiny_backbone(img_size)
     store.PART = 2
     folder = Path(tempfile.mkdtemp())
     os.environ["PTSA_CACHE"] = str(folder / "cache")

@@ -1,6 +1,6 @@
 """A full training as one YAML file: read, trained in a folder that is the whole state, evaluated from it.
 
-    run.json              what is trained: a `study.Run`
+    run.json              what is trained: a `run.Run`
     similarity.json       what the tree was grown from, where the file asks for that
     checkpoint.pt         the last epoch; training goes on from it
     history.json          a record for every epoch
@@ -28,8 +28,8 @@ from .disk import read_json, write_json
 from .grow import check_settings as check_similarity
 from .grow import grow
 from .metrics import delta_m
+from .run import Run, make_model, open_sets, result_of, run_config, run_tasks
 from .run_settings import check_frames, check_run
-from .study import Run, make_model, open_sets, result_of, run_config, run_tasks
 from .tasks import Task, default_tasks, known
 from .training import describe, evaluate, train_epochs
 from .tree import TaskTree
@@ -61,7 +61,7 @@ def read_plan(path: str | Path, row: str = "", changes: Mapping | None = None) -
         config: {epochs: 300}              # of TrainConfig
         rows: {mtlora_r16: {method: mtlora, rank: 16}, ...}
 
-    Every key but include, rows and similarity is a setting of `study.Run`. Of a file with rows one must be named: its
+    Every key but include, rows and similarity is a setting of `run.Run`. Of a file with rows one must be named: its
     settings replace the file's. `changes` replace these; "config.epochs" names a setting of the training.
     path: also the name of a file of this package, pascal or nyud. Raises FileNotFoundError, or ValueError with the
     nearest name for an unknown one.

@@ -21,7 +21,7 @@ from ptsa_lite import distributed
 from ptsa_lite.__main__ import main
 from ptsa_lite.adapters import read_metadata
 from ptsa_lite.checkpoints import read_history
-from ptsa_lite.runs import evaluate_run, keep_best, load_run, read_plan, read_run, rows_of, train_plan
+from ptsa_lite.plans import evaluate_run, keep_best, load_run, read_plan, read_run, rows_of, train_plan
 
 SMALL = {
     "data": "scenes", "limit": 16, "img_size": 64, "rank": 2, "method": "lora_shared", "weights": "random",
@@ -52,7 +52,7 @@ def whole(tmp_path_factory):
 def test_a_killed_training_ends_with_the_same_weights(whole, tmp_path):
     """SIGKILL at five random moments, wherever they fall: in an epoch, an evaluation, or the writing of a file."""
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["ptsa_lite.runs"])
+    processes.set_forkserver_preload(["ptsa_lite.plans"])
     plan, folder, draw = plan_of(tmp_path), tmp_path / "run", random.Random(7)
     killed = 0
     while not (folder / "result.json").is_file():
