@@ -25,20 +25,17 @@ class SeriesProgress:
         self.skipped: set[str] = set()
         self.job, self.job_start, self.done, self.steps, self.line = "", self.start, 0, 0, ""
         self._said = 0.0
-        self._stop = threading.Event()
-        self._ticker: threading.Thread | None = None
+        self._stop, self._lock = threading.Event(), threading.RLock()
+        self._ticker = threading.Thread(target=self._tick, daemon=True)  # time passes while a cell prints nothing
 
     def __enter__(self):
-        if self.terminal:
-            self._ticker = threading.Thread(target=self._tick, daemon=True)
-            self._ticker.start()
+        self._ticker.start()
         return self
 
     def __exit__(self, *_):
         self._stop.set()
-        if self._ticker:
-            self._ticker.join()
-            self._clear()
+        self._ticker.join()
+        self._clear()
 
     def skip(self, job: str) -> None:
         """A job that was finished before."""
@@ -46,26 +43,30 @@ class SeriesProgress:
         self.say(f"{job}: finished before")
 
     def begin(self, job: str) -> None:
-        self.job, self.job_start, self.done, self.steps, self.line = job, self.clock(), 0, 0, ""
-        self._show(force=True)
+        with self._lock:
+            self.job, self.job_start, self.done, self.steps, self.line = job, self.clock(), 0, 0, ""
+            self._show(force=True)
 
     def step(self, done: int, steps: int, line: str = "") -> None:
         """`done` of the job's `steps` are over; `line` is the last thing that it printed."""
-        self.done, self.steps, self.line = done, steps, line or self.line
-        self._show()
+        with self._lock:
+            self.done, self.steps, self.line = done, steps, line or self.line
+            self._show()
 
     def end(self, words: str = "finished") -> float:
         """The present job is over; returns its seconds."""
-        seconds = self.clock() - self.job_start
-        self.finished[self.job] = seconds
-        self.say(f"{self.job}: {words} after {clock_time(seconds)}")
-        self.job = ""
+        with self._lock:
+            seconds = self.clock() - self.job_start
+            self.finished[self.job] = seconds
+            self.say(f"{self.job}: {words} after {clock_time(seconds)}")
+            self.job = ""
         return seconds
 
     def say(self, line: str) -> None:
         """A line that stays."""
-        self._clear()
-        print(line, file=self.stream, flush=True)
+        with self._lock:
+            self._clear()
+            print(line, file=self.stream, flush=True)
 
     def left(self) -> float:
         """Estimated seconds to the end."""
@@ -96,8 +97,9 @@ class SeriesProgress:
 
     def _tick(self) -> None:
         while not self._stop.wait(0.5):
-            if self.job:
-                self._show()
+            with self._lock:
+                if self.job:
+                    self._show()
 
     def _show(self, force: bool = False) -> None:
         if self.terminal:

@@ -54,17 +54,6 @@ def results_table(results: dict) -> str:
     return "\n".join("  ".join(line).rstrip() for line in lines)
 
 
-def markdown_table(results: dict) -> str:
-    """The table for a README, the best of each task and the best gain in bold; without times and trees."""
-    table = [column for column in columns(results) if column[0] not in ("groups", "time")]
-    lines = ["| " + " | ".join(heading for heading, _, _ in table) + " |"]
-    lines.append("| --- " + "| ---: " * (len(table) - 1) + "|")
-    for i in range(len(results["methods"])):
-        cells = (f"**{texts[i]}**" if i == best else texts[i] for _, texts, best in table)
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
 def remarks(results: dict) -> list[str]:
     """What a reader should not have to find out alone: trained methods that do no better than the decoders alone."""
     gains = {row["label"]: row["delta_m"] for row in results["methods"] if row["method"] != "decoders_only"}

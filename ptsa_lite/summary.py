@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy import stats
@@ -10,7 +10,7 @@ from scipy import stats
 from .methods import METHODS
 from .metrics import delta_m
 from .run import LOW_RANK, Run
-from .tasks import select, suite
+from .tasks import Task, select, suite
 from .tree import TaskTree
 
 
@@ -91,15 +91,18 @@ def paired_difference(one: dict[int, float], other: dict[int, float], confidence
     return {"n": n, "mean": mean, "low": low, "high": high, "differences": differences}
 
 
-def markdown_table(rows: Sequence[dict]) -> str:
-    """Conditions from best to worst as a table for a README: mean delta_m, its spread over seeds, costs."""
-    lines = ["| condition | delta_m % ↑ | sd | seeds | trainable M | GMACs |", "| --- " + "| ---: " * 5 + "|"]
+def markdown_table(rows: Sequence[dict], tasks: Mapping[str, Task]) -> str:
+    """Conditions from best to worst as a table for a README: metrics and delta_m, means over seeds (± sd), costs."""
+    metrics = [f"{name} {task.metric} {'↑' if task.higher_is_better else '↓'}" for name, task in tasks.items()]
+    headings = ["condition", *metrics, "delta_m % ↑", "seeds", "trainable M", "GMACs"]
+    lines = ["| " + " | ".join(headings) + " |", "| --- " + "| ---: " * (len(headings) - 1) + "|"]
     for row in sorted((row for row in rows if row["delta_m"] is not None), key=lambda row: -row["delta_m"]):
-        label = row["label"] + (f": {row['groups'].split(' > ')[2]}" if "another tree" in row["label"] else "")
-        spread = "" if row["delta_m_sd"] is None else f"{row['delta_m_sd']:.2f}"
-        cells = (label, f"{row['delta_m']:+.2f}", spread, str(len(row["gains"])), f"{row['trainable'] / 1e6:.3f}",
-                 f"{row['gmacs']:.3f}")  # fmt: skip
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        spread = "" if row["delta_m_sd"] is None else f" ± {row['delta_m_sd']:.2f}"
+        cells = (
+            row["label"], *(f"{row['metrics'][name]:#.4g}" for name in tasks), f"{row['delta_m']:+.2f}{spread}",
+            str(len(row["gains"])), f"{row['trainable'] / 1e6:.3f}", f"{row['gmacs']:.3f}",
+        )  # fmt: skip
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

@@ -1,6 +1,7 @@
 """The estimate of time left, with a clock that the test turns."""
 
 import io
+import time
 
 from ptsa_lite.progress import SURE, SeriesProgress, clock_time
 
@@ -49,6 +50,17 @@ def test_plain_output_has_one_line_for_begin_and_end_and_none_for_each_step():
     lines = stream.getvalue().splitlines()
     assert len(lines) == 2 and "\r" not in stream.getvalue()
     assert lines[1] == "a: finished after 1:15"
+
+
+def test_a_cell_that_prints_nothing_is_still_seen_to_take_time():
+    progress, stream, now = make({"a": 60.0})
+    with progress:
+        progress.begin("a")
+        now[0] = 31.0
+        end = time.monotonic() + 20
+        while "0:31 so far" not in stream.getvalue() and time.monotonic() < end:
+            time.sleep(0.05)
+    assert "0:31 so far" in stream.getvalue()
 
 
 def test_a_long_job_in_plain_output_speaks_every_half_minute_with_its_last_line():
