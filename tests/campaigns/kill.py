@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch  # noqa: E402
 from archives import write_nyud  # noqa: E402
 from campaigns.record import record  # noqa: E402
+from campaigns.series import Building, Reproducing  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from tiny import tiny_backbone  # noqa: E402
 
@@ -132,7 +133,10 @@ class Studying:
         return [[result["metrics"], result["losses"]] for result in results]
 
 
-KINDS = {"train": Training, "checkpoint": Writing, "prepare": Preparing, "study": Studying}
+KINDS = {
+    "train": Training, "checkpoint": Writing, "prepare": Preparing, "study": Studying, "build": Building,
+    "reproduce": Reproducing,
+}  # fmt: skip
 
 
 def begin(work: Callable, place: Path):
@@ -217,7 +221,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="a JSON file, in which this campaign's entry is replaced")
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS, help="default: all")
+    parser.add_argument("--out", type=Path, help="a JSON file, in which the counts of these kinds are replaced")
     args = parser.parse_args()
-    counts = run(args.kills, args.seed, keep=lambda counts: record("kill", counts, args.out))
+    counts = run(args.kills, args.seed, args.kinds, keep=lambda counts: record("kill", counts, args.out))
     sys.exit(any(kind["losses"] for kind in counts.values()))

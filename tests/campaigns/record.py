@@ -8,11 +8,16 @@ from ptsa_lite.run import versions
 
 
 def record(name: str, counts: dict[str, dict], path: Path | None) -> None:
-    """Prints the counts by kind, and writes them with the command that made them as `name` into a JSON file."""
+    """Prints the counts by kind, and writes each with the command that made it under `name` into a JSON file.
+
+    Kinds that the file has and this campaign did not try stay as they are.
+    """
     for kind, numbers in counts.items():
         print(f"{kind:>12}: " + ", ".join(f"{key} {value}" for key, value in numbers.items()))
     if path:
-        total = {key: sum(numbers.get(key, 0) for numbers in counts.values()) for key in next(iter(counts.values()))}
-        entry = {"command": " ".join(["python", f"tests/campaigns/{name}.py", *sys.argv[1:]]), "total": total}
-        entry |= {"kinds": counts, "versions": versions()}
-        write_json(path, (read_json(path) if path.is_file() else {}) | {name: entry})
+        about = {"command": " ".join(["python", f"tests/campaigns/{name}.py", *sys.argv[1:]]), "versions": versions()}
+        kept = read_json(path) if path.is_file() else {}
+        kinds = kept.get(name, {}).get("kinds", {}) | {kind: numbers | about for kind, numbers in counts.items()}
+        keys = next(iter(counts.values()))
+        total = {key: sum(numbers.get(key, 0) for numbers in kinds.values()) for key in keys}
+        write_json(path, kept | {name: {"total": total, "kinds": kinds}})
