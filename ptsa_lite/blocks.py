@@ -16,7 +16,7 @@ def swin_block(block: SwinTransformerBlock, x: Tensor, route: Route = ALL) -> Te
     """x + attention(norm(x)), then + mlp(norm(.)): (P*B, h, w, C) -> (G*B, h, w, C), as timm computes it."""
     attended = attention(block, block.norm1(x), route)  # (G*B, h, w, C)
     x = fork(x, route) + block.drop_path1(attended)
-    return x + block.drop_path2(mlp(block, block.norm2(x), route.arrived))
+    return x + block.drop_path2(mlp(block, block.norm2(x), route.arrived()))
 
 
 def mlp(block: SwinTransformerBlock, x: Tensor, route: Route = ALL) -> Tensor:
@@ -29,7 +29,7 @@ def attention(block: SwinTransformerBlock, x: Tensor, route: Route = ALL) -> Ten
     """Self-attention inside (shifted) windows and its output projection: (P*B, h, w, C) -> (G*B, h, w, C)."""
     h, w = x.shape[1:3]
     mixed = mix(block, x, route)  # (G*B*nW, N, C)
-    return from_windows(block, run_linear(block.attn.proj, mixed, route.arrived), h, w)
+    return from_windows(block, run_linear(block.attn.proj, mixed, route.arrived()), h, w)
 
 
 def mix(block: SwinTransformerBlock, x: Tensor, route: Route = ALL) -> Tensor:

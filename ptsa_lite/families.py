@@ -136,7 +136,7 @@ class SwinV2Backbone(SwinBackbone):
         """x + norm(attention(x)), then + norm(mlp(.))."""
         attended = self._attention(block, x, route)  # (G*B, h, w, C)
         x = fork(x, route) + block.drop_path1(block.norm1(attended))
-        return x + block.drop_path2(block.norm2(mlp(block, x, route.arrived)))
+        return x + block.drop_path2(block.norm2(mlp(block, x, route.arrived())))
 
     def _attention(self, block: nn.Module, x: Tensor, route: Route) -> Tensor:
         """softmax(s cos(q, k) + bias) v in every window, s learnt and at most 100."""
@@ -150,7 +150,7 @@ class SwinV2Backbone(SwinBackbone):
         bias = self._position_bias(block)  # (1 or nW, heads, N, N)
         scores = (scores.view(-1, len(bias), *scores.shape[1:]) + bias).view(scores.shape)
         mixed = (scores.softmax(-1).to(v.dtype) @ v).transpose(1, 2).reshape(rows, n, -1)
-        return from_windows(block, run_linear(attn.proj, mixed, route.arrived), h, w)
+        return from_windows(block, run_linear(attn.proj, mixed, route.arrived()), h, w)
 
     def _position_bias(self, block: nn.Module) -> Tensor:
         attn, n = block.attn, block.window_area
@@ -195,7 +195,7 @@ class PVTv2Backbone(Backbone):
         """x + attention(norm(x)), then + mlp(norm(.))."""
         attended = self._attention(block.attn, block.norm1(x), route)  # (G*B, h, w, C)
         x = fork(x, route) + block.drop_path1(attended)
-        return x + block.drop_path2(self._mlp(block.mlp, block.norm2(x), route.arrived))
+        return x + block.drop_path2(self._mlp(block.mlp, block.norm2(x), route.arrived()))
 
     def _attention(self, attn: nn.Module, x: Tensor, route: Route) -> Tensor:
         """softmax(q k^T / sqrt(d)) v, keys and values from a grid that a frozen convolution made coarser."""
@@ -205,7 +205,7 @@ class PVTv2Backbone(Backbone):
         q = q.flatten(1, 2).unflatten(-1, (attn.num_heads, -1)).transpose(1, 2)  # (G*B, heads, N, d)
         k, v = kv.unflatten(-1, (2, attn.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)  # (G*B, heads, M, d)
         mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)  # (G*B, N, C)
-        return run_linear(attn.proj, mixed.view(-1, *x.shape[1:]), route.arrived)
+        return run_linear(attn.proj, mixed.view(-1, *x.shape[1:]), route.arrived())
 
     def _mlp(self, part: nn.Module, x: Tensor, route: Route) -> Tensor:
         """fc2(gelu(convolution(fc1(x)))), shape kept."""

@@ -21,10 +21,9 @@ class Route(NamedTuple):
     parents: Tensor | None = None
     n_parents: int = 1
 
-    @property
     def arrived(self) -> "Route":
         """The route of whatever comes after the branching."""
-        return Route(self.groups)
+        return Route(self.groups)  # no property: torch 2.10 compiles a property of a tuple wrongly
 
 
 ALL = Route()

@@ -99,7 +99,7 @@ class MultiTaskModel(AdapterFiles, nn.Module):
     def _stage(self, stage: int, x: Tensor, route: Route) -> Tensor:
         for block in self.backbone.blocks(stage):
             x = self.backbone.run_block(block, x, route)
-            route = route.arrived
+            route = route.arrived()
         merging = self.backbone.merging(stage)
         return x if merging is None else merging(x)
 
