@@ -39,9 +39,10 @@ class HRNetHead(nn.Module):
         """sum over i of up(W1_i z_i) + b, pixels in rows: projections (B, h_i, w_i, c_i) -> (B*h_1*w_1, hidden)."""
         columns, size = self.fuse.weight.split([z.shape[-1] for z in maps], dim=1), maps[0].shape[1:3]
         x = F.linear(maps[0].flatten(0, 2), columns[0], self.fuse.bias)
-        by_grid: dict[torch.Size, list[int]] = {}
+        by_grid: dict[tuple[int, int], list[int]] = {}
         for i, z in enumerate(maps[1:], 1):
-            by_grid.setdefault(z.shape[1:3], []).append(i)
+            grid = (z.shape[1], z.shape[2])
+            by_grid[grid] = [*by_grid.get(grid, []), i]
         for group in by_grid.values():  # maps of one grid (the last two) go up together
             part = F.linear(torch.cat([maps[i] for i in group], -1), torch.cat([columns[i] for i in group], 1))
             up = F.interpolate(part.permute(0, 3, 1, 2), size, mode="bilinear", align_corners=False)

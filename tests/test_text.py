@@ -76,12 +76,16 @@ def test_readmes_table_of_the_study_is_that_of_the_results_file():
     assert table in (ROOT / "README.md").read_text(encoding="utf-8"), f"README's table should be\n{table}"
 
 
-def test_the_card_s_table_of_the_packaged_backbone_is_that_of_the_results_file():
-    runs = json.loads((ROOT / "figures" / "results" / "backbone_nyud.json").read_text(encoding="utf-8"))["runs"]
+@pytest.mark.parametrize("file", ["backbone_nyud", "backbone_nyud_long"])
+def test_the_cards_tables_of_the_packaged_backbone_are_those_of_the_results_files(file):
+    runs = json.loads((ROOT / "figures" / "results" / f"{file}.json").read_text(encoding="utf-8"))["runs"]
     card = (ROOT / "ptsa_lite" / "assets" / "swin_small_distilled.md").read_text(encoding="utf-8")
-    digits = {"semseg": 2, "depth": 3, "normals": 2, "edge": 4}
     for weights, name in (("pretrained", "distilled"), ("random", "random")):
         found = [run["metrics"] for run in runs if run["run"]["weights"] == weights]
-        values = {task: [metrics[task] for metrics in found] for task in digits}
-        cells = [f"{mean(values[task]):.{n}f} ± {stdev(values[task]):.{n}f}" for task, n in digits.items()]
+        cells = [_with_spread([metrics[task] for metrics in found], digits)
+                 for task, digits in (("semseg", 2), ("depth", 3), ("normals", 2), ("edge", 4))]  # fmt: skip
         assert f"| {name} | {' | '.join(cells)} |" in card
+
+
+def _with_spread(values, digits):
+    return " ± ".join(f"{value:.{digits}f}" for value in (mean(values), *([stdev(values)] if values[1:] else [])))
