@@ -59,7 +59,7 @@ def test_no_tracked_file_names_a_folder_of_some_machine():
 def test_readmes_column_of_memory_is_that_of_the_results_file():
     """To renew the file: python tests/bench/notebook_memory.py."""
     measured = json.loads((ROOT / "figures" / "results" / "notebook_memory.json").read_text(encoding="utf-8"))
-    rows = [line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if "](notebooks/" in line]
+    rows = re.findall(r"(?m)^\| \[.+\]\(notebooks/.+$", (ROOT / "README.md").read_text(encoding="utf-8"))
     shown = {re.search(r"notebooks/(\d\d_\w+)", row).group(1): re.search(r"\| (\d\.\d) GB \|", row) for row in rows}
     for stem, found in measured["notebooks"].items():
         assert shown[stem] and float(shown[stem].group(1)) == round(found["megabytes"] / 1024, 1), f"{stem}: {found}"
