@@ -77,16 +77,32 @@ def test_a_figure_is_shown_once_although_the_tests_draw_without_a_display(folder
     assert len(pictures) == 1
 
 
-def test_a_built_notebooks_pictures_keep_every_pixel_in_fewer_bytes():
+def test_a_photographs_pixels_and_a_transparent_pictures_are_kept():
     rng = np.random.default_rng(0)
-    for alpha in (255, 128):
-        pixels = np.dstack([rng.integers(0, 4, (60, 80, 3), np.uint8) * 80, np.full((60, 80), alpha, np.uint8)])
-        written = BytesIO()
-        Image.fromarray(pixels).save(written, "png", compress_level=1)
-        before = base64.b64encode(written.getvalue()).decode()
+    for pixels in (rng.integers(0, 256, (60, 80, 3), np.uint8), rng.integers(0, 4, (60, 80, 4), np.uint8) * 80):
+        before = _png(pixels)
         after = notebooks.packed(before)
-        assert len(after) < len(before)
-        assert np.array_equal(Image.open(BytesIO(base64.b64decode(after))).convert("RGBA"), pixels)
+        assert len(after) <= len(before)
+        assert np.array_equal(_pixels(after, "RGBA")[..., : pixels.shape[2]], pixels)
+
+
+def test_a_drawing_is_packed_in_256_colours_that_nobody_can_tell():
+    axis = np.linspace(0, 1, 240)
+    disc = np.clip(0.4 - np.hypot(*np.meshgrid(axis - 0.5, axis - 0.5)), -0.02, 0.02) / 0.04 + 0.5  # a soft edge
+    pixels = (255 - disc[..., None] * [250, 100, 30]).astype(np.uint8)
+    after = notebooks.packed(_png(pixels))
+    assert len(after) < 0.7 * len(_png(pixels)) and Image.open(BytesIO(base64.b64decode(after))).mode == "P"
+    assert np.abs(_pixels(after, "RGB").astype(int) - pixels).mean() < 0.25
+
+
+def _png(pixels) -> str:
+    written = BytesIO()
+    Image.fromarray(pixels).save(written, "png", compress_level=1)
+    return base64.b64encode(written.getvalue()).decode()
+
+
+def _pixels(picture: str, mode: str):
+    return np.asarray(Image.open(BytesIO(base64.b64decode(picture))).convert(mode))
 
 
 def test_an_unknown_parameter_is_refused_before_anything_runs(folder, tmp_path):
