@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from timm.layers import DropPath
 from tiny import tiny_backbone
 
 from ptsa_lite.data import open_dataset
@@ -13,9 +14,22 @@ from ptsa_lite.tree import TaskTree
 
 TASKS = default_tasks("scenes")
 TREE = next(TaskTree.enumerate(tuple(TASKS), (1, 1, 2, 4)))
-PINNED = {"semseg": 1.77622, "human_parts": 1.25890, "saliency": 0.119717, "normals": 0.500522}
-"""Losses of the second epoch, measured with torch 2.14.1 on an AVX2 CPU. A newer torch may round otherwise and draw the
-same numbers; one that draws others would show as far more than the tolerance."""
+PINNED = {"semseg": 1.924604, "human_parts": 0.859547, "saliency": 0.116604, "normals": 0.479171}
+"""Losses of the second epoch, the same with torch 2.4.0 and 2.14.1 to a millionth, on an AVX2 CPU. Another processor
+may round otherwise; other draws would show as far more than the tolerance."""
+
+
+def drawn(backbone):
+    """Weights by `normal_` and no stochastic depth: torch 2.4 and 2.14 draw the same for `normal_` and for our
+    dropout, but not for `bernoulli_`, nor timm for `trunc_normal_`."""
+    torch.manual_seed(0)
+    for weight in backbone.parameters():
+        if weight.ndim > 1:
+            torch.nn.init.normal_(weight, std=0.02)
+    for module in backbone.modules():
+        if isinstance(module, DropPath):
+            module.drop_prob = 0.0
+    return backbone
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +39,7 @@ def trained():
 
     def train(workers):
         torch.manual_seed(0)
-        model = build_model("ptsa", tiny_backbone(), TASKS, TREE, rank=2, dropout=0.05)
+        model = build_model("ptsa", drawn(tiny_backbone()), TASKS, TREE, rank=2, dropout=0.05)
         config = TrainConfig(epochs=2, batch_size=4, lr=2e-3, warmup_epochs=1, workers=workers, seed=3)
         *_, record = train_epochs(model, *sets, TASKS, config)
         return record, model.state_dict()
@@ -41,4 +55,4 @@ def test_workers_change_nothing(trained):
 
 
 def test_the_numbers_are_those_that_were_pinned(trained):
-    assert trained[0][0]["losses"] == pytest.approx(PINNED, rel=0.005)
+    assert trained[0][0]["losses"] == pytest.approx(PINNED, rel=0.001)
