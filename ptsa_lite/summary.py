@@ -98,9 +98,11 @@ def markdown_table(rows: Sequence[dict], tasks: Mapping[str, Task]) -> str:
     lines = ["| " + " | ".join(headings) + " |", "| --- " + "| ---: " * (len(headings) - 1) + "|"]
     for row in sorted((row for row in rows if row["delta_m"] is not None), key=lambda row: -row["delta_m"]):
         spread = "" if row["delta_m_sd"] is None else f" ± {row['delta_m_sd']:.2f}"
+        seeds, compared = len(row["seeds"]), len(row["gains"])  # delta_m needs the single tasks of the same seed
         cells = (
             row["label"], *(f"{row['metrics'][name]:#.4g}" for name in tasks), f"{row['delta_m']:+.2f}{spread}",
-            str(len(row["gains"])), f"{row['trainable'] / 1e6:.3f}", f"{row['gmacs']:.3f}",
+            str(seeds) if seeds == compared else f"{seeds}, delta_m {compared}",
+            f"{row['trainable'] / 1e6:.3f}", f"{row['gmacs']:.3f}",
         )  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -36,7 +36,7 @@ def test_a_few_kills_lose_nothing():
     """In a process of its own, because the campaign changes the module that it kills."""
     from campaigns import kill
 
-    kinds = ("checkpoint", "prepare")  # the others are killed in test_runs and test_interrupts
+    kinds = ("checkpoint", "prepare")  # the others are killed in test_plans, test_study and test_interrupts
     answers = multiprocessing.get_context("fork").Queue()
     process = multiprocessing.get_context("fork").Process(target=lambda: answers.put(kill.run(4, 7, kinds)))
     process.start()

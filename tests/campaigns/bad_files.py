@@ -22,6 +22,7 @@ from ptsa_lite.checkpoints import Checkpoint
 from ptsa_lite.data import files, frames, nyud, open_dataset, pascal, transforms
 from ptsa_lite.data.prepared import prepare_archive
 from ptsa_lite.methods import build_model
+from ptsa_lite.run import Run
 from ptsa_lite.tasks import NYUD
 from ptsa_lite.tree import TaskTree
 
@@ -155,7 +156,7 @@ def manifests(rng: random.Random, folder: Path) -> Iterator[Case]:
     out, run = folder / "out", folder / "run"
     prepare_archive("nyud", write_nyud(folder / "archive"), out, img_size=32, report=lambda line: None)
     run.mkdir()
-    described = asdict(plans.Run("ptsa", FOUR, TREE.to_dict(), data="nyud", root="x", config={"epochs": 30}))
+    described = asdict(Run("ptsa", FOUR, TREE.to_dict(), data="nyud", root="x", config={"epochs": 30}))
     manifest = json.loads((out / "prepared.json").read_text())
     while True:
         prepared = rng.random() < 0.5
