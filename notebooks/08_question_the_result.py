@@ -290,13 +290,14 @@ def comparisons(study):
     """The paired differences that question one needs, as far as both sides were run."""
     gains = {label: row["gains"] for label, row in study["by_label"].items()}
     mine, others = gains.get(PTSA, {}), average_tree(study)
-    pairs = [("chosen tree − mean of the other six", mine, others),
+    rest = f"mean of the other {sum(row['label'] == OTHER for row in study['rows'])}"
+    pairs = [(f"chosen tree − {rest}", mine, others),
              ("PTSA − shared, equal parameters", mine, gains.get(EQUAL, {})),
              ("PTSA − one per task, equal parameters", mine, gains.get(THIN, {})),
              ("PTSA − shared, equal multiply-adds", mine, gains.get(ROOMY, {})),
              ("PTSA − shared, equal rank", mine, gains.get(SHARED, {})),
              ("PTSA − one per task, equal rank", mine, gains.get(SEPARATE, {})),
-             ("mean of the other six − shared, equal parameters", others, gains.get(EQUAL, {})),
+             (f"{rest} − shared, equal parameters", others, gains.get(EQUAL, {})),
              ("(1, 2, 2, 4) − (1, 1, 2, 4)", gains.get(EARLY, {}), mine)]
     return [{"label": label} | paired_difference(a, b) for label, a, b in pairs if a.keys() & b.keys()]
 
@@ -569,7 +570,7 @@ price = {}
 for label, groups in ((SHARED, (1, 1, 1, 1)), (PTSA, (1, 1, 2, 4)), (SEPARATE, (4, 4, 4, 4))):
     macs = 1e9 * published.row(published.GMACS, f"pascal {groups}").values["gmacs"]  # counted in notebook 04
     price[label] = hours(training_flops(macs, (4998, 5105), 300, 20), GPUS["A100"], 0.2)
-    print(f"{label:>20}: {price[label]:3.0f} hours of one A100 at 20 % of its peak, three seeds {3 * price[label]:4.0f}")
+    print(f"{label:>20}: {price[label]:4.1f} hours of one A100 at 20 % of its peak, three seeds {3 * price[label]:4.1f}")
 print(f"the seven trees with three seeds: {21 * price[PTSA]:.0f} hours")
 
 # %% [markdown]
