@@ -97,7 +97,7 @@ def markdown_table(rows: Sequence[dict], tasks: Mapping[str, Task]) -> str:
     headings = ["condition", *metrics, "delta_m % ↑", "seeds", "trainable M", "GMACs"]
     lines = ["| " + " | ".join(headings) + " |", "| --- " + "| ---: " * (len(headings) - 1) + "|"]
     for row in sorted((row for row in rows if row["delta_m"] is not None), key=lambda row: -row["delta_m"]):
-        spread = "" if row["delta_m_sd"] is None else f" ± {row['delta_m_sd']:.2f}"
+        spread = "" if row["delta_m_sd"] is None else f"\u00a0±\u00a0{row['delta_m_sd']:.2f}"  # in one line
         seeds, compared = len(row["seeds"]), len(row["gains"])  # delta_m needs the single tasks of the same seed
         cells = (
             row["label"], *(f"{row['metrics'][name]:#.4g}" for name in tasks), f"{row['delta_m']:+.2f}{spread}",
