@@ -371,7 +371,7 @@ for name, rows in swept.items():
 def at_equal_parameters(rows):
     """From sharing all to sharing nothing, at PTSA's number of parameters: (GMACs, row)."""
     size = next((row["trainable"] for row in rows if row["label"] == PTSA), None)
-    equal = [row for row in rows if size and abs(row["trainable"] / size - 1) < 0.02 and row["delta_m"] is not None
+    equal = [row for row in rows if size and abs(row["trainable"] / size - 1) < 0.005 and row["delta_m"] is not None
              and row["label"] not in (OTHER, ROOMY) and row["method"] in ("ptsa", "lora_shared", "lora_separate")]
     return sorted(((row["gmacs"], row) for row in equal), key=lambda point: point[0])
 
