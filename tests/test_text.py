@@ -76,6 +76,29 @@ def test_readmes_table_of_the_study_is_that_of_the_results_file():
     assert table in (ROOT / "README.md").read_text(encoding="utf-8"), f"README's table should be\n{table}"
 
 
+def test_readmes_sentence_on_the_study_holds_its_intervals_and_no_interval_leaves_zero_out():
+    from ptsa_lite.study import collected
+    from ptsa_lite.summary import paired_difference, summarise
+
+    def differences(name):
+        rows = summarise(collected(ROOT / "figures" / "results" / f"{name}.json"))
+        gains = {row["label"]: row["gains"] for row in rows}
+        others = [row["gains"] for row in rows if row["label"] == "PTSA, another tree"]
+        assert len(others) == 6
+        mean = {seed: sum(tree[seed] for tree in others) / 6 for seed in others[0]}
+        rivals = [gains[label] for label in ("LoRA, shared, PTSA's parameters", "LoRA, one per task, PTSA's parameters",
+                                             "LoRA, shared, PTSA's multiply-adds")]  # fmt: skip
+        return [paired_difference(gains["PTSA (TGLoRA)"], rival) for rival in (*rivals, mean)]
+
+    for row in differences("study_scenes") + differences("study_nyud"):
+        assert row["n"] == 3 and row["low"] < 0 < row["high"], "README says that it is not told apart"
+    shared, separate, _, trees = (f"{d['mean']:+.2f}, {{}}{d['low']:+.2f} to {d['high']:+.2f}"
+                                  for d in differences("study_nyud"))  # fmt: skip
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for sentence in (f"shared: {shared.format('95 % interval ')}", f"per task: {separate.format('')}", trees.format("")):
+        assert sentence in text, f"README should say: {sentence}"
+
+
 @pytest.mark.parametrize("file", ["backbone_nyud", "backbone_nyud_long"])
 def test_the_cards_tables_of_the_packaged_backbone_are_those_of_the_results_files(file):
     runs = json.loads((ROOT / "figures" / "results" / f"{file}.json").read_text(encoding="utf-8"))["runs"]
