@@ -1,9 +1,11 @@
 """Data sets: what is stored is read back bit for bit, resumes, and does not depend on workers, copies or limits."""
 
 import pickle
+import signal
 import subprocess
 import sys
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -175,6 +177,29 @@ def test_the_same_seed_epoch_and_index_give_the_same_sample_and_others_do_not(tm
     val = open_dataset("pascal", root, img_size=16, split="val")
     assert equal(val[0], set_epoch(val, 5)[0])  # nothing is drawn for val
     assert equal(val[0], open_dataset("pascal", root, img_size=16, split="test")[0])
+
+
+class CtrlCWhileHashed:
+    """A source that is interrupted when the `datasets` library pickles it for a hash."""
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def __reduce__(self):
+        signal.raise_signal(signal.SIGINT)
+        return CtrlCWhileHashed, ()
+
+
+def test_ctrl_c_while_a_transform_is_hashed_is_not_lost(tmp_path):
+    dataset = open_dataset("pascal", write_pascal(tmp_path / "root"), img_size=16)
+    view = dataset.format["format_kwargs"]["transform"]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            data._seen_through(dataset, replace(view, source=CtrlCWhileHashed()))
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("prepared", [False, True])

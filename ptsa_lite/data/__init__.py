@@ -11,6 +11,8 @@ Behind each stands an Arrow table: of frames (scenes, prepared archives) or of f
 frame, and a frame becomes a sample, only when it is asked for (`transforms.py`).
 """
 
+import signal
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -100,7 +102,26 @@ def open_dataset(
         else:
             table, source = tables.listed(listing, limit)
     augment = split == "train" if augment is None else augment
-    return table.with_transform(View(source, name if augment else "", tasks, img_size, work_size, seed))
+    return _seen_through(table, View(source, name if augment else "", tasks, img_size, work_size, seed))
+
+
+def _seen_through(table, view: View):
+    """The table with that transform. Ctrl-C waits until it is set.
+
+    `datasets` hashes the transform, at each epoch, within a bare `except:`; a KeyboardInterrupt that falls there is
+    taken for a transform that cannot be hashed, and the training runs on.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is None or threading.current_thread() is not threading.main_thread():  # the only one to be interrupted
+        return table.with_transform(view)
+    came = []
+    signal.signal(signal.SIGINT, lambda *call: came.append(call))
+    try:
+        return table.with_transform(view)
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def set_epoch(dataset, epoch: int, seed: int | None = None):
@@ -108,7 +129,7 @@ def set_epoch(dataset, epoch: int, seed: int | None = None):
     view = dataset.format["format_kwargs"].get("transform")
     if not isinstance(view, View):
         raise ValueError("set_epoch needs a data set of open_dataset, with its own transform")
-    return dataset.with_transform(replace(view, epoch=epoch, seed=view.seed if seed is None else seed))
+    return _seen_through(dataset, replace(view, epoch=epoch, seed=view.seed if seed is None else seed))
 
 
 def make_loader(
