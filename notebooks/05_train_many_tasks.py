@@ -625,7 +625,8 @@ print("\n" + ("\n".join(notes) if notes else "Every trained method beats the dec
 
 # %% [markdown]
 # Arrows in the headings say which way is better. Groups are shown for PTSA stage by stage. The time is that of training
-# and measuring, two at a time on the same machine.
+# and measuring, and a run that shared the machine with another took longer for it: two trained at a time, but PTSA
+# alone, under your eyes. Compare costs by the parameters and multiply-adds; notebook 04 compares times, in turns.
 #
 # Check the ends of the table first, before looking for a winner. *Single task* is zero by definition. *Decoders only*
 # is the floor: whoever trains more and does not beat it has trained badly, and the line under the table says so.

@@ -275,14 +275,16 @@ print(f"\nall {len(full)} rows above, once, on one A100 at 20 %: {hours(whole, G
 # ### Does it fit?
 #
 # Measured on a processor, where memory is easy to watch: the peak that one step adds, Swin-Tiny at 448, the tree (1, 1,
-# 2, 4). Only the **ratios** carry over to a GPU, and those of time hardly.
+# 2, 4). Only the **ratios** carry over to a GPU, and those of time hardly: with the instructions AVX2 there is no
+# arithmetic in bfloat16, and each product is computed the long way round.
 
 # %%
 results = next(path for path in (Path("figures/results"), Path("../figures/results")) if path.is_dir())
 measured = json.loads((results / "step_memory.json").read_text(encoding="utf-8"))
 lines = [[name, v["megabytes"], f"{v['megabytes_ratio']:.2f}", v["seconds"], f"{v['seconds_ratio']:.2f}"]
          for name, v in measured["variants"].items()]
-print(f"{measured['command']}: batch {measured['batch']}, {measured['threads']} thread")
+machine = f"{measured['threads']} thread, {measured['instructions']}"
+print(f"{measured['command']}: batch {measured['batch']}, {machine}")
 print(aligned(("a step in", "MB", "ratio", "seconds", "ratio"), lines))
 
 # %% [markdown]

@@ -90,7 +90,7 @@ def main() -> None:
 
     about = {"command": "python tests/bench/step_memory.py", "batch": BATCH, "img_size": 448, "model": "Swin-T, PTSA "
              "(1, 1, 2, 4), ranks 64, 64, 16, 16", "device": "cpu", "threads": torch.get_num_threads(),
-             "torch": torch.__version__}  # fmt: skip
+             "instructions": torch.backends.cpu.get_cpu_capability(), "torch": torch.__version__}  # fmt: skip
     from ptsa_lite.checkpoints import write_json
 
     write_json(args.out, about | {"variants": rows})
