@@ -675,7 +675,9 @@ if bench:
     ours, loop = bench["ratios"]["training step / loop over tasks"]["median"], (4, 4, 4, 4)
     title = f"A training step takes {ours:.0%} of a loop over tasks ({bench['device']}, {bench['threads']} threads)"
     promise = count_macs(full_size((1, 2, 2, 4), PASCAL)) / count_macs(full_size(loop, PASCAL))
-    display(draw_speed(bench, title))
+    figure = draw_speed(bench, title)
+    save_figure(figure, "04_speed", out_dir)
+    display(figure)
     print(f"promised by multiply-adds: {promise:.0%}")
 
 # %% [markdown]

@@ -653,15 +653,14 @@ if {"lora_shared", "ptsa", "lora_separate"} <= set(by_method):
 
 # %%
 from ptsa_lite.plots import draw_tradeoff
+from ptsa_lite.published import points
 
-theirs = [{"label": f"{p.name} ({p.mark})", "delta_m": p.values.get("delta_m"), "published": True,
-           "trainable": 1e6 * p.values["trainable_m"]} for p in PASCAL_RESULTS]
 figure = Drawing(figsize=(8.5, 13))
 panels = figure.subplot_mosaic([["trainable"], ["gmacs"], ["published"]])
 where = f"{data}, {img_size} px, one seed"
 draw_tradeoff(record["methods"], "trainable", f"Ours: {where}", panels["trainable"])
 draw_tradeoff(record["methods"], "gmacs", "Ours: arithmetic of one frame", panels["gmacs"])
-draw_tradeoff(theirs, "trainable", "Published: PASCAL-Context, 448 px, Swin-Tiny", panels["published"])
+draw_tradeoff(points(PASCAL_RESULTS), "trainable", "Published: PASCAL-Context, 448 px, Swin-Tiny", panels["published"])
 figure.subplots_adjust(hspace=0.38)
 save_figure(figure, "05_tradeoff", out_dir)
 figure

@@ -13,12 +13,10 @@ from .plots import CHOSEN, INK, OURS, SOFT, THEIRS, _canvas, spread, task_colour
 from .tasks import Task
 
 
-def draw_costs_and_gains(
-    rows: Sequence[dict], x: str = "trainable", published: Sequence[dict] = (), title: str = "", axes=None
-) -> Figure:
-    """delta_m over seeds against cost: discs are means, points single seeds, hollow diamonds published numbers.
+def draw_costs_and_gains(rows: Sequence[dict], x: str = "trainable", title: str = "", axes=None) -> Figure:
+    """delta_m over seeds against cost: discs are means, points single seeds.
 
-    rows: of `summary.summarise`. x: "trainable" or "gmacs". published: {"label", "delta_m", x}.
+    rows: of `summary.summarise`. x: "trainable" or "gmacs".
     """
     figure, axes = _canvas(axes, (8.6, 5.2))
     scale = 1e-6 if x == "trainable" else 1.0
@@ -27,17 +25,12 @@ def draw_costs_and_gains(
     for row in rows:
         axes.plot([row[x] * scale] * len(row["gains"]), list(row["gains"].values()), ".", color=OURS, alpha=0.45)
         axes.plot(row[x] * scale, row["delta_m"], "o", markersize=9, color=OURS, zorder=3)
-    axes.plot([p[x] * scale for p in published], [p["delta_m"] for p in published], "D", markersize=7, color=PAPER,
-              markeredgecolor=THEIRS)  # fmt: skip
     if x == "trainable":
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter("")
     axes.margins(x=0.12, y=0.08)
-    for one, height in zip(published, spread([p["delta_m"] for p in published], _inches(axes, 0.15)), strict=True):
-        axes.annotate(one["label"], (one[x] * scale, height), (7, 0), textcoords="offset points", fontsize=7.5,
-                      color=SOFT, va="center")  # fmt: skip
     _label(axes, [(row[x] * scale, row["delta_m"], row["label"]) for row in rows])
     axes.set_xlabel("trainable parameters, millions" if x == "trainable" else "GMACs, one image")
     axes.set_ylabel("Δm against single task, %, higher is better")

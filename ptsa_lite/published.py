@@ -35,6 +35,15 @@ def row(table: Iterable[Published], name: str) -> Published:
     return rows[known(name, rows, "row")]
 
 
+def points(table: Iterable[Published]) -> list[dict]:
+    """Rows for `plots.draw_tradeoff`, with the mark in each name; None where no text states the number."""
+    return [
+        {"label": f"{entry.name} ({entry.mark})", "delta_m": entry.values.get("delta_m"), "published": True,
+         "trainable": 1e6 * entry.values["trainable_m"] if "trainable_m" in entry.values else None}
+        for entry in table
+    ]  # fmt: skip
+
+
 PAPER = "arXiv 2509.19602"
 MTLORA = "MTLoRA, CVPR 2024, and its code"
 OURS = "counted with ptflops 0.7 on modules only: no attention products, no low-rank products"
