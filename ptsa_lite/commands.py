@@ -130,7 +130,8 @@ def similarity(args: argparse.Namespace) -> int:
     from ptsa_lite.similarity_study import study_similarity
 
     path = args.out or Path("figures/results") / f"similarity_{args.data}.json"
-    command = f"python -m ptsa_lite similarity --data {args.data}" + (" --root PATH" if args.root else "")
+    command = f"python -m ptsa_lite similarity --data {args.data}" + " --root PATH" * bool(args.root)
+    command += f" --limit {args.limit}" * bool(args.limit)
     path.parent.mkdir(parents=True, exist_ok=True)
     report = study_similarity(args.data, args.root, path, limit=args.limit or None, command=command)
     print(f"{len(report['conditions'])} conditions in {path}")

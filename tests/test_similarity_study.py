@@ -5,6 +5,7 @@ import pytest
 from tiny import tiny_backbone
 
 from ptsa_lite import similarity_study
+from ptsa_lite.__main__ import main
 from ptsa_lite.similarity import READINGS, Similarity
 from ptsa_lite.similarity_study import Condition, bootstrap, order_matters_not, study_similarity
 from ptsa_lite.tree import TaskTree
@@ -52,3 +53,17 @@ def test_a_study_of_conditions_goes_on_where_it_stopped(monkeypatch, tmp_path):
     assert len(lines) == 3 and again["conditions"] == first["conditions"]
     with pytest.raises(ValueError, match="move it away"):
         study_similarity("scenes", "", path, **settings | {"limit": 5})
+
+
+def test_the_file_names_the_whole_command_that_made_it(monkeypatch, tmp_path):
+    told = []
+
+    def study(*args, command, **settings):
+        told.append(command)
+        return {"conditions": []}
+
+    monkeypatch.setattr(similarity_study, "study_similarity", study)
+    for words in (["scenes"], ["nyud", "--root", "/data/nyud", "--limit", "5"]):
+        assert main(["similarity", "--data", *words, "--out", str(tmp_path / "found.json")]) == 0
+    start = "python -m ptsa_lite similarity --data"
+    assert told == [f"{start} scenes", f"{start} nyud --root PATH --limit 5"]
