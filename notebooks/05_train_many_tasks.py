@@ -653,14 +653,15 @@ if {"lora_shared", "ptsa", "lora_separate"} <= set(by_method):
 
 # %%
 from ptsa_lite.plots import draw_tradeoff
-from ptsa_lite.published import points
+from ptsa_lite.published import as_points
 
 figure = Drawing(figsize=(8.5, 13))
 panels = figure.subplot_mosaic([["trainable"], ["gmacs"], ["published"]])
 where = f"{data}, {img_size} px, one seed"
 draw_tradeoff(record["methods"], "trainable", f"Ours: {where}", panels["trainable"])
 draw_tradeoff(record["methods"], "gmacs", "Ours: arithmetic of one frame", panels["gmacs"])
-draw_tradeoff(points(PASCAL_RESULTS), "trainable", "Published: PASCAL-Context, 448 px, Swin-Tiny", panels["published"])
+published_rows = as_points(PASCAL_RESULTS)
+draw_tradeoff(published_rows, "trainable", "Published: PASCAL-Context, 448 px, Swin-Tiny", panels["published"])
 figure.subplots_adjust(hspace=0.38)
 save_figure(figure, "05_tradeoff", out_dir)
 figure

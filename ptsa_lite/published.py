@@ -35,7 +35,7 @@ def row(table: Iterable[Published], name: str) -> Published:
     return rows[known(name, rows, "row")]
 
 
-def points(table: Iterable[Published]) -> list[dict]:
+def as_points(table: Iterable[Published]) -> list[dict]:
     """Rows for `plots.draw_tradeoff`, with the mark in each name; None where no text states the number."""
     return [
         {"label": f"{entry.name} ({entry.mark})", "delta_m": entry.values.get("delta_m"), "published": True,

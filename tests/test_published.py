@@ -4,7 +4,7 @@ import pytest
 
 from ptsa_lite import published
 from ptsa_lite.metrics import delta_m
-from ptsa_lite.published import GMACS, LORA_PARAMETERS_PER_RANK, PAPER_RESULTS, PARAMETERS, PASCAL_RESULTS, points, row
+from ptsa_lite.published import GMACS, LORA_PARAMETERS_PER_RANK, PAPER_RESULTS, PARAMETERS, PASCAL_RESULTS, row
 from ptsa_lite.tasks import PASCAL
 
 TABLES = (PASCAL_RESULTS, PAPER_RESULTS, GMACS, PARAMETERS)
@@ -88,7 +88,7 @@ def test_the_tables_agree_with_the_project_facts():
 
 
 def test_points_say_where_they_come_from_and_leave_out_what_nobody_states():
-    mtlora, tglora = (next(p for p in points(table) if p["label"].startswith(name)) for table, name in
+    mtlora, tglora = (next(p for p in published.as_points(table) if p["label"].startswith(name)) for table, name in
                       ((PASCAL_RESULTS, "MTLoRA r64"), (PAPER_RESULTS, "pascal (1, 2, 2, 4)")))  # fmt: skip
     assert mtlora == {"label": "MTLoRA r64 (C)", "delta_m": 2.55, "published": True, "trainable": 8.34e6}
     assert tglora["delta_m"] == 4.21 and tglora["trainable"] is None
