@@ -699,7 +699,8 @@ for name, study in shown.items():
 # - The paper's text, as far as we have it, gives no spread over seeds. We report the last epoch, never the best on the
 #   frames that are measured on.
 # - Learning rates were chosen once, per method, on a slice of *training* frames (`figures/grids/rates_nyud.yaml`), with
-#   the same four tries for everyone.
+#   the same four tries for everyone. The widest LoRA has four of its own: at the rate of its thin relatives it falls
+#   apart.
 # - The paper's groups per stage are (1, 1, 2, 4) (P); its trees are not known. Trying all of them is possible because
 #   there are only seven.
 # - At 448 pixels, with Swin-Tiny and 300 epochs, the answers may differ (I). Nobody has run that grid.

@@ -111,11 +111,13 @@ def markdown_table(rows: Sequence[dict], tasks: Mapping[str, Task]) -> str:
 def best_rates(results: Sequence[dict]) -> dict[str, dict[float, float]]:
     """For every method the gain of each learning rate that it tried, in per cent: delta_m against its middle rate.
 
-    The best is the largest; the reference only sets the units in which the tasks are added.
+    A run with a label counts as a method of that name. The best rate is the one with the largest gain; the reference
+    only sets the units in which the tasks are added.
     """
     tried: dict[str, dict[float, dict]] = {}
     for result in results:
-        tried.setdefault(result["run"]["method"], {})[result["run"]["config"]["lr"]] = result
+        run = result["run"]
+        tried.setdefault(run["label"] or run["method"], {})[run["config"]["lr"]] = result
     gains = {}
     for method, by_rate in tried.items():
         middle = by_rate[sorted(by_rate)[len(by_rate) // 2]]

@@ -60,25 +60,24 @@ def teacher_maps(teacher: nn.Module, crops: Tensor) -> list[Tensor]:
     The S/4 grid holds the teacher's strides 4 (averaged down) and 8, the others strides 16 and 32.
     """
     images = ((crops.float() / 255 - 0.5) / 0.5).contiguous(memory_format=torch.channels_last)
-    with torch.autocast("cpu", torch.bfloat16):
-        last, maps = teacher.forward_intermediates(images)
-        scores = teacher.forward_head(last)
-    stride_4, stride_8, stride_16, stride_32 = (m.float() for m in maps[1:])
-    return [torch.cat([F.avg_pool2d(stride_4, 2), stride_8], 1), stride_16, stride_32, scores.float()]
+    last, (_, stride_4, stride_8, stride_16, stride_32) = teacher.forward_intermediates(images)
+    fine = torch.cat([F.avg_pool2d(stride_4, 2), stride_8], 1)
+    return [fine, stride_16, stride_32, teacher.forward_head(last)]
 
 
-def student_targets(maps: Sequence[Tensor], n_stride_8: int = 40) -> list[Tensor]:
-    """The stored maps -> one target a student stage: the map on its own grid, and the finer one averaged onto it.
+def student_targets(maps: Sequence[Tensor], n_stride_8: int = 40) -> list[list[Tensor]]:
+    """The stored maps -> the targets of each student stage: the teacher's map of its own stride, averaged onto its
+    grid, and the one a level deeper, which lies on it. The last stage has the first of these alone.
 
     n_stride_8: the teacher's channels at stride 8, which stand last in the finest map.
     """
-    fine, middle, coarse = maps
-    stride_8 = fine[:, -n_stride_8:]
+    fine, stride_16, stride_32 = maps
+    stride_4, stride_8 = fine[:, :-n_stride_8], fine[:, -n_stride_8:]
     return [
-        fine,
-        torch.cat([F.avg_pool2d(stride_8, 2), middle], 1),
-        torch.cat([F.avg_pool2d(middle, 2), coarse], 1),
-        F.avg_pool2d(coarse, 2),
+        [stride_4, stride_8],
+        [F.avg_pool2d(stride_8, 2), stride_16],
+        [F.avg_pool2d(stride_16, 2), stride_32],
+        [F.avg_pool2d(stride_32, 2)],
     ]
 
 
@@ -93,8 +92,8 @@ class Views:
     def __len__(self) -> int:
         return len(self.arrays["image"])
 
-    def batch(self, rows: np.ndarray) -> tuple[Tensor, list[Tensor], Tensor]:
-        """Rows -> images (B, 3, S, S) in 0..1, four targets, class scores (B, K)."""
+    def batch(self, rows: np.ndarray) -> tuple[Tensor, list[list[Tensor]], Tensor]:
+        """Rows -> images (B, 3, S, S) in 0..1, the targets of four stages, class scores (B, K)."""
         image, *maps, scores = (torch.from_numpy(self.arrays[name][rows]) for name in self.names)
         return image.float() / 255, student_targets([m.float() * STEP for m in maps]), scores.float()
 

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from ptsa_lite.backbones import load_backbone
-from ptsa_lite.distil import DistilConfig, Student, distil, jitter, split_photographs, unexplained
+from ptsa_lite.distil import DistilConfig, Student, channels_of, distil, jitter, split_photographs, unexplained
 from ptsa_lite.teacher import list_photographs, make_views, random_crop, student_targets, teacher_maps
 
 CONFIG = DistilConfig(minutes=0.02, size=64, views=2, batch_size=4, held_out=3)
@@ -36,9 +36,9 @@ def test_the_teachers_maps_lie_on_the_students_grids(teacher):
         (2, 64, 16, 16), (2, 112, 8, 8), (2, 320, 4, 4), (2, 10),
     ]  # fmt: skip
     targets = student_targets([fine, middle, coarse])
-    student = Student(load_backbone(weights="random", img_size=64), [t.shape[1] for t in targets], 10)
+    student = Student(load_backbone(weights="random", img_size=64), channels_of(targets), 10)
     maps, answer = student(torch.randn(2, 3, 64, 64))
-    assert [m.shape for m in maps] == [t.shape for t in targets] and answer.shape == (2, 10)
+    assert [m.shape for m in maps] == [torch.cat(ts, 1).shape for ts in targets] and answer.shape == (2, 10)
 
 
 def test_what_is_kept_is_what_the_teacher_said(teacher, photographs, tmp_path):
@@ -47,7 +47,7 @@ def test_what_is_kept_is_what_the_teacher_said(teacher, photographs, tmp_path):
     again = make_views(paths, teacher, tmp_path / "v", 0, 64, seed=3)
     images, targets, _ = views.batch(np.arange(13))
     assert len(again) == 13 and images.shape == (13, 3, 64, 64) and images.min() >= 0 and images.max() <= 1
-    values = torch.cat([t.flatten() for t in targets[:1]])
+    values = torch.cat([t.flatten() for t in targets[0]])
     assert abs(values.mean()) < 0.3 and 0.6 < values.std() < 1.4  # standardised per channel
 
 
@@ -88,8 +88,14 @@ def test_crops_lie_inside_the_photograph():
 
 def test_the_loss_is_the_share_of_variance_that_is_missed():
     target = torch.randn(4, 8, 16, 16)
-    assert unexplained([target], [target]).item() == 0
-    assert unexplained([torch.zeros_like(target)], [target]).item() == pytest.approx(1, abs=0.1)
+    assert unexplained([target], [[target]]).item() == 0
+    assert unexplained([torch.zeros_like(target)], [[target]]).item() == pytest.approx(1, abs=0.1)
+
+
+def test_targets_of_a_stage_count_alike():
+    few, many = torch.randn(4, 2, 16, 16), torch.randn(4, 38, 16, 16)
+    answers = torch.cat([torch.zeros_like(few), many], 1)  # nothing of the first, all of the second
+    assert unexplained([answers], [[few, many]]).item() == pytest.approx(0.5, abs=0.05)
 
 
 def test_jitter_changes_colours_within_range():

@@ -53,9 +53,15 @@ def test_trees_are_written_as_printed_or_every_one_and_settings_are_joined(tmp_p
     assert len(runs) == 8 and len({run.name() for run in runs}) == 8
 
 
-def test_the_studys_rates_are_those_that_measured_best_on_held_out_training_frames():
+# lora_shared takes PTSA's rate, and loses this many per cent by it
+@pytest.mark.parametrize(("data", "lost"), [("nyud", 0.1), ("scenes", 0.3)])
+def test_the_studys_rates_are_those_that_measured_best_on_held_out_training_frames(data, lost):
     folder = Path(__file__).resolve().parents[1] / "figures"
-    tried = best_rates(collected(folder / "results" / "rates_nyud.json"))
-    for run in read_grid(folder / "grids" / "study_nyud.yaml", "somewhere")[1]:
-        gains = tried[run.method]
-        assert gains[run.config["lr"]] > max(gains.values()) - 0.02, f"{run.method}: {gains}"
+    tried = best_rates(collected(folder / "results" / f"rates_{data}.json"))
+    for run in read_grid(folder / "grids" / f"study_{data}.yaml", "somewhere")[1]:
+        method = run.label if run.label in tried else run.method
+        if data == "scenes" and method not in tried:  # it takes its family's
+            method = "ptsa"
+        gains = tried[method]
+        allowed = lost if method == "lora_shared" else 0.0
+        assert gains[run.config["lr"]] >= max(gains.values()) - allowed, f"{method}: {gains}"
