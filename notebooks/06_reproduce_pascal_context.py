@@ -253,8 +253,10 @@ print(f"single tasks: {alone / together:.2f} times full fine-tuning's arithmetic
 #
 # Two floating-point operations a multiply-add. Three forwards for a training frame: one forward, and a backward pass
 # that computes gradients of activations and of weights. (For frozen weights the second half falls away, so that this is
-# a bound from above.) *Utilisation* is the honest unknown: small windows and small heads keep a GPU far from its peak.
-# We have not measured it; between a tenth and three tenths is a guess.
+# a bound from above.) *Utilisation* is the share of its peak that a GPU reaches in this training. The peak is that of
+# large products of matrices; small windows, norms and maps at full size move many bytes for little arithmetic.
+#
+# **Predict.** Which share of its peak does an H100 reach: half, a tenth, a twentieth?
 
 # %%
 from ptsa_lite.reproduction import GPUS, hours, training_flops
@@ -264,23 +266,36 @@ flops = training_flops(macs, FRAMES[DATA], epochs=300, eval_every=20)
 by_hand = 2 * macs * (3 * 4998 * 300 + 5105 * 15)
 assert math.isclose(flops, by_hand), f"{flops} by the function, {by_hand} by hand"
 print(f"ptsa_1124: 2 x {macs / 1e9:.1f} GMACs x (3 x 4,998 x 300 + 5,105 x 15) frames = {flops:.3g} operations\n")
-lines = [[gpu, f"{peak}", *(f"{hours(flops, peak, share):.1f}" for share in (0.1, 0.2, 0.3))] for gpu, peak in GPUS.items()]
-print(aligned(("hours of ptsa_1124 on one", "peak TFLOP/s", "at 10 %", "at 20 %", "at 30 %"), lines))
-whole = sum(training_flops(c["macs"]["all"], FRAMES[DATA], 300, 20) for c in full.values())
-print(f"\nall {len(full)} rows above, once, on one A100 at 20 %: {hours(whole, GPUS['A100'], 0.2):.0f} hours")
-
-# %% [markdown]
-# That is arithmetic alone. Frames must also arrive: at $b$ frames a second of the GPU, the loaders must decode as many.
-# A first epoch tells; `workers` helps.
-#
-# ### Does it fit?
-#
-# Measured on a processor, where memory is easy to watch: the peak that one step adds, Swin-Tiny at 448, the tree (1, 1,
-# 2, 4). Only the **ratios** carry over to a GPU, and those of time hardly: with the instructions AVX2 there is no
-# arithmetic in bfloat16, and each product is computed the long way round.
+lines = [[gpu, f"{peak}", *(f"{hours(flops, peak, share):.1f}" for share in (0.05, 0.1, 0.2))] for gpu, peak in GPUS.items()]
+print(aligned(("hours of ptsa_1124 on one", "peak TFLOP/s", "at 5 %", "at 10 %", "at 20 %"), lines))
 
 # %%
 results = next(path for path in (Path("figures/results"), Path("../figures/results")) if path.is_dir())
+measured = json.loads((results / "gpu_step.json").read_text(encoding="utf-8"))
+lines = [[name, v["milliseconds"], v["frames_per_second"], v["gigabytes"], f"{v['utilisation']:.1%}"]
+         for name, v in measured["steps"].items()]
+print(f"{measured['command']}: {measured['gpu']}, {measured['img_size']} px, batch {measured['batch']}, torch {measured['torch']}")
+print(aligned(("a step of", "ms", "frames/s", "GB", "utilisation"), lines))
+step = measured["steps"]["PTSA, bfloat16"]
+print(f"\nptsa_1124 on one such H100: {hours(flops, GPUS['H100 SXM'], step['utilisation']):.1f} hours")
+whole = sum(training_flops(c["macs"]["all"], FRAMES[DATA], 300, 20) for c in full.values())
+print(f"all {len(full)} rows above, once, at the same share: {hours(whole, GPUS['H100 SXM'], step['utilisation']):.0f} hours")
+
+# %% [markdown]
+# Less than a twentieth (M; Swin-Tiny, the four PASCAL heads, a batch that is on the GPU already). A slower GPU should
+# reach a larger share of its smaller peak (I); its first epoch tells. And look at full fine-tuning: it trains four times
+# as many parameters as PTSA, in three quarters of the time. Few trained weights save memory on disk, not a GPU's time.
+#
+# Frames must also arrive, as many a second as the table says: `workers` helps.
+#
+# ### Does it fit?
+#
+# In bfloat16 PTSA's step takes 19 GB at batch 32, and `single_task`, four models at once, twice that. Two settings take
+# less, and more time: `accumulate` computes the step in parts, `checkpointing` throws activations away and computes them
+# again. On a processor, below, either halves what a step adds. Times there do not carry over: with the instructions AVX2
+# there is no arithmetic in bfloat16, and each product is computed the long way round.
+
+# %%
 measured = json.loads((results / "step_memory.json").read_text(encoding="utf-8"))
 lines = [[name, v["megabytes"], f"{v['megabytes_ratio']:.2f}", v["seconds"], f"{v['seconds_ratio']:.2f}"]
          for name, v in measured["variants"].items()]
@@ -289,8 +304,8 @@ print(f"{measured['command']}: batch {measured['batch']}, {machine}")
 print(aligned(("a step in", "MB", "ratio", "seconds", "ratio"), lines))
 
 # %% [markdown]
-# `accumulate` computes a step in parts, `checkpointing` throws activations away and computes them again. Both train the
-# same model; parts see batch norm's statistics of a part only. On a GPU, autocast to bfloat16 is on by itself.
+# Both train the same model; parts see batch norm's statistics of a part only. On a GPU, autocast to bfloat16 is on by
+# itself.
 #
 # ## Similarity on its own backbone
 #
@@ -476,7 +491,7 @@ print(f"parts of {batch_size} / 4 = {batch_size // 4} frames. Losses and gradien
 
 # %% tags=["solution"]
 for n in (1, 8):
-    print(f"{n} x A100 at 20 %: {hours(flops, n * GPUS['A100'], 0.2):.1f} h at best")
+    print(f"{n} x H100 as measured: {hours(flops, n * GPUS['H100 SXM'], step['utilisation']):.1f} h at best")
 print("Four frames a GPU are little work between two exchanges of gradients and of batch norm's sums.")
 
 # %% tags=["solution"]

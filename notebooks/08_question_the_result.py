@@ -606,6 +606,27 @@ interact(lambda one, other: draw_pair(start, one, other),
          other=Dropdown(options=labels, value=EQUAL if EQUAL in labels else labels[-1]));
 
 # %% [markdown]
+# ## Would a GPU tell the same?
+#
+# Fourteen of the trainings on real frames were done again on an H100: the same seeds, frames, initial weights and order,
+# in float32. **Predict.** To how many digits do the metrics agree? Does it depend on what is trained?
+
+# %%
+there = {result["name"]: result for result in collected(results / "gpu_nyud.json")}
+differ = {}
+for here in collected(results / "study_nyud.json"):
+    if here["name"] in there:
+        run, again = here["run"], there[here["name"]]["metrics"]
+        relative = [abs(again[task] / value - 1) for task, value in here["metrics"].items()]
+        differ.setdefault(run["label"] or METHODS[run["method"]], []).extend(relative)
+rows = [(name, f"{sum(values) / len(values):.2%}", f"{max(values):.2%}") for name, values in differ.items()]
+print(aligned(("relative difference, 2 seeds x 4 tasks", "mean", "largest"), rows))
+
+# %% [markdown]
+# To the third or fourth digit where little is trained. A deeper training is not smooth: rounding, and dropout, which
+# each device draws for itself, send it elsewhere, by about as much as another seed would. So a table from a GPU and one
+# from a processor may be compared as two seeds may, and no more exactly.
+#
 # ## What full size would need
 #
 # All of this is small: a small Swin, small frames, short trainings. Three things change with size, and each could turn
@@ -618,11 +639,12 @@ interact(lambda one, other: draw_pair(start, one, other),
 from ptsa_lite import published
 from ptsa_lite.reproduction import GPUS, hours, training_flops
 
+step = json.loads((results / "gpu_step.json").read_text(encoding="utf-8"))["steps"]["PTSA, bfloat16"]
 price = {}
 for label, groups in ((SHARED, (1, 1, 1, 1)), (PTSA, (1, 1, 2, 4)), (SEPARATE, (4, 4, 4, 4))):
     macs = 1e9 * published.row(published.GMACS, f"pascal {groups}").values["gmacs"]  # counted in notebook 04
-    price[label] = hours(training_flops(macs, (4998, 5105), 300, 20), GPUS["A100"], 0.2)
-    print(f"{label:>20}: {price[label]:4.1f} hours of one A100 at 20 % of its peak, three seeds {3 * price[label]:4.1f}")
+    price[label] = hours(training_flops(macs, (4998, 5105), 300, 20), GPUS["H100 SXM"], step["utilisation"])
+    print(f"{label:>20}: {price[label]:4.1f} hours of one H100 at the share of its peak that we measured, three seeds {3 * price[label]:4.1f}")
 print(f"the seven trees with three seeds: {21 * price[PTSA]:.0f} hours")
 
 # %% [markdown]

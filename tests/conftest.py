@@ -1,10 +1,11 @@
-"""What every test stands on: few threads, no display, no network, a cache of its own."""
+"""What every test stands on: few threads, no GPU, no display, no network, a cache of its own."""
 
 import os
 
 # Before torch or matplotlib is imported by any test.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # tests compare with tensors of the processor, often bit for bit
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
