@@ -552,7 +552,8 @@ figure
 # - **Stage 1** draws. Outlines stand out, flat walls and floors are even, and a shirt still differs from the
 #   trousers. Much of the picture could be redrawn from it.
 # - **Stage 2** groups. Things part from what surrounds them, and their surroundings become one surface.
-# - **Stage 3** is on the way: people and furniture take hues of their own, whatever they wear or are painted with.
+# - **Stage 3** parts what stands from what it stands on: people and furniture share a hue, whatever they wear or are
+#   painted with; the floor has another, the wall a third.
 # - **Stage 4** has one cell for every 32 pixels. Whoever stands in the foreground tends to have one colour from head
 #   to foot, and the *same* colour in a room and on a lawn. Far walls and sky have another.
 #

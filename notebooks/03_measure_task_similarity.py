@@ -748,8 +748,11 @@ def corrected(matrix):
     return matrix / own[:, None] / own[None]
 
 
-print("\n".join(f"{told(c):>28}: {every[c]:+.3f}, corrected {corrected(every)[c]:+.2f}" for c in ranked(every)))
-print("A small error of the diagonal becomes a large one here: only strong entries are worth reading.")
+for couple in ranked(every):
+    value = corrected(every)[couple]
+    print(f"{told(couple):>28}: {every[couple]:+.3f}, corrected " + ("cannot be" if np.isnan(value) else f"{value:+.2f}"))
+print("A small error of the diagonal becomes a large one here: only strong entries are worth reading. And a task whose "
+      "diagonal is not above zero has no root to divide by: these frames hold no wish in common for it.")
 
 # %% tags=["solution"]
 of_means = cosine_table(means.mean(0)).numpy()

@@ -35,9 +35,13 @@ def processes() -> Iterator[torch.device]:
     """Joins the processes that torchrun started, for a `with` block that is given this process's device.
 
     nccl between GPUs, gloo between CPUs. Without torchrun the process stays alone: on the GPU if there is one.
+    Raises ValueError where torchrun started more processes than the machine has GPUs.
     """
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else None
     if device:
+        gpus = torch.cuda.device_count()
+        if device.index >= gpus:
+            raise ValueError(f"process {device.index} has no GPU, of {gpus} here; start torchrun with --nproc_per_node {gpus}")
         torch.cuda.set_device(device)
     if "WORLD_SIZE" not in os.environ or active():
         yield device or torch.device("cpu")

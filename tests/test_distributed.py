@@ -10,7 +10,7 @@ import pytest
 import torch
 from several_processes import CONFIG, TASKS, losses_of, make, rows, seen_by_batch_norm, sets
 
-from ptsa_lite import training
+from ptsa_lite import distributed, training
 
 HERE = Path(__file__).parent
 
@@ -63,3 +63,10 @@ def test_a_training_of_two_processes_is_read_by_one_which_measures_the_same(two)
     assert training.evaluate(model, sets()[1], TASKS, CONFIG.batch_size) == two[0]["metrics"]
 
 
+def test_more_processes_than_gpus_are_refused_in_one_sentence(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(ValueError, match="process 2 has no GPU, of 2 here; start torchrun with --nproc_per_node 2"):
+        with distributed.processes():
+            pass
