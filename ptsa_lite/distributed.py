@@ -39,9 +39,9 @@ def processes() -> Iterator[torch.device]:
     """
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else None
     if device:
-        gpus = torch.cuda.device_count()
-        if device.index >= gpus:
-            raise ValueError(f"process {device.index} has no GPU, of {gpus} here; start torchrun with --nproc_per_node {gpus}")
+        n = torch.cuda.device_count()
+        if device.index >= n:
+            raise ValueError(f"process {device.index} has no GPU, of {n} here; start torchrun with --nproc_per_node {n}")
         torch.cuda.set_device(device)
     if "WORLD_SIZE" not in os.environ or active():
         yield device or torch.device("cpu")
