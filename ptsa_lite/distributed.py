@@ -41,7 +41,7 @@ def processes() -> Iterator[torch.device]:
     if device:
         n = torch.cuda.device_count()
         if device.index >= n:
-            raise ValueError(f"process {device.index} has no GPU, of {n} here; start torchrun with --nproc_per_node {n}")
+            raise ValueError(f"process {device.index} has no GPU; torchrun can take --nproc_per_node {n} here")
         torch.cuda.set_device(device)
     if "WORLD_SIZE" not in os.environ or active():
         yield device or torch.device("cpu")

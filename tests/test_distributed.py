@@ -67,6 +67,6 @@ def test_more_processes_than_gpus_are_refused_in_one_sentence(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setenv("LOCAL_RANK", "2")
-    sentence = "process 2 has no GPU, of 2 here; start torchrun with --nproc_per_node 2"
+    sentence = "process 2 has no GPU; torchrun can take --nproc_per_node 2 here"
     with pytest.raises(ValueError, match=sentence), distributed.processes():
         pass
