@@ -437,8 +437,9 @@ for name, rows in swept.items():
 
 # %% [markdown]
 # From left to right a frame costs up to twice as much. If arithmetic were worth having at this size, the points would
-# rise. On scenes their means fall, on real frames they go down and up. Where an interval does leave out zero, remember
-# how many were drawn.
+# rise. On scenes they rise once, where only the last stage parts, and then fall, the last two until their intervals lie
+# below zero: with parameters held equal, more groups are thinner groups (I). On real frames all five means lie a little
+# below sharing, and none is told apart from it. Remember how many intervals were drawn: ten.
 
 # %% [markdown]
 # ## Question two: how much is chance?
