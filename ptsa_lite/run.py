@@ -65,7 +65,7 @@ class Run:
             del content["holdout"]  # younger than the names of the first results
         if not self.drop_path:
             del content["drop_path"]  # and so is this
-        content["weights"] = _content_of(self.backbone, self.weights)
+        content["weights"] = weights_content(self.backbone, self.weights)
         content["scenes"] = _scenes_source() if self.data == "scenes" else ""
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
         rank = "-".join(map(str, self.rank)) if isinstance(self.rank, tuple) else self.rank
@@ -77,7 +77,7 @@ class Run:
         return cls(**{known(key, names, "setting of a run"): value for key, value in data.items()})
 
 
-def _content_of(backbone: str, weights: str) -> str:
+def weights_content(backbone: str = "swin_small_distilled", weights: str = "pretrained") -> str:
     """A hash of the file of weights; where there is no file, what was asked for."""
     packaged = weights == "pretrained" and backbone == "swin_small_distilled"
     path = Path(str(files("ptsa_lite") / "assets" / SMALL_WEIGHTS)) if packaged else Path(weights)

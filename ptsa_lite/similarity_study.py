@@ -15,7 +15,7 @@ from .backbones import load_backbone
 from .data import make_loader, open_dataset
 from .disk import read_json, write_json
 from .methods import build_model
-from .run import versions
+from .run import versions, weights_content
 from .similarity import Similarity, gradient_similarity
 from .tasks import Task, default_tasks, known
 from .train_config import TrainConfig
@@ -60,10 +60,11 @@ def study_similarity(
     """Measures every condition that `path` does not hold yet, and writes each there as it is done; what it holds then.
 
     Heads are fitted with float32 on all training frames, and similarities measured on the first n_samples of them, as
-    in notebook 03. lr: peak rate of the heads. Raises ValueError if the file is of other data or settings.
+    in notebook 03. lr: peak rate of the heads. Raises ValueError if the file is of other data, settings or weights.
     """
     tasks = default_tasks(data)
-    setting = {"data": data, "img_size": img_size, "limit": limit, "lr": lr, "tasks": list(tasks)}
+    setting = {"data": data, "img_size": img_size, "limit": limit, "lr": lr, "tasks": list(tasks),
+               "weights": weights_content()}  # fmt: skip
     saved = read_json(path, then="move it away") if path.is_file() else {}
     if saved and saved.get("setting") != setting:
         raise ValueError(f"{path} is of {saved.get('setting')}, not of {setting}; move it away or use its settings")

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ from tiny import tiny_backbone
 
 from ptsa_lite import similarity_study
 from ptsa_lite.__main__ import main
+from ptsa_lite.run import weights_content
 from ptsa_lite.similarity import READINGS, Similarity
 from ptsa_lite.similarity_study import Condition, bootstrap, order_matters_not, study_similarity
 from ptsa_lite.tree import TaskTree
@@ -53,6 +55,15 @@ def test_a_study_of_conditions_goes_on_where_it_stopped(monkeypatch, tmp_path):
     assert len(lines) == 3 and again["conditions"] == first["conditions"]
     with pytest.raises(ValueError, match="move it away"):
         study_similarity("scenes", "", path, **settings | {"limit": 5})
+    monkeypatch.setattr(similarity_study, "weights_content", lambda: "other weights")
+    with pytest.raises(ValueError, match="move it away"):
+        study_similarity("scenes", "", path, **settings)
+
+
+@pytest.mark.parametrize("data", ["scenes", "nyud"])
+def test_the_files_of_this_project_are_of_the_packaged_weights(data):
+    file = Path(__file__).resolve().parents[1] / "figures" / "results" / f"similarity_{data}.json"
+    assert json.loads(file.read_text())["setting"]["weights"] == weights_content()
 
 
 def test_the_file_names_the_whole_command_that_made_it(monkeypatch, tmp_path):
