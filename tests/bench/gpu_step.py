@@ -85,7 +85,6 @@ def memory_of(settings: dict, batch, size: int) -> dict:
     del step
     gc.collect()
     torch.cuda.empty_cache()
-    torch._dynamo.reset()
     return {"gigabytes": round(peak, 2)}
 
 
@@ -95,6 +94,8 @@ def main() -> None:
     parser.add_argument("--size", default=448, type=int)
     parser.add_argument("--out", type=Path, default=Path("figures/results/gpu_step.json"))
     args = parser.parse_args()
+    if not torch.cuda.is_available():
+        parser.error("torch sees no GPU, and this bench measures one")
     batch = random_batch(args.batch, args.size)
     rows = {name: memory_of(settings, batch, args.size) for name, settings in STEPS.items()}
     built = {name: build(**settings, size=args.size, batch=args.batch) for name, settings in STEPS.items()}
