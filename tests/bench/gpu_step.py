@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import torch
+from rivals import random_batch
 
 from ptsa_lite.backbones import load_backbone
 from ptsa_lite.costs import count_macs
@@ -41,17 +42,6 @@ STEPS = {
 }
 LOW_RANK = {"dropout": 0.05}
 TURNS, WARM = 7, 3
-
-
-def random_batch(n: int, size: int) -> dict[str, torch.Tensor]:
-    """Images and labels of the four tasks, drawn on the GPU."""
-    shape = (n, size, size)
-    with torch.device("cuda"):
-        return {
-            "image": torch.randn(n, 3, size, size), "semseg": torch.randint(0, 21, shape),
-            "human_parts": torch.randint(0, 7, shape), "saliency": (torch.rand(n, 1, size, size) > 0.8).float(),
-            "normals": torch.nn.functional.normalize(torch.randn(n, 3, size, size), dim=1),
-        }  # fmt: skip
 
 
 def build(method: str, rank=0, size: int = 448, batch: int = 32, amp: str = "bfloat16", **settings):
@@ -96,7 +86,8 @@ def main() -> None:
     args = parser.parse_args()
     if not torch.cuda.is_available():
         parser.error("torch sees no GPU, and this bench measures one")
-    batch = random_batch(args.batch, args.size)
+    with torch.device("cuda"):
+        batch = random_batch(PASCAL, args.size, args.batch)
     rows = {name: memory_of(settings, batch, args.size) for name, settings in STEPS.items()}
     built = {name: build(**settings, size=args.size, batch=args.batch) for name, settings in STEPS.items()}
     turns = [{name: seconds(step, batch) for name, (step, _) in built.items()} for _ in range(WARM + TURNS)][WARM:]
