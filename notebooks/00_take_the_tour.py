@@ -528,7 +528,7 @@ save_figure(figure, "00_snapshots", out_dir)
 plt.show()
 
 # %% [markdown]
-# Before the first step the heads are random, and so are their answers. A few steps later most of them say one thing
+# Before the first step the heads are random, and so are their answers. A few steps later some of them say one thing
 # everywhere, the commonest. At the end the large surfaces are there: which way floor and walls face, roughly where
 # something stands. Small things come last. It is a blurred start, from seconds of training. But all four answers come
 # from **one** pass through one network, most of which has not moved.

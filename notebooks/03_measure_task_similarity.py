@@ -708,8 +708,8 @@ print(path.name, "holds", ", ".join(content["similarity"]["readings"]))
 # - The formula's division does nothing if $|g|$ is a length. Taken number by number, it makes the similarity depend on
 #   loss weights.
 # - Once the heads are fitted, two frames want little in common, even for one task. So the same frame for both tasks
-#   gives a strong signal, and different frames a weak one, which the product of mean arrows brings out at no further
-#   cost.
+#   gives a strong signal, and different frames a weak one. The product of mean arrows compares every pair of frames at
+#   no further cost; whether that is enough to tell a pair of tasks from zero, the figure says.
 # - A similarity is a mean, and has an error. Labels of another frame show which part of it they never had, and a task
 #   is most like its twin.
 

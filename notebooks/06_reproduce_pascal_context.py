@@ -284,7 +284,7 @@ print(f"all {len(full)} rows above, once, at the same share: {hours(whole, GPUS[
 # %% [markdown]
 # Less than a twentieth (M; Swin-Tiny, the four PASCAL heads, a batch that is on the GPU already). A slower GPU should
 # reach a larger share of its smaller peak (I); its first epoch tells. And look at full fine-tuning: it trains four times
-# as many parameters as PTSA, in three quarters of the time. Few trained weights save room on disk, not a GPU's time.
+# as many parameters as PTSA, in under three quarters of the time. Few trained weights save room on disk, not a GPU's time.
 #
 # Frames must also arrive, as many a second as the table says: `workers` helps.
 #

@@ -270,29 +270,21 @@ print(aligned(("hours of ptsa_1124 on one", "peak TFLOP/s", "at 5 %", "at 10 %",
 
 # %%
 results = next(path for path in (Path("figures/results"), Path("../figures/results")) if path.is_dir())
-measured = json.loads((results / "gpu_step.json").read_text(encoding="utf-8"))
-lines = [[name, v["milliseconds"], v["frames_per_second"], v["gigabytes"], f"{v['utilisation']:.1%}"]
-         for name, v in measured["steps"].items()]
-print(f"{measured['command']}: {measured['gpu']}, {measured['img_size']} px, batch {measured['batch']}, torch {measured['torch']}")
-print(aligned(("a step of", "ms", "frames/s", "GB", "utilisation"), lines))
-step = measured["steps"]["PTSA, bfloat16"]
-print(f"\nptsa_1124 on one such H100: {hours(flops, GPUS['H100 SXM'], step['utilisation']):.1f} hours")
+step = json.loads((results / "gpu_step.json").read_text(encoding="utf-8"))["steps"]["PTSA, bfloat16"]
+print(f"measured on an H100: {step['utilisation']:.1%} of its peak, {step['gigabytes']} GB at batch 32")
+print(f"ptsa_1124 on one such H100: {hours(flops, GPUS['H100 SXM'], step['utilisation']):.1f} hours")
 whole = sum(training_flops(c["macs"]["all"], FRAMES[DATA], 300, 20) for c in full.values())
-print(f"all {len(full)} rows above, once, at the same share: {hours(whole, GPUS['H100 SXM'], step['utilisation']):.0f} hours")
+print(f"all {len(full)} rows above, once, at the same share: {hours(whole, GPUS['H100 SXM'], step['utilisation']):.1f} hours")
 
 # %% [markdown]
-# Less than a twentieth (M; Swin-Tiny, the four PASCAL heads, a batch that is on the GPU already). A slower GPU should
-# reach a larger share of its smaller peak (I); its first epoch tells. And look at full fine-tuning: it trains four times
-# as many parameters as PTSA, in three quarters of the time. Few trained weights save room on disk, not a GPU's time.
-#
-# Frames must also arrive, as many a second as the table says: `workers` helps.
+# Less than a twentieth (M; [notebook 06](06_reproduce_pascal_context.ipynb) has the table, for PASCAL's heads), and that
+# with a batch that is on the GPU already. `workers` helps the frames to arrive.
 #
 # ### Does it fit?
 #
-# In bfloat16 PTSA's step takes 19 GB at batch 32, and `single_task`, four models at once, twice that. Two settings take
-# less, and more time: `accumulate` computes the step in parts, `checkpointing` throws activations away and computes them
-# again. On a processor, below, either halves what a step adds. Times there do not carry over: with the instructions AVX2
-# there is no arithmetic in bfloat16, and each product is computed the long way round.
+# Two settings take less memory, and more time: `accumulate` computes the step in parts, `checkpointing` throws
+# activations away and computes them again. Measured on a processor, whose times do not carry over: with the instructions
+# AVX2 there is no arithmetic in bfloat16, and each product is computed the long way round.
 
 # %%
 measured = json.loads((results / "step_memory.json").read_text(encoding="utf-8"))
