@@ -71,10 +71,10 @@ from IPython.display import display
 from ipywidgets import Dropdown, FileUpload, SelectionSlider, interact
 
 from ptsa_lite.data import make_loader, open_dataset
-from ptsa_lite.drawings import draw_adaptation, draw_schemes
-from ptsa_lite.drawings_layer import draw_block
-from ptsa_lite.pictures import Drawing, depth_limits, picture_of
-from ptsa_lite.plots import colour_labels, draw_curves, draw_tradeoff, save_figure, task_colour, use_style
+from ptsa_lite.figures.drawings import draw_adaptation, draw_schemes
+from ptsa_lite.figures.layer import draw_block
+from ptsa_lite.figures.pictures import Drawing, depth_limits, picture_of
+from ptsa_lite.figures.plots import colour_labels, draw_curves, draw_tradeoff, save_figure, task_colour, use_style
 from ptsa_lite.tasks import IGNORE, PASCAL, SCENES, default_tasks
 from ptsa_lite.tree import TaskTree
 
@@ -438,7 +438,7 @@ interact(costs_widget, rank=Dropdown(options=[4, 8, 16, 32, 64], value=16),
 # numbers a rank and group, stage by stage. And the work must come out where the paper says:
 
 # %%
-from ptsa_lite.published import LORA_PARAMETERS_PER_RANK, PAPER_RESULTS, PASCAL_RESULTS, row
+from ptsa_lite.experiments.published import LORA_PARAMETERS_PER_RANK, PAPER_RESULTS, PASCAL_RESULTS, row
 
 for groups, r in itertools.product(((1, 1, 1, 1), (1, 1, 2, 4), (1, 2, 2, 4), (4, 4, 4, 4)), (4, 16)):
     by_formula = r * sum(g * a for g, a in zip(groups, LORA_PARAMETERS_PER_RANK, strict=True))

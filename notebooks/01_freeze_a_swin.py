@@ -66,9 +66,9 @@ from torch.nn import functional as F
 
 from ptsa_lite.backbones import SMALL, load_backbone
 from ptsa_lite.data import make_loader, open_dataset
-from ptsa_lite.drawings_swin import draw_by_stage, draw_likeness, draw_patch, draw_pyramid, draw_where, draw_windows
-from ptsa_lite.pictures import picture_of
-from ptsa_lite.plots import draw_pca, draw_predictions, save_figure, use_style
+from ptsa_lite.figures.swin import draw_by_stage, draw_likeness, draw_patch, draw_pyramid, draw_where, draw_windows
+from ptsa_lite.figures.pictures import picture_of
+from ptsa_lite.figures.plots import draw_pca, draw_predictions, save_figure, use_style
 from ptsa_lite.tasks import default_tasks
 
 use_style()
@@ -459,7 +459,7 @@ def trainable(model):
 
 # %%
 from ptsa_lite.model import EXTRAS
-from ptsa_lite.published import PARAMETERS, row
+from ptsa_lite.experiments.published import PARAMETERS, row
 
 HABITS = {"nothing: decoders only": (), "every bias: BitFit": (".bias",), "the extras of this line": EXTRAS,
           "everything: full fine-tuning": ("",)}
@@ -519,7 +519,7 @@ print(len(theirs), "tensors of the backbone stay trainable, by either function")
 # looked at photographs, and its feature maps were kept. Then our small Swin, starting from random weights, had to
 # produce the same maps at its own four stages, through linear projections that were thrown away afterwards. This is
 # **distillation**: imitation of an inner life, not of answers. No label of any of our tasks and none of our scenes
-# took part. The recipe is `ptsa_lite/distil.py`.
+# took part. The recipe is `ptsa_lite/workshop/distil.py`.
 #
 # A feature map has up to 256 channels, too many to look at. **Principal components** find the three directions in
 # which the tokens of several frames differ most, and we paint them as red, green and blue. *Same colour means similar
@@ -692,7 +692,7 @@ draw_by_stage(agree, "At every depth, pre-training finds my class more often" if
 
 # %%
 from ptsa_lite.losses import total_loss
-from ptsa_lite.training import evaluate
+from ptsa_lite.training.loop import evaluate
 
 
 def rate(step, steps):

@@ -66,9 +66,9 @@ from matplotlib import pyplot as plt
 from torch import nn
 from torch.nn import functional as F
 
-from ptsa_lite.drawings_layer import draw_block, draw_layer, draw_sharing
-from ptsa_lite.pictures import Drawing
-from ptsa_lite.plots import save_figure, spread, task_colour, use_style
+from ptsa_lite.figures.layer import draw_block, draw_layer, draw_sharing
+from ptsa_lite.figures.pictures import Drawing
+from ptsa_lite.figures.plots import save_figure, spread, task_colour, use_style
 from ptsa_lite.tasks import default_tasks
 
 use_style()
@@ -124,8 +124,8 @@ print(f"{base}: {count:,} numbers, none of which will change")
 from ptsa_lite.data import make_loader, open_dataset
 from ptsa_lite.methods import build_model
 from ptsa_lite.similarity import task_gradients
-from ptsa_lite.train_config import TrainConfig
-from ptsa_lite.training import train
+from ptsa_lite.recipe import TrainConfig
+from ptsa_lite.training.loop import train
 
 frames = open_dataset(data, root, img_size=img_size, tasks=names, limit=limit or None, seed=seed, augment=False)
 model = build_model("decoders_only", backbone, tasks)

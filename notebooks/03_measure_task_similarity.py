@@ -72,8 +72,8 @@ from ipywidgets import Dropdown, SelectionSlider, interact
 from torch.nn import functional as F
 
 from ptsa_lite.data import make_loader, open_dataset
-from ptsa_lite.plots import SOFT, draw_similarity, save_figure, spread, task_colour, use_style
-from ptsa_lite.plots_similarity import draw_angles, draw_estimates, draw_gradients, draw_how_sure, draw_stages
+from ptsa_lite.figures.plots import SOFT, draw_similarity, save_figure, spread, task_colour, use_style
+from ptsa_lite.figures.similarity import draw_angles, draw_estimates, draw_gradients, draw_how_sure, draw_stages
 from ptsa_lite.tasks import IGNORE, default_tasks, known
 
 started = time.monotonic()
@@ -105,8 +105,8 @@ figure
 # %%
 from ptsa_lite.backbones import load_backbone
 from ptsa_lite.methods import build_model
-from ptsa_lite.train_config import TrainConfig
-from ptsa_lite.training import train
+from ptsa_lite.recipe import TrainConfig
+from ptsa_lite.training.loop import train
 
 frames = open_dataset(data, root, img_size=img_size, tasks=names, limit=limit or None, seed=seed, augment=False)
 backbone = load_backbone(img_size=img_size, seed=seed)

@@ -66,8 +66,8 @@ from IPython.display import Markdown, display
 from ipywidgets import HTML, Dropdown, HBox, Label, Output, ToggleButtons, VBox
 from matplotlib import pyplot as plt
 
-from ptsa_lite.pictures import Drawing
-from ptsa_lite.plots import draw_similarity, draw_tree, leaf_order, save_figure, task_colour, use_style
+from ptsa_lite.figures.pictures import Drawing
+from ptsa_lite.figures.plots import draw_similarity, draw_tree, leaf_order, save_figure, task_colour, use_style
 from ptsa_lite.tasks import NYUD, PASCAL, default_tasks, known
 from ptsa_lite.tree import TaskTree, tree_score
 
@@ -167,8 +167,8 @@ def quick_similarity():
     from ptsa_lite.data import make_loader, open_dataset
     from ptsa_lite.methods import build_model
     from ptsa_lite.similarity import gradient_similarity
-    from ptsa_lite.train_config import TrainConfig
-    from ptsa_lite.training import train
+    from ptsa_lite.recipe import TrainConfig
+    from ptsa_lite.training.loop import train
 
     frames = open_dataset(data, root, img_size=img_size, tasks=names, limit=limit or None, seed=seed, augment=False)
     model = build_model("decoders_only", load_backbone(img_size=img_size, seed=seed), tasks)
@@ -536,7 +536,7 @@ print("one group through each stage, GMACs:", [round(stage / 1e9, 3) for stage i
 # very count.
 
 # %%
-from ptsa_lite.published import GMACS, LORA_PARAMETERS_PER_RANK, PAPER_RESULTS
+from ptsa_lite.experiments.published import GMACS, LORA_PARAMETERS_PER_RANK, PAPER_RESULTS
 
 three = {name: NYUD[name] for name in ("semseg", "depth", "normals")}
 suites = {"pascal": PASCAL, "nyud": NYUD, "nyud, 3 tasks": three}
@@ -667,7 +667,7 @@ for counts in ((1, 1, 1, 1), (1, 1, 2, 4), (4, 4, 4, 4)):
 # What ratio do the multiply-adds promise?
 
 # %%
-from ptsa_lite.plots_costs import draw_speed
+from ptsa_lite.figures.costs import draw_speed
 
 folders = [path for path in (Path("figures/results"), Path("../figures/results")) if path.is_dir()]
 bench = json.loads((folders[0] / "speed.json").read_text(encoding="utf-8")) if folders else None
@@ -684,7 +684,7 @@ if bench:
 # Points are medians over turns, lines their quartiles, black bars what was asked of each. A merged model (last section
 # of notebook 02) costs what its frozen groups cost. That the seconds can beat the promise is not the grouping's doing
 # alone: the loops are written the plain way, layer for layer, with autograd's own gradient and dropout, and ours has a
-# layer that makes fewer full-size tensors (`ptsa_lite/low_rank.py`). The ratio has both in it.
+# layer that makes fewer full-size tensors (`ptsa_lite/fast.py`). The ratio has both in it.
 #
 # ### What a step has to remember
 #
@@ -745,8 +745,8 @@ assert all(set(tree_of(letters_of(one)).stages[2]) == set(one.stages[2]) for one
 print("the chosen tree in letters:", letters_of(tree))
 
 # %%
-from ptsa_lite.study import collected
-from ptsa_lite.summary import summarise
+from ptsa_lite.experiments.queue import collected
+from ptsa_lite.experiments.tables import summarise
 
 rows = summarise(collected(folders[0] / f"study_{data}.json")) if folders else []
 ends = {"lora_shared": TaskTree.shared(names), "lora_separate": TaskTree.separate(names)}

@@ -46,7 +46,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import FancyBboxPatch
 
-from ptsa_lite.plots import INK, OURS, PAPER, SOFT, save_figure, task_colour, use_style
+from ptsa_lite.figures.plots import INK, OURS, PAPER, SOFT, save_figure, task_colour, use_style
 
 
 def box(axes, x, y, width, height, words, colour="#dfe3e6", ink=INK):
@@ -110,8 +110,8 @@ from IPython.display import display
 from torch.nn import functional as F
 
 from ptsa_lite.data import make_loader, open_dataset
-from ptsa_lite.study import run_study
-from ptsa_lite.summary import table_of_methods
+from ptsa_lite.experiments.queue import run_study
+from ptsa_lite.experiments.tables import table_of_methods
 from ptsa_lite.tasks import IGNORE, default_tasks
 from ptsa_lite.tree import TaskTree
 
@@ -239,7 +239,7 @@ print("weights of the losses:", ", ".join(f"{name} {task.loss_weight:g}" for nam
 # with $K$ steps in all and $k_w$ of them for the warm-up.
 
 # %%
-from ptsa_lite.train_config import TrainConfig, learning_rate
+from ptsa_lite.recipe import TrainConfig, learning_rate
 
 FAMILIES = {"single_task": "full", "full_finetune": "full", "decoders_only": "decoders", "bitfit": "biases"}
 
@@ -351,7 +351,7 @@ print(f"RMSE of errors of 0 and 2 metres: {meter.compute():.3f}, and the pixel w
 # 61.93, 62.35 and 17.97 for single tasks (C). What should it print for $\Delta_m$?
 
 # %%
-from ptsa_lite.published import PASCAL_RESULTS, row
+from ptsa_lite.experiments.published import PASCAL_RESULTS, row
 from ptsa_lite.tasks import select
 
 small = delta_m({"semseg": 44, "normals": 21}, {"semseg": 40, "normals": 20}, select(PASCAL, ["semseg", "normals"]))
@@ -376,8 +376,8 @@ print(f"small numbers: {small:+.2f} %; MTLoRA's metrics: {published:+.2f} %, pri
 from ptsa_lite.backbones import load_backbone
 from ptsa_lite.costs import count_parameters
 from ptsa_lite.methods import METHODS, build_model
-from ptsa_lite.run import Run
-from ptsa_lite.training import describe, train_epochs
+from ptsa_lite.experiments.run import Run
+from ptsa_lite.training.loop import describe, train_epochs
 
 backbone = load_backbone(img_size=img_size)
 study = Path(out_dir) / "study"
@@ -429,7 +429,7 @@ for record in train_epochs(model, train_set, val_set, tasks, config, checkpoints
     print(describe(record, tasks), flush=True)
 
 # %%
-from ptsa_lite.plots import draw_curves
+from ptsa_lite.figures.plots import draw_curves
 
 losses = {name: [record["losses"][name] for record in history] for name in names}
 figure = draw_curves(losses, title="Each loss, divided by its first epoch's")
@@ -461,7 +461,7 @@ print("fallen since the first epoch:", ", ".join(f"{name} {value:.0%}" for name,
 # they are?
 
 # %%
-from ptsa_lite.pictures import Drawing, colour_labels, picture_of
+from ptsa_lite.figures.pictures import Drawing, colour_labels, picture_of
 
 
 def draw_sharpening(frame, epochs_shown):
@@ -605,7 +605,7 @@ assert all(math.isclose(result["metrics"][name], history[-1]["metrics"][name], r
            for result in of_ptsa for name in names), "the study's PTSA is not the one that we watched"
 
 # %%
-from ptsa_lite.report import remarks, results_table
+from ptsa_lite.workshop.report import remarks, results_table
 
 record = {
     "data": data, "command": command, "seed": seed, "img_size": img_size,
@@ -652,8 +652,8 @@ if {"lora_shared", "ptsa", "lora_separate"} <= set(by_method):
 # much larger frames. Its axes are not ours, which is why it stands apart; only the *pattern* may be compared.
 
 # %%
-from ptsa_lite.plots import draw_tradeoff
-from ptsa_lite.published import as_points
+from ptsa_lite.figures.plots import draw_tradeoff
+from ptsa_lite.experiments.published import as_points
 
 figure = Drawing(figsize=(8.5, 13))
 panels = figure.subplot_mosaic([["trainable"], ["gmacs"], ["published"]])
@@ -709,7 +709,7 @@ if comparable:
 # in memory: measure it on either half of the validation frames.
 
 # %%
-from ptsa_lite.training import evaluate
+from ptsa_lite.training.loop import evaluate
 
 parts = [val_set.select(range(k, len(val_set), 2)) for k in (0, 1)]
 half = [evaluate(model, part, tasks, batch_size) for part in parts]
@@ -735,9 +735,9 @@ print(f"as if on two other sets: delta_m {spread_of_halves[0]:+.1f} and {spread_
 # apart.
 
 # %%
-from ptsa_lite.reproduction import aligned
-from ptsa_lite.study import collected
-from ptsa_lite.summary import summarise
+from ptsa_lite.experiments.reproduction import aligned
+from ptsa_lite.experiments.queue import collected
+from ptsa_lite.experiments.tables import summarise
 
 folder = next((path for path in (Path("figures/results"), Path("../figures/results")) if path.is_dir()), Path())
 rows = [r for r in summarise(collected(folder / f"study_{data}.json")) if r["delta_m"] is not None]
@@ -763,7 +763,7 @@ if comparable:
 # Four tasks, one backbone, one pass: labels above, predictions below.
 
 # %%
-from ptsa_lite.plots import draw_predictions
+from ptsa_lite.figures.plots import draw_predictions
 
 figure = draw_predictions(shown["image"], {name: shown[name] for name in names}, look(), tasks)
 save_figure(figure, "05_predictions", out_dir)

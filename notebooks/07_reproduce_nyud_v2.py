@@ -41,8 +41,8 @@
 # Without a notebook: `python -m ptsa_lite train nyud ptsa_1124 --root PATH`, or under `torchrun` on several GPUs.
 
 # %%
-from ptsa_lite.drawings_reproduction import draw_costs, draw_frames, draw_road
-from ptsa_lite.plots import save_figure, use_style
+from ptsa_lite.figures.frames import draw_costs, draw_frames, draw_road
+from ptsa_lite.figures.plots import save_figure, use_style
 
 use_style()
 road = {"archive": "verify", "recipe": "what it costs", "similarity": "similarity.json", "tree": "run.json",
@@ -87,8 +87,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ptsa_lite.reproduction import aligned, recipe
-from ptsa_lite.plans import read_plan, rows_of
+from ptsa_lite.experiments.reproduction import aligned, recipe
+from ptsa_lite.experiments.plans import read_plan, rows_of
 from ptsa_lite.tasks import NYUD, select
 
 DATA = "nyud"
@@ -169,7 +169,7 @@ print(report or f"{archive} was prepared from an archive; its parts carry checks
 
 # %%
 from ptsa_lite.data import make_loader
-from ptsa_lite.run import open_sets
+from ptsa_lite.experiments.run import open_sets
 
 plans = {row: read_plan(DATA, row, given) for row in rows}
 one = plans[rows[0]].run
@@ -219,7 +219,7 @@ print(aligned(("setting", "here", "recipe", "mark"), recipe(plans[rows[-1]])))
 # (1, 1, 2, 4) shares its first two stages: is it nearer to one backbone or to four?
 
 # %%
-from ptsa_lite.reproduction import FRAMES, cost
+from ptsa_lite.experiments.reproduction import FRAMES, cost
 
 sweep = [name for name in rows_of(DATA) if name.startswith("ptsa") and "_r" in name]  # of ranks; left out here
 full = {name: cost(read_plan(DATA, name)) for name in rows_of(DATA) if name not in sweep}
@@ -230,7 +230,7 @@ save_figure(figure, "07_costs", out_dir)
 figure
 
 # %%
-from ptsa_lite.published import GMACS, row
+from ptsa_lite.experiments.published import GMACS, row
 
 for name, groups in (("ptsa_1124", "(1, 1, 2, 4)"), ("ptsa_1224", "(1, 2, 2, 4)")):
     ours, theirs = full[name]["macs"]["paper"] / 1e9, row(GMACS, f"nyud {groups}").values["gmacs"]
@@ -258,7 +258,7 @@ print(f"single tasks: {alone / together:.2f} times full fine-tuning's arithmetic
 # **Predict.** Which share of its peak does an H100 reach: half, a tenth, a twentieth?
 
 # %%
-from ptsa_lite.reproduction import GPUS, hours, training_flops
+from ptsa_lite.experiments.reproduction import GPUS, hours, training_flops
 
 macs = full["ptsa_1124"]["macs"]["all"]
 flops = training_flops(macs, FRAMES[DATA], epochs=300, eval_every=20)
@@ -306,8 +306,8 @@ print(aligned(("a step in", "MB", "ratio", "seconds", "ratio"), lines))
 # **Predict.** Which two of the four tasks will agree most? Normals are the slope of depth; edges are where it jumps.
 
 # %%
-from ptsa_lite.grow import measure
-from ptsa_lite.plots import draw_similarity, draw_tree
+from ptsa_lite.experiments.grow import measure
+from ptsa_lite.figures.plots import draw_similarity, draw_tree
 
 grown = [name for name, plan in plans.items() if plan.groups]
 matrix = None
@@ -353,7 +353,7 @@ figure
 # row that is done is not trained again.
 
 # %%
-from ptsa_lite.plans import train_plan
+from ptsa_lite.experiments.plans import train_plan
 
 done = {}
 for name, plan in plans.items():
@@ -361,8 +361,8 @@ for name, plan in plans.items():
     done[name] = train_plan(plan, folder / name, lambda line: print(line, flush=True))
 
 # %%
-from ptsa_lite.checkpoints import read_history
-from ptsa_lite.plots import draw_curves
+from ptsa_lite.training.checkpoints import read_history
+from ptsa_lite.figures.plots import draw_curves
 
 name = rows[-1]
 history = read_history(folder / name)
@@ -378,7 +378,7 @@ figure
 # `python -m ptsa_lite evaluate FOLDER`.
 
 # %%
-from ptsa_lite.plans import evaluate_run
+from ptsa_lite.experiments.plans import evaluate_run
 
 again = evaluate_run(folder / name)
 for task, value in again["metrics"].items():
@@ -395,8 +395,8 @@ print(aligned(("task", "reported", "measured again", "best epoch, picked on thes
 # are of other backbones, other classes, other archives; they are left out because they do not compare.
 
 # %%
-from ptsa_lite.reproduction import beside_published
-from ptsa_lite.summary import table_of_methods
+from ptsa_lite.experiments.reproduction import beside_published
+from ptsa_lite.experiments.tables import table_of_methods
 
 table = table_of_methods([done[name] for name in rows])
 print(f"ours: {what}, {one.img_size} px, {backbone}, {epochs} epochs, {len(train_set)} frames\n")
@@ -413,8 +413,8 @@ _ = (folder / "table.json").write_text(json.dumps(record, indent=1) + "\n", enco
 # %%
 import torch
 
-from ptsa_lite.pictures import draw_predictions
-from ptsa_lite.plans import load_run
+from ptsa_lite.figures.pictures import draw_predictions
+from ptsa_lite.experiments.plans import load_run
 
 _, model = load_run(folder / rows[-1])
 device = next(model.parameters()).device
@@ -436,7 +436,7 @@ figure
 # %%
 from PIL import Image
 
-from ptsa_lite.adapters import read_metadata
+from ptsa_lite.training.adapters import read_metadata
 from ptsa_lite.predict import export, predict
 
 path = folder / rows[-1] / "last.safetensors"

@@ -59,15 +59,13 @@ from IPython.display import display
 from ipywidgets import Dropdown, interact
 
 from ptsa_lite.methods import METHODS
-from ptsa_lite.pictures import PAPER, Drawing
-from ptsa_lite.plots import CHOSEN, OURS, draw_tradeoff, save_figure, task_colour, use_style
-from ptsa_lite.plots_study import (
-    draw_choices, draw_cosines, draw_costs_and_gains, draw_differences, draw_ranked, draw_sweep, draw_task_gains,
-)
-from ptsa_lite.published import PASCAL_RESULTS, as_points
-from ptsa_lite.reproduction import aligned
-from ptsa_lite.study import collected
-from ptsa_lite.summary import paired_difference, summarise
+from ptsa_lite.figures.pictures import PAPER, Drawing
+from ptsa_lite.figures.plots import CHOSEN, OURS, draw_tradeoff, save_figure, task_colour, use_style
+from ptsa_lite.figures.study import draw_choices, draw_cosines, draw_costs_and_gains, draw_differences, draw_ranked, draw_sweep, draw_task_gains
+from ptsa_lite.experiments.published import PASCAL_RESULTS, as_points
+from ptsa_lite.experiments.reproduction import aligned
+from ptsa_lite.experiments.queue import collected
+from ptsa_lite.experiments.tables import paired_difference, summarise
 from ptsa_lite.tasks import select, suite
 from ptsa_lite.tree import TaskTree, tree_score
 
@@ -659,8 +657,8 @@ print(aligned(("relative difference of metrics", "devices, mean", "largest", "se
 # changed), and its price can be told beforehand.
 
 # %%
-from ptsa_lite.plans import read_plan
-from ptsa_lite.reproduction import FRAMES, GPUS, cost, hours, training_flops
+from ptsa_lite.experiments.plans import read_plan
+from ptsa_lite.experiments.reproduction import FRAMES, GPUS, cost, hours, training_flops
 
 steps = json.loads((results / "gpu_step.json").read_text(encoding="utf-8"))["steps"]
 price = {}

@@ -1,3 +1,3 @@
 """ptsa_lite: progressive task-specific adaptation (TGLoRA, arXiv 2509.19602) in a module that reads in an evening."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

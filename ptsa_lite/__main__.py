@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from ptsa_lite import commands as do
+from . import commands as do
 
 
 def parser() -> argparse.ArgumentParser:

@@ -10,15 +10,16 @@ from pathlib import Path
 
 
 def reproduce(args: argparse.Namespace) -> int:
-    from ptsa_lite.reproduce import Request, reproduce
+    from ptsa_lite.workshop.reproduce import Request, reproduce
 
     request = Request(args.data, args.root, args.limit, args.seed, args.settings)
     return reproduce(request, out=args.out, resume=args.resume)
 
 
 def predict(args: argparse.Namespace) -> int:
-    from ptsa_lite.plans import load_run
-    from ptsa_lite.predict import predict, write_maps
+    from ptsa_lite.experiments.plans import load_run
+
+    from .predict import predict, write_maps
 
     _, model = load_run(args.run_folder, args.weights)
     for path in write_maps(predict(model, args.image), model.tasks, args.out or Path("runs") / "predict"):
@@ -27,7 +28,7 @@ def predict(args: argparse.Namespace) -> int:
 
 
 def build(args: argparse.Namespace) -> int:
-    from ptsa_lite import notebooks
+    from .workshop import notebooks
 
     try:
         notebooks.build(notebooks.find_folder(), args.names, force=args.force)
@@ -38,8 +39,9 @@ def build(args: argparse.Namespace) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ptsa_lite import notebooks
-    from ptsa_lite.reproduce import Request, read_settings
+    from ptsa_lite.workshop.reproduce import Request, read_settings
+
+    from .workshop import notebooks
 
     folder = notebooks.find_folder()
     source = notebooks.choose(folder, [args.name])[0]
@@ -62,7 +64,7 @@ def _say(done: int, cells: int, line: str) -> None:
 
 def _changes(given: list[str]) -> dict:
     """KEY=VALUE pairs of a command line, values as YAML reads them."""
-    from ptsa_lite.yaml_files import parse_yaml
+    from ptsa_lite.experiments.yaml_files import parse_yaml
 
     changes = {}
     for change in given:
@@ -74,8 +76,9 @@ def _changes(given: list[str]) -> dict:
 
 
 def check(args: argparse.Namespace) -> int:
-    from ptsa_lite import notebooks
-    from ptsa_lite.notebook_check import check
+    from ptsa_lite.workshop.check import check
+
+    from .workshop import notebooks
 
     folder = notebooks.find_folder()
     found = check(folder)
@@ -94,7 +97,8 @@ def verify(args: argparse.Namespace) -> int:
 def prepare(args: argparse.Namespace) -> int:
     from ptsa_lite.data.prepared import prepare_archive
     from ptsa_lite.data.tables import ARCHIVES
-    from ptsa_lite.tasks import known
+
+    from .tasks import known
 
     known(args.name, ARCHIVES, "archive")
     tasks = args.tasks.split(",") if args.tasks else None
@@ -105,8 +109,8 @@ def prepare(args: argparse.Namespace) -> int:
 
 
 def study(args: argparse.Namespace) -> int:
-    from ptsa_lite.grid import read_grid
-    from ptsa_lite.study import collect, collected, restore, run_study
+    from ptsa_lite.experiments.grid import read_grid
+    from ptsa_lite.experiments.queue import collect, collected, restore, run_study
 
     name, runs = read_grid(args.grid, args.root)
     folder, path = args.out or Path("runs") / "study" / name, Path("figures/results") / f"{name}.json"
@@ -127,7 +131,7 @@ def study(args: argparse.Namespace) -> int:
 
 
 def similarity(args: argparse.Namespace) -> int:
-    from ptsa_lite.similarity_study import study_similarity
+    from ptsa_lite.experiments.similarity_study import study_similarity
 
     path = args.out or Path("figures/results") / f"similarity_{args.data}.json"
     command = f"python -m ptsa_lite similarity --data {args.data}" + " --root PATH" * bool(args.root)
@@ -139,7 +143,7 @@ def similarity(args: argparse.Namespace) -> int:
 
 
 def train(args: argparse.Namespace) -> int:
-    from ptsa_lite.plans import read_plan, train_plan
+    from ptsa_lite.experiments.plans import read_plan, train_plan
 
     changes = {"root": args.root} if args.root else {}
     plan = read_plan(args.config, args.row, changes | _changes(args.set))
@@ -148,9 +152,9 @@ def train(args: argparse.Namespace) -> int:
 
 
 def evaluate(args: argparse.Namespace) -> int:
-    from ptsa_lite.disk import write_json
-    from ptsa_lite.plans import evaluate_run, read_run
-    from ptsa_lite.run import run_tasks
+    from ptsa_lite.data.disk import write_json
+    from ptsa_lite.experiments.plans import evaluate_run, read_run
+    from ptsa_lite.experiments.run import run_tasks
 
     found, tasks = evaluate_run(args.run_folder, args.weights, args.root), run_tasks(read_run(args.run_folder))
     if not int(os.environ.get("RANK", 0)):

@@ -12,11 +12,12 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from ptsa_lite.baselines.mtlora import MTLoRAModel
+
 from .families import Backbone
 from .heads import HRNetHead
 from .methods import SingleTaskModels
 from .model import MultiTaskModel
-from .mtlora import MTLoRAModel
 from .tasks import known
 
 ROLES = {

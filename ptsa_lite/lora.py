@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .low_rank import low_rank_linear
+from .fast import low_rank_linear
 
 
 class Route(NamedTuple):

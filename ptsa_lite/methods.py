@@ -5,10 +5,11 @@ from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
 
-from .adapters import AdapterFiles
+from ptsa_lite.baselines.mtlora import MTLoRAModel
+from ptsa_lite.training.adapters import AdapterFiles
+
 from .families import Backbone
 from .model import MultiTaskModel, freeze
-from .mtlora import MTLoRAModel
 from .tasks import Task, known
 from .tree import TaskTree
 

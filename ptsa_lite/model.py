@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from .adapters import AdapterFiles
+from ptsa_lite.training.adapters import AdapterFiles
+
+from .checks import SIZE
 from .families import Backbone
 from .heads import HRNetHead
 from .lora import GroupedLoRALinear, Route
-from .rules import SIZE
 from .tasks import Task, known
 from .tree import TaskTree
 

@@ -9,7 +9,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .data.transforms import normalise
+from ptsa_lite.data.transforms import normalise
+
 from .losses import unit
 from .tasks import Task
 
@@ -65,7 +66,7 @@ def write_maps(maps: dict[str, np.ndarray], tasks: Mapping[str, Task], folder: s
 
 def paint(task: Task, values: np.ndarray) -> np.ndarray:
     """uint8 (H, W, 3): a map of `predict` in the task's colours."""
-    from .pictures import colour_labels
+    from ptsa_lite.figures.pictures import colour_labels
 
     shown = values if values.ndim == 2 else values.transpose(2, 0, 1)
     return colour_labels(task, shown[None] if task.kind in ("binary", "depth") else shown)

@@ -8,12 +8,13 @@ import torch
 from timm.layers import DropPath
 from tiny import tiny_backbone
 
-from ptsa_lite import distributed, training
 from ptsa_lite.data import open_dataset
 from ptsa_lite.methods import build_model
-from ptsa_lite.steps import Stepper
+from ptsa_lite.recipe import TrainConfig
 from ptsa_lite.tasks import default_tasks
-from ptsa_lite.train_config import TrainConfig
+from ptsa_lite.training import distributed
+from ptsa_lite.training import loop as training
+from ptsa_lite.training.step import Stepper
 from ptsa_lite.tree import TaskTree
 
 TASKS = default_tasks("scenes")

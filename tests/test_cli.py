@@ -51,7 +51,7 @@ def test_the_traceback_is_there_for_who_asks(monkeypatch):
 
 
 def test_outside_a_clone_the_missing_folder_is_told_in_one_sentence(tmp_path, monkeypatch, capsys):
-    from ptsa_lite import notebooks
+    from ptsa_lite.workshop import notebooks
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(notebooks, "__file__", str(tmp_path / "site" / "ptsa_lite" / "notebooks.py"))

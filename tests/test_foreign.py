@@ -56,6 +56,6 @@ def test_each_of_these_would_be_found(text):
 def test_the_yaml_loader_is_a_safe_one():
     import yaml
 
-    from ptsa_lite.yaml_files import _Loader
+    from ptsa_lite.experiments.yaml_files import _Loader
 
     assert issubclass(_Loader, yaml.SafeLoader) and not issubclass(_Loader, yaml.UnsafeLoader)

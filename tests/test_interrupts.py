@@ -13,9 +13,12 @@ import torch
 import yaml
 from archives import write_nyud
 
-from ptsa_lite import data, distributed, notebooks, plans, reproduce, study  # noqa: F401 imported once, before the forks
+from ptsa_lite import data  # noqa: F401 imported once, before the forks
 from ptsa_lite.__main__ import main
-from ptsa_lite.checkpoints import read_history
+from ptsa_lite.experiments import plans  # noqa: F401 imported once, before the forks
+from ptsa_lite.training import distributed  # noqa: F401 imported once, before the forks
+from ptsa_lite.training.checkpoints import read_history
+from ptsa_lite.workshop import notebooks, reproduce  # noqa: F401 imported once, before the forks
 
 if "fork" not in multiprocessing.get_all_start_methods():
     pytest.skip("commands are run in forked processes, which this system lacks", allow_module_level=True)

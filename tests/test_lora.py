@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
+from ptsa_lite.fast import dropped, low_rank_linear
 from ptsa_lite.lora import GroupedLoRALinear, Route, run_linear
-from ptsa_lite.low_rank import dropped, low_rank_linear
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from tiny import tiny_backbone
 
 from ptsa_lite.data import open_dataset
 from ptsa_lite.methods import build_model
+from ptsa_lite.recipe import TrainConfig
 from ptsa_lite.tasks import default_tasks
-from ptsa_lite.train_config import TrainConfig
-from ptsa_lite.training import train_epochs
+from ptsa_lite.training.loop import train_epochs
 from ptsa_lite.tree import TaskTree
 
 TASKS = default_tasks("scenes")

@@ -1,118 +1,126 @@
-"""The packaged configurations against the recipe and the costs that the paper and its line state (facts, section 3)."""
-
-import re
-from pathlib import Path
+import json
+import math
 
 import pytest
 import torch
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from timm.scheduler import CosineLRScheduler
 
-from ptsa_lite import notebooks
-from ptsa_lite.backbones import load_backbone
-from ptsa_lite.costs import count_macs, count_parameters
-from ptsa_lite.methods import METHODS, build_model
-from ptsa_lite.notebook_parameters import accept, declared
-from ptsa_lite.plans import read_plan, rows_of
-from ptsa_lite.published import GMACS, PARAMETERS, row
-from ptsa_lite.reproduce import Request, read_settings
-from ptsa_lite.run import run_config, run_tasks
-from ptsa_lite.steps import Stepper
-from ptsa_lite.tasks import suite
-from ptsa_lite.train_config import learning_rate
-from ptsa_lite.training import parameter_groups
-from ptsa_lite.tree import TaskTree
+from ptsa_lite.recipe import TrainConfig, learning_rate
 
-DATA = ("pascal", "nyud")
-STEPS = 4998 // 32
+STEPS = 156  # an epoch of PASCAL-Context's 4,998 images in batches of 32
 
 
-@pytest.fixture(scope="module")
-def swin_t():
-    with torch.device("meta"):
-        return load_backbone("swin_tiny_patch4_window7_224", "random", 448)
+def test_the_defaults_are_the_recipe():
+    config = TrainConfig()
+    assert config.base_lr * config.batch_size / 512 == 3.125e-5
+    assert (config.epochs, config.warmup_epochs, config.weight_decay, config.clip_norm) == (300, 20, 0.05, 5)
+    assert config.betas == (0.9, 0.999) and config.eval_every == 20
 
 
-def model_of(plan, swin_t):
-    tasks, run = run_tasks(plan.run), plan.run
-    tree = next(TaskTree.enumerate(tuple(tasks), plan.groups)) if plan.groups else None
-    options = {"rank": run.rank} if "lora" in run.method or run.method == "ptsa" else {}
-    with torch.device("meta"):
-        return build_model(run.method, swin_t, tasks, tree, **options)
-
-
-@pytest.mark.parametrize("data", DATA)
-def test_every_method_has_a_row_and_the_paper_s_groups_have_theirs(data):
-    plans = [read_plan(data, name) for name in rows_of(data)]
-    assert {plan.run.method for plan in plans} == set(METHODS)
-    assert {plan.groups for plan in plans if plan.run.method == "ptsa"} == {(1, 1, 2, 4), (1, 2, 2, 4)}
-    assert all(plan.run.data == data and list(plan.run.tasks) == list(suite(data))[:4] for plan in plans)
-
-
-@pytest.mark.parametrize("data", DATA)
-def test_the_recipe_is_that_of_the_line(data):
-    for name in rows_of(data):
-        run = read_plan(data, name).run
-        config = run_config(run)
-        assert (run.img_size, run.backbone) == (448, "swin_tiny_patch4_window7_224.ms_in1k")
-        assert (run.drop_path, run.dropout, run.scale) == (0.2, 0.05, 4.0)
-        assert (config.epochs, config.batch_size, config.eval_every, config.warmup_epochs) == (300, 32, 20, 20)
-        assert (config.weight_decay, config.betas, config.clip_norm) == (0.05, (0.9, 0.999), 5)
-
-
-def test_rates_at_the_steps_that_matter():
-    config = run_config(read_plan("pascal", "ptsa_1124").run)
-    warm, total = 20 * STEPS, 300 * STEPS
-    assert STEPS == 156
-    rates = [learning_rate(step, config, STEPS) for step in (0, 1, warm, (warm + total) // 2, total)]
+def test_rates_of_the_recipe_at_the_steps_that_matter():
+    config, warmup, total = TrainConfig(), 20 * STEPS, 300 * STEPS
     peak, first, last = 3.125e-5, 5e-7 / 16, 5e-6 / 16
-    assert rates == pytest.approx([first, first + (peak - first) / warm, peak, (peak + last) / 2, last], rel=1e-12)
+    rates = {step: learning_rate(step, config, STEPS) for step in (0, 1, warmup, (warmup + total) // 2, total)}
+    expected = [first, first + (peak - first) / warmup, peak, (peak + last) / 2, last]
+    assert list(rates.values()) == pytest.approx(expected, rel=1e-12)
+    # the last update's rate has all but reached the end of the cosine
+    assert last < learning_rate(total - 1, config, STEPS) < last * 1.0001
 
 
-def test_loss_weights_are_the_recipe_s():
-    weights = {"semseg": 1, "human_parts": 2, "saliency": 5, "normals": 10, "edge": 50, "depth": 1}
-    for data in DATA:
-        assert all(task.loss_weight == weights[name] for name, task in suite(data).items())
+def test_the_schedule_equals_timms():
+    """An independent implementation, in the setting of the MTLoRA line: per step, warm-up before the cosine."""
+    config, steps = TrainConfig(epochs=10, warmup_epochs=2), 7
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=5e-4 / 16)
+    timm = CosineLRScheduler(
+        optimizer, t_initial=8 * steps, lr_min=5e-6 / 16, warmup_lr_init=5e-7 / 16, warmup_t=2 * steps,
+        warmup_prefix=True, t_in_epochs=False, cycle_limit=1,
+    )  # fmt: skip
+    for step in range(10 * steps):
+        timm.step_update(step)
+        assert learning_rate(step, config, steps) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
 
 
-def test_the_optimiser_s_groups_spare_norms_biases_and_position_tables(swin_t):
-    plan = read_plan("pascal", "mtlora_r16")
-    model = model_of(plan, swin_t)
-    stepper = Stepper(model, run_tasks(plan.run), run_config(plan.run), parameter_groups(model, 0.05))
-    names = {id(p): name for name, p in model.named_parameters()}
-    decayed, spared = ({names[id(p)] for p in g["params"]} for g in stepper.optimizer.param_groups)
-    assert [g["weight_decay"] for g in stepper.optimizer.param_groups] == [0.05, 0.0]
-    assert all(g["betas"] == (0.9, 0.999) for g in stepper.optimizer.param_groups)
-    without = re.compile(r"bias$|bias_table$|norm\d?\.weight$")
-    assert spared == {name for name in decayed | spared if without.search(name)}
-    assert any("lora_A" in n for n in decayed) and any("task_B" in n for n in decayed)
-    assert any("downsample.reduction" in n for n in decayed) and any("patch_embed.proj.weight" in n for n in decayed)
-    assert len(decayed | spared) == sum(p.requires_grad for p in model.parameters())
+def test_an_explicit_rate_keeps_the_shape():
+    config = TrainConfig(lr=1e-2, epochs=4, warmup_epochs=1)
+    assert learning_rate(0, config, 10) == pytest.approx(1e-5)
+    assert learning_rate(10, config, 10) == pytest.approx(1e-2)
+    assert learning_rate(40, config, 10) == pytest.approx(1e-4)
 
 
-@pytest.mark.parametrize("data", DATA)
-@pytest.mark.parametrize("groups", ["1124", "1224"])
-def test_rows_cost_what_is_published(swin_t, data, groups):
-    model = model_of(read_plan(data, f"ptsa_{groups}"), swin_t)
-    published = row(GMACS, f"{data} ({', '.join(groups)})").values["gmacs"]
-    assert count_macs(model, 448) / 1e9 == pytest.approx(published, abs=5e-4)
+def test_no_warm_up_starts_at_the_peak():
+    assert learning_rate(0, TrainConfig(lr=1e-3, warmup_epochs=0), 10) == 1e-3
 
 
-def test_rows_train_what_is_published(swin_t):
-    for name, published in (("ptsa_1124", "tglora (1, 1, 2, 4), ranks (64, 64, 16, 16)"), ("mtlora_r16", "mtlora r16"),
-                            ("mtlora_r32", "mtlora r32"), ("mtlora_r64", "mtlora r64")):  # fmt: skip
-        model = model_of(read_plan("pascal", name), swin_t)
-        assert count_parameters(model)["trainable"] == row(PARAMETERS, published).values["parameters"]
+@given(
+    epochs=st.integers(1, 50), steps=st.integers(1, 40), share=st.floats(0, 0.99), batch=st.integers(1, 512),
+    step=st.integers(0, 4000),
+)  # fmt: skip
+def test_every_rate_lies_between_the_lowest_and_the_peak(epochs, steps, share, batch, step):
+    config = TrainConfig(epochs=epochs, warmup_epochs=share * epochs, batch_size=batch)
+    rate = learning_rate(step, config, steps)
+    assert 5e-7 * batch / 512 * (1 - 1e-9) <= rate <= 5e-4 * batch / 512 * (1 + 1e-9)
 
 
-@pytest.mark.parametrize("number", ["06", "07"])
-def test_the_notebooks_overlay_for_the_paper_is_the_recipe(number):
-    folder = Path(__file__).resolve().parents[1] / "notebooks"
-    source = notebooks.choose(folder, [number])[0]
-    given = read_settings(Request(settings="paper"), folder)[1][source.stem]
-    given = accept(given, declared(notebooks.read(source), source.stem), source.stem)
-    run = read_plan(DATA[int(number) - 6], "ptsa_1124").run
-    config = run_config(run)
-    for name in ("epochs", "batch_size", "warmup_epochs", "eval_every"):
-        assert given[name] == getattr(config, name), name
-    for name in ("backbone", "weights", "img_size", "drop_path", "limit"):
-        assert given[name] == getattr(run, name), name
-    assert given["lr"] == 0 and given["ranks"] == [] and set(given["rows"]) <= set(rows_of("pascal"))
+@given(
+    st.fixed_dictionaries(
+        {"epochs": st.integers(21, 999), "batch_size": st.integers(1, 99)},
+        optional={
+            "lr": st.none() | st.floats(1e-6, 1), "seed": st.integers(0, 2**31), "workers": st.integers(0, 8),
+            "betas": st.tuples(st.floats(0, 0.99), st.floats(0, 0.99)), "amp": st.sampled_from(["float32", "bfloat16"]),
+            "activation_checkpointing": st.booleans(), "weight_decay": st.floats(0, 1),
+        },
+    )
+)  # fmt: skip
+def test_a_configuration_survives_json_and_yaml(settings):
+    config = TrainConfig(**settings)
+    assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert TrainConfig.from_dict(yaml.safe_load(yaml.safe_dump(config.to_dict()))) == config
+
+
+BAD = [
+    ({"epochs": 0}, "epochs must be a whole number of at least 1, not 0"),
+    ({"epochs": 2.5}, "epochs must be a whole number"),
+    ({"batch_size": 10**400}, "batch_size must be a whole number"),
+    ({"lr": 10**400}, "lr must be None or a number above 0"),
+    ({"epochs": True}, "epochs must be a whole number"),
+    ({"batch_size": "8"}, "batch_size must be a whole number of at least 1, not '8'"),
+    ({"base_lr": -1e-3}, "base_lr must be a number above 0"),
+    ({"lr": 0}, "lr must be None or a number above 0, not 0"),
+    ({"lr": "5e-4"}, "YAML takes 5e-4 for one, and 5.0e-4 for a number"),
+    ({"lr": math.nan}, "lr must be None or a number above 0, not nan"),
+    ({"warmup_epochs": -1}, "warmup_epochs must be a number of at least 0"),
+    ({"epochs": 10}, r"warmup_epochs \(20\) must be below epochs \(10\)"),
+    ({"min_lr": 1.0}, r"min_lr \(1.0\) must not exceed base_lr"),
+    ({"weight_decay": None}, "weight_decay must be a number of at least 0, not None"),
+    ({"betas": (0.9,)}, "betas must be two numbers from 0 to below 1"),
+    ({"betas": (0.9, 1.0)}, "betas must be two numbers"),
+    ({"clip_norm": 0}, "clip_norm must be a number above 0"),
+    ({"eval_every": 0}, "eval_every must be a whole number of at least 1"),
+    ({"seed": -1}, "seed must be a whole number of at least 0"),
+    ({"workers": 1.0}, "workers must be a whole number of at least 0"),
+    ({"amp": "half"}, "amp must be 'auto', 'float32', 'bfloat16' or 'float16', not 'half'"),
+    ({"accumulate": 0}, "accumulate must be a whole number of at least 1, not 0"),
+    ({"activation_checkpointing": 1}, "activation_checkpointing must be True or False"),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), BAD, ids=[str(settings) for settings, _ in BAD])
+def test_a_value_that_cannot_be_is_refused_in_one_sentence(settings, message):
+    with pytest.raises(ValueError, match=message) as error:
+        TrainConfig(**settings)
+    assert "\n" not in str(error.value)
+
+
+def test_every_setting_has_a_rule():
+    bad = object()
+    for name in TrainConfig().to_dict():
+        with pytest.raises(ValueError, match=f"^{name} must be "):
+            TrainConfig(**{name: bad})
+
+
+def test_an_unknown_setting_names_the_nearest():
+    with pytest.raises(ValueError, match="unknown training setting 'epoch'; did you mean 'epochs'"):
+        TrainConfig.from_dict({"epoch": 3})

@@ -10,7 +10,7 @@ RESULTS = HERE.parent / "figures" / "results" / "campaigns.json"
 
 
 def named() -> list[tuple[str, str]]:
-    return re.findall(r"`(test_\w+\.py)::(\w+)`", README.read_text(encoding="utf-8"))
+    return re.findall(r"`([\w/]*test_\w+\.py)::(\w+)`", README.read_text(encoding="utf-8"))
 
 
 def sentences() -> list[str]:
@@ -27,7 +27,7 @@ def sentences() -> list[str]:
 
 def test_every_test_that_the_table_names_is_there():
     assert len(named()) > 80
-    sources = {path.name: path.read_text(encoding="utf-8") for path in HERE.glob("test_*.py")}
+    sources = {path.relative_to(HERE).as_posix(): path.read_text(encoding="utf-8") for path in HERE.rglob("test_*.py")}
     assert [f"{file}::{test}" for file, test in named() if f"\ndef {test}(" not in sources.get(file, "")] == []
 
 

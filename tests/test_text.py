@@ -66,8 +66,8 @@ def test_readmes_column_of_memory_is_that_of_the_results_file():
 
 
 def test_readmes_table_of_the_study_is_that_of_the_results_file():
-    from ptsa_lite.study import collected
-    from ptsa_lite.summary import markdown_table, summarise
+    from ptsa_lite.experiments.queue import collected
+    from ptsa_lite.experiments.tables import markdown_table, summarise
     from ptsa_lite.tasks import default_tasks
 
     rows = [row for row in summarise(collected(ROOT / "figures" / "results" / "study_nyud.json"))
@@ -77,8 +77,8 @@ def test_readmes_table_of_the_study_is_that_of_the_results_file():
 
 
 def test_readmes_sentence_on_the_study_holds_its_intervals_and_no_interval_leaves_zero_out():
-    from ptsa_lite.study import collected
-    from ptsa_lite.summary import paired_difference, summarise
+    from ptsa_lite.experiments.queue import collected
+    from ptsa_lite.experiments.tables import paired_difference, summarise
 
     def differences(name):
         rows = summarise(collected(ROOT / "figures" / "results" / f"{name}.json"))

@@ -16,7 +16,8 @@ import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..tasks import known
+from ptsa_lite.tasks import known
+
 from . import tables
 from .prepared import is_prepared, open_prepared
 

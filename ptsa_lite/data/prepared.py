@@ -11,10 +11,11 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from ..disk import make_folder, read_json, write_json
-from ..rules import COUNT, check
-from ..tasks import suite
+from ptsa_lite.checks import COUNT, check
+from ptsa_lite.tasks import suite
+
 from . import frames, store, tables
+from .disk import make_folder, read_json, write_json
 from .files import NAME, DataError
 
 MANIFEST = "prepared.json"

@@ -11,9 +11,10 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from ..tasks import known
+from ptsa_lite.scenes.render import SCENE_CLASSES, render_scene
+from ptsa_lite.tasks import known
+
 from . import store
-from .scenes import SCENE_CLASSES, render_scene
 
 VOC = {"person": 15, "chair": 9, "sofa": 18, "table": 11, "plant": 16}
 NYU40 = {

@@ -9,7 +9,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..tasks import PASCAL, SCENES, known, suite
+from ptsa_lite.tasks import PASCAL, SCENES, known, suite
+
 from . import frames, hub_nyuv2, nyud, pascal, store
 from .files import DataError, read_frame
 
@@ -70,7 +71,7 @@ def scene_tasks(tasks) -> tuple[str, ...]:
 
 def scenes(split: str, size: int, limit: int | None, seed: int, tasks: tuple[str, ...], cache) -> tuple:
     """Rendered on first use, with every label, and kept; a change of the renderer's source renders anew."""
-    from .scenes import render_scene
+    from ptsa_lite.scenes.render import render_scene
 
     n, first, title = limit or SCENE_COUNT[split], FIRST_SCENE[split], f"rendering {split} scenes"
     key = store.fingerprint(_source_hash("scenes"), size, seed, split)

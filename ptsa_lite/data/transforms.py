@@ -23,7 +23,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..tasks import IGNORE
+from ptsa_lite.tasks import IGNORE
+
 from .files import nearest
 from .frames import Frame
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..tasks import known
+from ptsa_lite.tasks import known
+
 from . import files, store
 from .files import DataError
 from .tables import ARCHIVES

@@ -20,13 +20,13 @@ from rivals import random_batch
 
 from ptsa_lite.backbones import load_backbone
 from ptsa_lite.costs import count_macs
-from ptsa_lite.disk import write_json
+from ptsa_lite.data.disk import write_json
+from ptsa_lite.experiments.reproduction import GPUS, training_flops
 from ptsa_lite.methods import build_model
-from ptsa_lite.reproduction import GPUS, training_flops
-from ptsa_lite.steps import Stepper
+from ptsa_lite.recipe import TrainConfig
 from ptsa_lite.tasks import PASCAL
-from ptsa_lite.train_config import TrainConfig
-from ptsa_lite.training import parameter_groups
+from ptsa_lite.training.loop import parameter_groups
+from ptsa_lite.training.step import Stepper
 from ptsa_lite.tree import TaskTree
 
 PTSA = {"method": "ptsa", "rank": (64, 64, 16, 16)}

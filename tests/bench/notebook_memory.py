@@ -2,8 +2,8 @@
 
     python tests/bench/notebook_memory.py [05 06 ...] [--out figures/results/notebook_memory.json]
 
-Each notebook is executed by `ptsa_lite.notebooks.execute` in a process of its own, one after the other. Memory is the
-largest resident size that its kernel ever had, as the system tells it when the kernel has ended. Notebook 05 trains in
+Each notebook is executed by `ptsa_lite.workshop.notebooks.execute` in a process of its own, one after the other.
+Memory is the largest resident size that its kernel ever had, as the system tells it when the kernel has ended. Notebook 05 trains in
 one process instead of two, as it does by itself where there are 2 GB. A build of PyTorch for GPUs brings libraries that
 Binder's build for CPUs does not have: with it, the numbers are bounds from above.
 """
@@ -20,8 +20,8 @@ from pathlib import Path
 
 def measure(name: str) -> dict:
     """Megabytes of the kernel at its largest."""
-    from ptsa_lite import notebooks
-    from ptsa_lite.notebook_parameters import declared
+    from ptsa_lite.workshop import notebooks
+    from ptsa_lite.workshop.parameters import declared
 
     source = notebooks.choose(notebooks.find_folder(), [name])[0]
     alone = {"jobs": 1} if "jobs" in declared(notebooks.read(source), source.stem) else {}
@@ -42,8 +42,8 @@ def main() -> None:
         return
     import torch
 
-    from ptsa_lite import notebooks
-    from ptsa_lite.checkpoints import write_json
+    from ptsa_lite.training.checkpoints import write_json
+    from ptsa_lite.workshop import notebooks
 
     known = json.loads(args.out.read_text())["notebooks"] if args.out.is_file() and args.names else {}
     for source in notebooks.choose(notebooks.find_folder(), args.names):

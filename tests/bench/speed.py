@@ -24,16 +24,16 @@ from rivals import LoopOverGroups, LoopOverTasks, Peft, random_batch, without_ad
 from step_memory import now_mb, peak_mb
 
 from ptsa_lite.backbones import load_backbone
-from ptsa_lite.checkpoints import write_json
 from ptsa_lite.costs import macs_of
 from ptsa_lite.data import make_loader, open_dataset
 from ptsa_lite.losses import total_loss
 from ptsa_lite.methods import build_model
+from ptsa_lite.recipe import TrainConfig
 from ptsa_lite.similarity import _evaluating, compared_weights, task_gradients
-from ptsa_lite.steps import Stepper
 from ptsa_lite.tasks import PASCAL
-from ptsa_lite.train_config import TrainConfig
-from ptsa_lite.training import parameter_groups
+from ptsa_lite.training.checkpoints import write_json
+from ptsa_lite.training.loop import parameter_groups
+from ptsa_lite.training.step import Stepper
 from ptsa_lite.tree import TaskTree
 
 BATCH, RANK, GROUPS, SHARED = 2, 16, (1, 2, 2, 4), (1, 1, 1, 1)

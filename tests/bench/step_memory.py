@@ -32,10 +32,10 @@ def measure(settings: dict) -> dict:
 
     from ptsa_lite.backbones import load_backbone
     from ptsa_lite.methods import build_model
-    from ptsa_lite.steps import Stepper
+    from ptsa_lite.recipe import TrainConfig
     from ptsa_lite.tasks import PASCAL
-    from ptsa_lite.train_config import TrainConfig
-    from ptsa_lite.training import parameter_groups
+    from ptsa_lite.training.loop import parameter_groups
+    from ptsa_lite.training.step import Stepper
     from ptsa_lite.tree import TaskTree
 
     torch.manual_seed(0)
@@ -91,7 +91,7 @@ def main() -> None:
     about = {"command": "python tests/bench/step_memory.py", "batch": BATCH, "img_size": 448, "model": "Swin-T, PTSA "
              "(1, 1, 2, 4), ranks 64, 64, 16, 16", "device": "cpu", "threads": torch.get_num_threads(),
              "instructions": torch.backends.cpu.get_cpu_capability(), "torch": torch.__version__}  # fmt: skip
-    from ptsa_lite.checkpoints import write_json
+    from ptsa_lite.training.checkpoints import write_json
 
     write_json(args.out, about | {"variants": rows})
 

@@ -18,10 +18,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from ptsa_lite import notebooks
-from ptsa_lite.notebook_kernel import environment
-from ptsa_lite.notebook_parameters import accept, cell_with_parameters, declared
-from ptsa_lite.reproduce import Request, read_settings
+from ptsa_lite.workshop import notebooks
+from ptsa_lite.workshop.kernel import environment
+from ptsa_lite.workshop.parameters import accept, cell_with_parameters, declared
+from ptsa_lite.workshop.reproduce import Request, read_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOTS = ROOT / "runs" / "browser"

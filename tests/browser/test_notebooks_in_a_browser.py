@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ptsa_lite import notebooks
+from ptsa_lite.workshop import notebooks
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = notebooks.sources(ROOT / "notebooks")

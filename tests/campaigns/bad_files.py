@@ -17,13 +17,13 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from tiny import tiny_backbone
 
-from ptsa_lite import plans
-from ptsa_lite.checkpoints import Checkpoint
 from ptsa_lite.data import files, frames, nyud, open_dataset, pascal, transforms
 from ptsa_lite.data.prepared import prepare_archive
+from ptsa_lite.experiments import plans
+from ptsa_lite.experiments.run import Run
 from ptsa_lite.methods import build_model
-from ptsa_lite.run import Run
 from ptsa_lite.tasks import NYUD
+from ptsa_lite.training.checkpoints import Checkpoint
 from ptsa_lite.tree import TaskTree
 
 FOUR = tuple(NYUD)

@@ -13,12 +13,12 @@ from campaigns import junk
 from campaigns.cases import Case, sound_run, written
 
 from ptsa_lite import commands
-from ptsa_lite.grid import read_grid
+from ptsa_lite.experiments.grid import read_grid
+from ptsa_lite.experiments.plans import read_plan
 from ptsa_lite.lora import GroupedLoRALinear
 from ptsa_lite.model import check_ranks
-from ptsa_lite.plans import read_plan
+from ptsa_lite.recipe import TrainConfig, learning_rate
 from ptsa_lite.tasks import NYUD, PASCAL
-from ptsa_lite.train_config import TrainConfig, learning_rate
 from ptsa_lite.tree import TaskTree
 
 FOUR = tuple(NYUD)

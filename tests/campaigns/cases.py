@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from ptsa_lite.run import Run
+from ptsa_lite.experiments.run import Run
 from ptsa_lite.tree import TaskTree
 
 

@@ -29,14 +29,14 @@ from campaigns.series import Building, Reproducing  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from tiny import tiny_backbone  # noqa: E402
 
-from ptsa_lite import run as one_run  # noqa: E402
-from ptsa_lite.checkpoints import Checkpoint, read_history  # noqa: E402
 from ptsa_lite.data import store  # noqa: E402
+from ptsa_lite.data.disk import read_json  # noqa: E402
 from ptsa_lite.data.prepared import prepare_archive  # noqa: E402
-from ptsa_lite.disk import read_json  # noqa: E402
-from ptsa_lite.plans import Plan, train_plan  # noqa: E402
-from ptsa_lite.run import Run  # noqa: E402
-from ptsa_lite.study import run_study  # noqa: E402
+from ptsa_lite.experiments import run as one_run  # noqa: E402
+from ptsa_lite.experiments.plans import Plan, train_plan  # noqa: E402
+from ptsa_lite.experiments.queue import run_study  # noqa: E402
+from ptsa_lite.experiments.run import Run  # noqa: E402
+from ptsa_lite.training.checkpoints import Checkpoint, read_history  # noqa: E402
 
 FORK = multiprocessing.get_context("fork")
 CONFIG = {"epochs": 6, "batch_size": 2, "lr": 1e-3, "warmup_epochs": 1, "eval_every": 2}

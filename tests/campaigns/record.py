@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from ptsa_lite.disk import read_json, write_json
-from ptsa_lite.run import versions
+from ptsa_lite.data.disk import read_json, write_json
+from ptsa_lite.experiments.run import versions
 
 
 def record(name: str, counts: dict[str, dict], path: Path | None) -> None:

@@ -6,8 +6,8 @@ A killed process leaves a kernel behind that goes on for a moment, in the folder
 import json
 from pathlib import Path
 
-from ptsa_lite import notebooks
-from ptsa_lite.reproduce import Request, reproduce
+from ptsa_lite.workshop import notebooks
+from ptsa_lite.workshop.reproduce import Request, reproduce
 
 FIRST = """# %% tags=["parameters"]
 data: str = "scenes"  # which

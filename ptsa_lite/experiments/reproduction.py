@@ -1,0 +1,123 @@
+"""What notebooks 06 and 07 share: the recipe and its sources, what a row costs, how long it takes, the last table."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+import torch
+
+from ptsa_lite.backbones import load_backbone
+from ptsa_lite.costs import ROLES, count_macs, count_parameters
+from ptsa_lite.methods import build_model
+from ptsa_lite.tree import TaskTree
+
+from .plans import Plan, read_plan, rows_of
+from .published import PAPER_RESULTS, PASCAL_RESULTS, Published
+from .run import LOW_RANK, run_config, run_tasks
+
+GPUS = {"NVIDIA T4": 65, "RTX 3090": 71, "RTX 4090": 165, "A100": 312, "H100 SXM": 989}
+"""TFLOP/s of dense 16-bit matrix products with float32 sums, as the maker's data sheets give them (R: recalled)."""
+
+FRAMES = {"pascal": (4998, 5105), "nyud": (795, 654)}
+"""Frames of the published splits, to train on and to measure on."""
+
+
+def recipe(plan: Plan) -> list[tuple[str, ...]]:
+    """(setting, here, in the recipe, mark) of everything that decides a training."""
+    theirs = read_plan(plan.run.data, rows_of(plan.run.data)[0]).run
+    pairs = [(plan.run, run_config(plan.run)), (theirs, run_config(theirs))]
+    pascal = plan.run.data == "pascal"
+    stated = "P" if pascal else "not stated (P on PASCAL)"
+    look = {
+        "backbone": (lambda run, c: run.backbone.split(".")[0], "P: Swin; C"),
+        "weights": (lambda run, c: "ImageNet-1k" if "." in run.backbone and run.weights == "pretrained" else
+                    "packaged" if run.weights == "pretrained" else run.weights, "C"),
+        "side in pixels": (lambda run, c: run.img_size, "C"),
+        "epochs": (lambda run, c: c.epochs, stated), "batch": (lambda run, c: c.batch_size, stated),
+        "peak rate": (lambda run, c: f"{c.lr or c.base_lr * c.batch_size / 512:.4g}", stated),
+        "weight decay": (lambda run, c: c.weight_decay, stated),
+        "warm-up epochs": (lambda run, c: c.warmup_epochs, "C"),
+        "gradient cut at": (lambda run, c: c.clip_norm, "C"), "drop path": (lambda run, c: run.drop_path, "C"),
+        "low rank: dropout": (lambda run, c: run.dropout, "C"), "low rank: scale": (lambda run, c: run.scale, "C"),
+        "measured every": (lambda run, c: f"{c.eval_every} epochs", stated),
+        "loss weights": (lambda run, c: ", ".join(f"{t.loss_weight:g}" for t in run_tasks(run).values()), "C"),
+        "number format": (lambda run, c: c.amp, "C: mixed precision"),
+    }  # fmt: skip
+    return [(name, *(str(value(run, config)) for run, config in pairs), mark) for name, (value, mark) in look.items()]
+
+
+def cost(plan: Plan, img_size: int = 448, backbone: str = "swin_tiny_patch4_window7_224") -> dict:
+    """Multiply-adds of an image in the paper's convention and with all products, and parameters by role.
+
+    Nothing is computed and nothing fetched: the model has shapes and no numbers. All trees with the same groups a stage
+    cost the same, so that a tree that is still to be grown is no hindrance.
+    """
+    run, tasks = plan.run, run_tasks(plan.run)
+    tree = run.tree and TaskTree.from_dict(run.tree)
+    if plan.groups:
+        tree = next(TaskTree.enumerate(tuple(tasks), plan.groups))
+    options = {"rank": run.rank} if run.method in LOW_RANK else {}
+    with torch.device("meta"):
+        model = build_model(run.method, _shapes(backbone, img_size), tasks, tree, **options)
+    macs = {convention: count_macs(model, img_size, convention) for convention in ("paper", "all")}
+    return {"label": run.label, "macs": macs, "parameters": count_parameters(model)}
+
+
+@lru_cache
+def _shapes(backbone: str, img_size: int):
+    with torch.device("meta"):
+        return load_backbone(backbone, "random", img_size)
+
+
+def training_flops(macs: int, frames: Sequence[int], epochs: int, eval_every: int) -> float:
+    """2 MACs for a forward, 3 forwards a training frame, 1 a test frame.
+
+    Three, because the backward pass computes gradients of activations and of weights; for frozen weights the second
+    half falls away, so that for adapters this is a bound from above.
+    """
+    return 2 * macs * (3 * frames[0] * epochs + frames[1] * (epochs // eval_every))
+
+
+def hours(flops: float, tflops: float, utilisation: float) -> float:
+    """flops / (tflops 10^12 utilisation) seconds, in hours."""
+    return flops / (tflops * 1e12 * utilisation) / 3600
+
+
+def beside_published(rows: Iterable[dict], data: str, tasks: Iterable[str]) -> str:
+    """Our rows (`study.table_of_methods`) above the published ones, as a text table; what is not stated is empty."""
+    tasks = list(tasks)
+    header = ["", *tasks, "delta_m %", "trainable M", "source"]
+    ours = [[row["label"], *(_number(row["metrics"].get(t)) for t in tasks), _number(row["delta_m"], sign=True),
+             _number(row["trainable"] / 1e6), f"this run, seed {row['seed']}"] for row in rows]  # fmt: skip
+    theirs = [[entry.name, *(_number(entry.values.get(t)) for t in tasks),
+               _number(entry.values.get("delta_m"), sign=True), _number(entry.values.get("trainable_m")),
+               entry.mark] for entry in published(data)]  # fmt: skip
+    return aligned(header, [*ours, ["published:"], *theirs])
+
+
+def published(data: str) -> list[Published]:
+    """The published rows of a data set; for NYUD-v2 a single number is known."""
+    if data == "pascal":
+        return list(PASCAL_RESULTS)
+    return [replace(entry, name="TGLoRA") for entry in PAPER_RESULTS if entry.name == "nyud semseg"]
+
+
+def parameters_by_role(counts: dict) -> dict[str, float]:
+    """Millions of parameters of every role that the model has, by the role's name."""
+    return {words: counts[role] / 1e6 for role, words in ROLES.items() if counts[role]}
+
+
+def aligned(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table as text, the first column to the left, the others to the right."""
+    table = [list(map(str, line)) + [""] * (len(header) - len(line)) for line in (header, *rows)]
+    widths = [max(len(line[k]) for line in table) for k in range(len(header))]
+    pads = [str.ljust, *[str.rjust] * (len(header) - 1)]
+    return "\n".join(
+        "  ".join(pad(text, width) for pad, text, width in zip(pads, line, widths, strict=True)).rstrip()
+        for line in (table[0], ["-" * width for width in widths], *table[1:])
+    )
+
+
+def _number(value: float | None, sign: bool = False) -> str:
+    digits = 2 if value is None or sign or abs(value) >= 1 else 4
+    return "" if value is None else f"{value:{'+' if sign else ''}.{digits}f}"

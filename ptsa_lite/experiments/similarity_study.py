@@ -1,0 +1,159 @@
+"""How stable is the similarity? The same measurement under other choices, and the tree that each would have grown.
+
+The paper fixes none of them: how long the heads are fitted, which first weights they had, how the losses are weighted,
+how many samples are compared, which reading of the formula. A `Condition` is one choice of each.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ptsa_lite.backbones import load_backbone
+from ptsa_lite.data import make_loader, open_dataset
+from ptsa_lite.data.disk import read_json, write_json
+from ptsa_lite.methods import build_model
+from ptsa_lite.recipe import TrainConfig
+from ptsa_lite.similarity import Similarity, gradient_similarity
+from ptsa_lite.tasks import Task, default_tasks, known
+from ptsa_lite.training.loop import train
+from ptsa_lite.tree import TaskTree, tree_score
+
+from .run import versions, weights_content
+
+N_GROUPS = (1, 1, 2, 4)
+CHOICE = ("plain", "same")
+"""Reading and pairs that notebooks 03 and 04 use."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One way to measure. The defaults are those of notebook 03 on real frames."""
+
+    name: str = "as in notebook 03"
+    epochs: int = 2  # passes over the training frames that fit the heads; 0 leaves them as they were drawn
+    seed: int = 0  # of the heads' first weights and of the order of frames
+    loss_weights: dict[str, float] = field(default_factory=dict)  # tasks whose weight differs from the recipe's
+    n_samples: int = 96
+
+
+def conditions(tasks: dict[str, Task], n_samples: int = 96) -> list[Condition]:
+    """One choice changed at a time: heads drawn anew, fitted shorter or longer, losses weighted otherwise."""
+    base = Condition(n_samples=n_samples)
+    return [
+        base,
+        *(replace(base, name=f"heads drawn from seed {seed}", seed=seed) for seed in (1, 2)),
+        *(replace(base, name=f"heads fitted for {n} epochs", epochs=n) for n in (0, 1, 4)),
+        replace(base, name="all loss weights 1", loss_weights=dict.fromkeys(tasks, 1.0)),
+        *(
+            replace(base, name=f"loss of {name} times 10", loss_weights={name: 10 * task.loss_weight})
+            for name, task in tasks.items()
+        ),
+    ]
+
+
+def study_similarity(
+    data: str, root: str, path: Path, img_size: int = 128, limit: int | None = None, n_samples: int = 96,
+    lr: float = 3e-3, command: str = "", report: Callable[[str], None] = print,
+) -> dict:  # fmt: skip
+    """Measures every condition that `path` does not hold yet, and writes each there as it is done; what it holds then.
+
+    Heads are fitted with float32 on all training frames, and similarities measured on the first n_samples of them, as
+    in notebook 03. lr: peak rate of the heads. Raises ValueError if the file is of other data, settings or weights.
+    """
+    tasks = default_tasks(data)
+    setting = {"data": data, "img_size": img_size, "limit": limit, "lr": lr, "tasks": list(tasks),
+               "weights": weights_content()}  # fmt: skip
+    saved = read_json(path, then="move it away") if path.is_file() else {}
+    if saved and saved.get("setting") != setting:
+        raise ValueError(f"{path} is of {saved.get('setting')}, not of {setting}; move it away or use its settings")
+    results = {result["name"]: result for result in saved.get("conditions", [])}
+    frames = open_dataset(data, root, img_size=img_size, tasks=list(tasks), limit=limit, augment=False)
+    fitted: dict[tuple[int, int], torch.nn.Module] = {}
+    wanted = conditions(tasks, min(n_samples, len(frames)))
+    for number, condition in enumerate(wanted, 1):
+        if results.get(condition.name, {}).get("condition") == asdict(condition):
+            continue
+        key = condition.epochs, condition.seed
+        if key not in fitted:
+            fitted[key] = _fit(condition, frames, tasks, img_size, lr)
+        results[condition.name] = _measure(condition, fitted[key], frames, tasks)
+        found = results[condition.name]["trees"][", ".join(CHOICE)]["tree"]
+        report(f"{number}/{len(wanted)}  {condition.name}: {found}")
+        content = {"command": command, "setting": setting, "versions": versions(), "conditions": list(results.values())}
+        write_json(path, content)
+    return read_json(path)
+
+
+def _fit(condition: Condition, frames, tasks: dict[str, Task], img_size: int, lr: float) -> torch.nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(condition.seed)
+        model = build_model("decoders_only", load_backbone(img_size=img_size), tasks)
+    if condition.epochs:
+        config = TrainConfig(
+            epochs=condition.epochs, batch_size=min(16, len(frames)), lr=lr, warmup_epochs=0, seed=condition.seed
+        )
+        train(model, frames, None, tasks, config, report=lambda line: None)
+    return model
+
+
+def _measure(condition: Condition, model: torch.nn.Module, frames, tasks: dict[str, Task]) -> dict:
+    weights = condition.loss_weights
+    weighted = {name: replace(t, loss_weight=weights.get(name, t.loss_weight)) for name, t in tasks.items()}
+    samples = make_loader(frames.select(range(condition.n_samples)), 1)
+    similarity = gradient_similarity(model, samples, weighted)
+    return {
+        "name": condition.name,
+        "condition": asdict(condition),
+        "similarity": similarity.to_dict()["readings"],
+        "trees": {", ".join(choice): chosen_tree(similarity, *choice) for choice in similarity.draws},
+        "bootstrap": bootstrap(similarity, *CHOICE),
+    }
+
+
+def chosen_tree(similarity: Similarity, reading: str, pairs: str) -> dict:
+    """The tree with the highest score, the score of each tree, and the trees that single stages would have chosen."""
+    tasks, n_stages = similarity.tasks, len(N_GROUPS)
+    matrix, stages = similarity.matrix(reading, pairs), similarity.stages(reading, pairs)
+    scores = {str(t): tree_score(t, matrix, tasks) for t in TaskTree.enumerate(tasks, N_GROUPS)}
+    by_stage = [str(TaskTree.from_similarity(stages[s], tasks, N_GROUPS)) for s in range(n_stages)]
+    assert order_matters_not(matrix, tasks), "the tree depends on the order in which tasks are named"
+    return {
+        "tree": str(TaskTree.from_similarity(matrix, tasks, N_GROUPS)),
+        "scores": dict(sorted(scores.items(), key=lambda item: -item[1])),
+        "from each stage alone": by_stage,
+        "from all stages, each its own matrix": str(TaskTree.from_similarity(stages, tasks, N_GROUPS)),
+    }
+
+
+def order_matters_not(matrix: np.ndarray, tasks: Sequence[str]) -> bool:
+    """Whether reversed and rotated task orders choose the same groups."""
+    same = _groups(TaskTree.from_similarity(matrix, tasks, N_GROUPS))
+    orders = [np.arange(len(tasks))[::-1], *(np.roll(np.arange(len(tasks)), k) for k in range(1, len(tasks)))]
+    return all(
+        _groups(TaskTree.from_similarity(matrix[np.ix_(o, o)], [tasks[i] for i in o], N_GROUPS)) == same for o in orders
+    )
+
+
+def _groups(tree: TaskTree) -> list[set[frozenset[str]]]:
+    return [{frozenset(group) for group in stage} for stage in tree.stages]
+
+
+def bootstrap(similarity: Similarity, reading: str, pairs: str, resamples: int = 500, seed: int = 0) -> list[dict]:
+    """How often each tree would have been chosen from n samples, drawn anew with replacement; how far cosines spread.
+
+    A list over n = 4, 8, 16, ... up to the number of draws, of {"n", "trees": {tree: share}, "spread": mean over pairs
+    of tasks of the standard deviation of the mean cosine}.
+    """
+    known((reading, pairs), similarity.draws, "reading and pairs")
+    draws, rng = similarity.draws[reading, pairs][:, -1], np.random.default_rng(seed)  # (K, T, T)
+    counts = [n for n in (4, 8, 16, 32, 64, 128, 256) if n < len(draws)] + [len(draws)]
+    upper, result = np.triu_indices(len(similarity.tasks), 1), []
+    for n in counts:
+        means = np.stack([draws[rng.integers(len(draws), size=n)].mean(0) for _ in range(resamples)])
+        trees = [str(TaskTree.from_similarity(mean, similarity.tasks, N_GROUPS)) for mean in means]
+        shares = {tree: trees.count(tree) / resamples for tree in sorted(set(trees), key=trees.count, reverse=True)}
+        result.append({"n": n, "trees": shares, "spread": float(means.std(0)[upper].mean())})
+    return result

@@ -1,0 +1,93 @@
+"""What the idea figures are made of: strands, hourglasses, boxes. Grey is frozen, colour is trained."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch, PathPatch, Polygon, Rectangle
+from matplotlib.path import Path as Curve
+
+from ptsa_lite.tree import TaskTree
+
+from .pictures import PAPER, Drawing
+from .plots import INK, SOFT, task_colour
+
+FROZEN = "#d3d9dd"
+RIBBON = 0.13  # height of one task's strand, in the drawing's units
+INCH = 0.8  # inches a unit
+STRAND = 72 * RIBBON * INCH * 0.8  # width of a strand's line, in points
+
+
+def sheet(xlim: tuple[float, float], ylim: tuple[float, float], title: str = "") -> tuple[Figure, Any]:
+    """A figure whose units are INCH inches, so that line widths can be given in units too."""
+    figure = Drawing(figsize=(INCH * (xlim[1] - xlim[0]), INCH * (ylim[1] - ylim[0])))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=xlim, ylim=ylim, title=title)
+    axes.set_aspect("equal")
+    axes.axis("off")
+    return figure, axes
+
+
+def strands(axes, tree: TaskTree, leaf: Mapping[str, float], xs: Sequence[float], lit: set, fan_in=False) -> None:
+    """A ribbon a task from the image (xs[0]) through every stage's group to its head (xs[-1])."""
+    order = list(leaf)
+    columns = [tuple((name,) for name in order) if fan_in else (tuple(order),), *tree.stages, [(n,) for n in order]]
+    heights = [
+        {name: np.mean([leaf[n] for n in group]) - RIBBON * (i - (len(group) - 1) / 2)
+         for group in groups for i, name in enumerate(sorted(group, key=order.index))}
+        for groups in columns
+    ]  # fmt: skip
+    if fan_in:
+        heights[0] = dict.fromkeys(order, np.mean(list(leaf.values())))
+    for name in order:
+        points, codes = [(xs[0], heights[0][name])], [Curve.MOVETO]
+        for a, b, y, z in zip(xs, xs[1:], (h[name] for h in heights), (h[name] for h in heights[1:]), strict=False):
+            flat = 0.25 * (b - a)  # straight through a column, bent between two
+            points += [(a + flat, y), ((a + b) / 2, y), ((a + b) / 2, z), (b - flat, z), (b, z)]
+            codes += [Curve.LINETO, *[Curve.CURVE4] * 3, Curve.LINETO]
+        axes.add_patch(PathPatch(Curve(points, codes), facecolor="none", edgecolor=task_colour(name), linewidth=STRAND,
+                                 alpha=1.0 if name in lit else 0.15, zorder=2))
+
+
+def adapter(axes, x: float, y: float, names: Sequence[str], width: float = 0.7, height: float | None = None,
+             lit: set | None = None, ground: str = FROZEN) -> None:  # fmt: skip
+    """An hourglass, many channels to few to many, striped by the tasks that share it, on a ground of this colour."""
+    height, n = height or 0.3 + 0.12 * len(names), len(names)
+    alpha = 1.0 if lit is None or lit & set(names) else 0.15  # whoever shares an adapter lights it as a whole
+    cover = (x - width / 2, y - RIBBON * n / 2 - 0.02), width, RIBBON * n + 0.04
+    axes.add_patch(Rectangle(*cover, facecolor=ground, edgecolor="none", zorder=3))
+    edges = np.linspace(0.5, -0.5, n + 1)
+    profile = [(-width / 2, height), (-0.07 * width, 0.3 * height), (0.07 * width, 0.3 * height), (width / 2, height)]
+    for name, a, b in zip(names, edges, edges[1:], strict=False):
+        upper, lower = ([(x + dx, y + h * edge) for dx, h in profile] for edge in (a, b))
+        axes.add_patch(Polygon(upper + lower[::-1], facecolor=task_colour(name), edgecolor=PAPER, linewidth=0.4,
+                               alpha=alpha, zorder=4))
+    outline = [(x + dx, y + h / 2) for dx, h in profile] + [(x + dx, y - h / 2) for dx, h in profile[::-1]]
+    axes.add_patch(Polygon(outline, facecolor="none", edgecolor=INK, linewidth=0.9, alpha=alpha, zorder=5))
+
+
+def plus(axes, x: float, y: float, size: float) -> None:
+    """A sum: a plus in a circle `size` points wide."""
+    axes.plot(x, y, marker="o", markersize=size, markerfacecolor=PAPER, markeredgecolor=INK, zorder=6)
+    axes.plot(x, y, marker="+", markersize=0.55 * size, markeredgecolor=INK, zorder=7)
+
+
+def box(axes, x: float, y: float, width: float, height: float, colour: str, edge: str | None = None, alpha=None,
+         dash: bool = False, zorder: float = 2) -> None:  # fmt: skip
+    """A rounded box by its centre."""
+    rounding = min(0.08, width / 3, height / 3)
+    axes.add_patch(FancyBboxPatch((x - width / 2, y - height / 2), width, height, facecolor=colour, alpha=alpha,
+                                  edgecolor=edge or "none", linewidth=1, linestyle=(0, (3, 2)) if dash else "-",
+                                  boxstyle=f"round,pad=0,rounding_size={rounding}", zorder=zorder))
+
+
+def picture(axes, image: Any, x: float, y: float, side: float, alpha: float = 1.0) -> None:
+    """A picture by its centre; an empty frame where there is none."""
+    if image is None:
+        box(axes, x, y, side, side, PAPER, edge=SOFT, zorder=3)
+        return
+    limits = axes.get_xlim(), axes.get_ylim()
+    extent = (x - side / 2, x + side / 2, y - side / 2, y + side / 2)
+    axes.imshow(image, extent=extent, alpha=alpha, zorder=3, interpolation="nearest")
+    axes.set(xlim=limits[0], ylim=limits[1])

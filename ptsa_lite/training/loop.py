@@ -1,0 +1,202 @@
+"""The training loop, one record per epoch, resumed exactly; and evaluation. In one process or in several."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ptsa_lite.data import make_loader
+from ptsa_lite.data.loading import EpochLoader
+from ptsa_lite.losses import require
+from ptsa_lite.metrics import make_meter
+from ptsa_lite.recipe import TrainConfig, learning_rate
+from ptsa_lite.tasks import Task
+
+from . import distributed
+from .checkpoints import Checkpoint, fingerprint, read_history
+from .progress import clock_time
+from .step import NotFinite, Stepper, autocast, to_device
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+    """Trainable parameters in two groups: with weight decay, and without.
+
+    Without: 1-d parameters (norms), biases, what makes relative positions (Swin's tables, SwinV2's small network and
+    scale). Raises ValueError if nothing is trainable.
+    """
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    if not trained:
+        raise ValueError("the model has no trainable parameter; build it with a method that trains something")
+    positions = ("relative_position_bias_table", "cpb_mlp.", "logit_scale")
+    spared = {
+        name for name, p in trained
+        if p.ndim <= 1 or name.endswith("bias") or any(part in name for part in positions)
+    }  # fmt: skip
+    return [
+        {"params": [p for name, p in trained if name not in spared], "weight_decay": weight_decay},
+        {"params": [p for name, p in trained if name in spared], "weight_decay": 0.0},
+    ]
+
+
+def train(
+    model: nn.Module, train_set, val_set, tasks: Mapping[str, Task], config: TrainConfig,
+    out_dir: str | Path | None = None, report: Callable[[str], None] = print,
+) -> dict:  # fmt: skip
+    """Runs `train_epochs` to its end, reports a line per epoch, returns the last epoch's record (never the best's)."""
+    record = None
+    for record in train_epochs(model, train_set, val_set, tasks, config, out_dir):
+        report(describe(record, tasks))
+    return record or read_history(out_dir)[-1]
+
+
+def train_epochs(
+    model: nn.Module, train_set, val_set, tasks: Mapping[str, Task], config: TrainConfig,
+    out_dir: str | Path | None = None,
+) -> Iterator[dict]:  # fmt: skip
+    """Trains the model in place, an epoch for each record that is asked for, and hands it over in evaluation mode.
+
+    A record is {"epoch" (from 1), "epochs", "loss", "losses" by task and "lr" of the last step, "metrics" by task or
+    None where this epoch is not evaluated, "seconds", "seconds_left"}; the losses are means over the epoch's steps.
+
+    model: model(images (B, 3, S, S), resize=False) -> {task: (B, C, h, w)} at the heads' resolution; losses and meters
+        resize, which is cheaper there. What has requires_grad is trained, on the device where it is. `clip_groups()`,
+        if it has one, lists the parameters whose gradients are clipped together: several models in one module stay
+        independent that way. Of several processes (`distributed.processes`) each brings the same model.
+    train_set, val_set: of `ptsa_lite.data`; val_set may be None, then nothing is evaluated.
+    out_dir: where each epoch leaves a checkpoint. Given the same model, settings and data again, training goes on after
+        the last one and ends with the weights of an uninterrupted run, on a CPU bit for bit; a finished training yields
+        nothing and restores the weights. Without out_dir nothing is written.
+
+    Raises ValueError where settings and data do not fit or the checkpoint is of another training; FloatingPointError
+    if a loss or gradient is not finite, before the step is taken: the last checkpoint stays.
+    """
+    config = config.on(next(model.parameters()).device)
+    _check(model, train_set, config)
+    if config.activation_checkpointing:
+        model.set_grad_checkpointing(True)
+    stepper = Stepper(model, tasks, config, parameter_groups(model, config.weight_decay))
+    checkpoint, history = None, []
+    if out_dir is not None:
+        checkpoint = Checkpoint(Path(out_dir), fingerprint(model, train_set, tasks, config.to_dict()))
+        history = checkpoint.restore(model, stepper)
+    model.eval()
+    return _epochs(model, train_set, val_set, tasks, config, stepper, history, checkpoint)
+
+
+def _check(model: nn.Module, train_set, config: TrainConfig) -> None:
+    if len(train_set) < config.batch_size:
+        raise ValueError(f"batch_size {config.batch_size} exceeds the {len(train_set)} training frames; lower it")
+    if config.batch_size % (distributed.size() * config.accumulate):
+        raise ValueError(
+            f"batch_size {config.batch_size} is that of all {distributed.size()} processes and all {config.accumulate} "
+            "parts of a step (accumulate) together; make it a multiple of their product"
+        )
+    if config.activation_checkpointing and not hasattr(model, "set_grad_checkpointing"):
+        raise ValueError("activation_checkpointing needs a model with set_grad_checkpointing; set it to False")
+
+
+def _epochs(model, train_set, val_set, tasks, config, stepper, history, checkpoint) -> Iterator[dict]:
+    loader, durations = None, []
+    for epoch in range(len(history), config.epochs):
+        start = time.perf_counter()
+        loader = loader or EpochLoader(
+            train_set, config.batch_size, config.seed, config.workers, (distributed.rank(), distributed.size()),
+            pin=stepper.device.type == "cuda",
+        )  # fmt: skip
+        record = {"epoch": epoch + 1, "epochs": config.epochs}
+        record |= _one_epoch(model, loader, config, stepper, epoch, checkpoint)
+        due = (epoch + 1) % config.eval_every == 0 or epoch + 1 == config.epochs
+        record["metrics"] = (
+            evaluate(model, val_set, tasks, config.batch_size // config.accumulate, config.workers, config.amp)
+            if due and val_set is not None else None
+        )  # fmt: skip
+        durations.append(time.perf_counter() - start)
+        record["seconds"] = durations[-1]
+        record["seconds_left"] = sum(durations) / len(durations) * (config.epochs - epoch - 1)
+        history.append(record)
+        model.eval()
+        if checkpoint and distributed.rank() == 0:
+            checkpoint.save(model, stepper, history)
+        yield record
+
+
+def _one_epoch(model, loader, config, stepper, epoch: int, checkpoint) -> dict:
+    sums, rate = dict.fromkeys(("loss", *stepper.tasks), 0.0), 0.0
+    model.train()
+    # Every epoch draws from its own seed, so that a checkpoint need not hold the state of the generators. Processes
+    # draw their own dropout.
+    seed = config.seed * 1_000_003 + epoch + (distributed.rank() << 40)
+    with _own_randomness(stepper.device, seed):
+        torch.empty((), dtype=torch.int64).random_()  # the loader's draw once; without it all results would change
+        for i, batch in enumerate(loader.epoch(epoch)):
+            rate = learning_rate(epoch * len(loader) + i, config, len(loader))
+            try:
+                losses = stepper(batch, rate)
+            except NotFinite as error:
+                raise FloatingPointError(_explain(error, epoch, i, checkpoint)) from None
+            for name, value in losses.items():
+                sums[name] += value
+    means = {name: value / len(loader) for name, value in sums.items()}
+    return {"loss": means.pop("loss"), "losses": means, "lr": rate}
+
+
+def evaluate(
+    model: nn.Module, dataset, tasks: Mapping[str, Task], batch_size: int, workers: int = 0, amp: str = "float32"
+) -> dict[str, float]:
+    """The metric of each task over the whole data set; the model's mode and the caller's randomness stay as they were.
+
+    dataset: of `ptsa_lite.data`, without augmentation. amp as in TrainConfig. Several processes take every other batch
+    each; the batches, and so the metrics, are the same for any number of them.
+    """
+    meters = {name: make_meter(task) for name, task in tasks.items()}
+    device, mode = next(model.parameters()).device, model.training
+    amp = TrainConfig(amp=amp).on(device).amp
+    part = (distributed.rank(), distributed.size())
+    model.eval()
+    try:
+        with torch.inference_mode(), _own_randomness(device, seed=0):
+            for batch in make_loader(dataset, batch_size, workers=workers, part=part):
+                batch = to_device(batch, tasks, device)
+                with autocast(device, amp):
+                    predictions = model(batch["image"], resize=False)
+                require(tasks, predictions, batch)
+                for name, meter in meters.items():
+                    meter.update(predictions[name], batch[name])
+    finally:
+        model.train(mode)
+    return {name: meter.compute() for name, meter in distributed.merge_meters(meters).items()}
+
+
+def describe(record: dict, tasks: Mapping[str, Task]) -> str:
+    """One line about an epoch: losses, rate, time, time left, and the metrics where it was evaluated."""
+    losses = ", ".join(f"{name} {value:.3f}" for name, value in record["losses"].items())
+    line = (
+        f"epoch {record['epoch']:{len(str(record['epochs']))}}/{record['epochs']}  loss {record['loss']:.3f} ({losses})"
+        f"  lr {record['lr']:.2e}  {clock_time(record['seconds'])}, {clock_time(record['seconds_left'])} left"
+    )
+    if record["metrics"]:
+        line += "  | " + ", ".join(
+            f"{name} {tasks[name].metric} {value:.{2 if value >= 1 else 3}f}"
+            for name, value in record["metrics"].items()
+        )
+    return line
+
+
+@contextmanager
+def _own_randomness(device: torch.device, seed: int):
+    """Seeds torch's generators for what is done inside; the caller's are as before afterwards."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def _explain(error: NotFinite, epoch: int, step: int, checkpoint) -> str:
+    saved = checkpoint and checkpoint.path.exists()
+    kept = f"the last good checkpoint is {checkpoint.path}" if saved else "no checkpoint was written"
+    return (
+        f"{error.what} is not finite in epoch {epoch + 1}, step {step + 1}, frames {error.frames}; the step was not "
+        f"taken, {kept}. Look at these frames' labels, or lower the learning rate"
+    )

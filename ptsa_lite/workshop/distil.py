@@ -1,0 +1,239 @@
+"""Distil a small Swin from the feature maps of a larger network: the recipe behind the packaged weights.
+
+Each map of the student is asked for the teacher's map one level deeper, on the same grid (`teacher.py`), and as much
+for the teacher's map of its own stride, averaged onto it; the last one, pooled, for the teacher's class scores. The
+student answers through 1x1 projections that are thrown away. The loss is the mean squared error of standardised maps,
+so 1 - loss is the share of the teacher's variance explained.
+
+Student and targets are flipped together; the student's colours are jittered against a fixed target. The matrices are
+trained by Muon, the rest by AdamW; notebook 90 lets them race.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ptsa_lite.backbones import SwinBackbone, load_backbone
+
+from .muon import Muon
+from .teacher import Views, channel_statistics, list_photographs, make_views
+
+MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+HELD_OUT = 10_000  # the number of the view that is only measured on
+
+
+@dataclass(frozen=True)
+class DistilConfig:
+    """What decides the result; kept beside it."""
+
+    minutes: float = 1.0  # of training; the cosine schedule ends there
+    size: int = 128  # the student's crops; the teacher's are twice as large
+    views: int = 8  # crops of each photograph, drawn once
+    batch_size: int = 64
+    lr: float = 5e-3  # peak, of the backbone's matrices
+    lr_rest: float = 2e-3  # peak, of everything else
+    weight_decay: float = 0.05
+    warmup: float = 0.03  # share of the minutes
+    score_weight: float = 0.5  # of the class scores against the four maps
+    held_out: int = 128  # photographs kept for measuring
+    seed: int = 0
+    amp: str = "float32"  # of the student's forward pass; bfloat16 where the processor has instructions for it
+
+
+class Student(nn.Module):
+    """The small Swin and the projections through which it answers; the projections are thrown away afterwards."""
+
+    def __init__(self, backbone: SwinBackbone, target_channels: Sequence[int], n_scores: int):
+        super().__init__()
+        self.backbone = backbone
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for width in backbone.widths)
+        self.projections = nn.ModuleList(
+            nn.Linear(width, channels) for width, channels in zip(backbone.widths, target_channels, strict=True)
+        )
+        self.scores = nn.Linear(backbone.widths[-1], n_scores)
+
+    def forward(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
+        """(B, 3, S, S) normalised -> maps (B, C_t, h, w) of the blocks' outputs at strides 4, 8, 16, 32; scores."""
+        x = self.backbone.patch_embed(images)
+        maps = []
+        for i in range(self.backbone.n_stages):
+            x = self.backbone.blocks(i)(x)
+            normed = self.norms[i](x)
+            maps.append(self.projections[i](normed).permute(0, 3, 1, 2))
+            merging = self.backbone.merging(i)
+            x = x if merging is None else merging(x)
+        return maps, self.scores(normed.mean((1, 2)))
+
+
+def unexplained(maps: Sequence[Tensor], targets: Sequence[Sequence[Tensor]]) -> Tensor:
+    """mean (map - target)^2 a stage: the share of the teacher's (unit) variance that the student misses. (4,)
+
+    Where a stage has several targets, they count alike, however many channels they have: the deeper map has more, and
+    would crowd out the finer one, which carries edges and surfaces.
+    """
+    return torch.stack([
+        torch.stack([F.mse_loss(a, t) for a, t in zip(_parts(m.float(), ts), ts, strict=True)]).mean()
+        for m, ts in zip(maps, targets, strict=True)
+    ])
+
+
+def _parts(answers: Tensor, targets: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    return answers.split([t.shape[1] for t in targets], dim=1)
+
+
+def channels_of(targets: Sequence[Sequence[Tensor]]) -> list[int]:
+    """How many channels the student answers for at each stage."""
+    return [sum(t.shape[1] for t in ts) for ts in targets]
+
+
+def jitter(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Brightness, contrast and saturation of each image scaled by 0.6 to 1.4; (B, 3, S, S) in 0..1."""
+    b, c, s = torch.empty(3, len(images), 1, 1, 1).uniform_(0.6, 1.4, generator=generator)
+    images = images * b
+    images = (images - images.mean((1, 2, 3), keepdim=True)) * c + images.mean((1, 2, 3), keepdim=True)
+    grey = images.mean(1, keepdim=True)
+    return (grey + (images - grey) * s).clamp(0, 1)
+
+
+def normalise(images: Tensor) -> Tensor:
+    return (images - MEAN.view(3, 1, 1)) / STD.view(3, 1, 1)
+
+
+def distil(
+    folders: Sequence[str | Path],
+    teacher: nn.Module,
+    out: str | Path,
+    config: DistilConfig,
+    compile: bool = False,
+    report: Callable[[str], None] = print,
+) -> dict:
+    """Train the small Swin for `config.minutes`; resumes from `out`, leaves backbone.safetensors and history.json.
+
+    compile: by torch.compile, a third faster after a minute or two of waiting.
+    Returns {"steps", "minutes", "explained": share of variance per stage on held-out photographs, "history"}.
+    Raises ValueError where `out` holds a run of another configuration.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    kept, held = split_photographs([path for folder in folders for path in list_photographs(folder)], config)
+    channel_statistics(kept, teacher, out, config.size, config.seed)
+    test = make_views(held, teacher, out, HELD_OUT, config.size, config.seed)
+    _, targets, scores = test.batch(np.arange(1))
+    backbone = load_backbone(weights="random", img_size=config.size, seed=config.seed)
+    student = Student(backbone, channels_of(targets), scores.shape[1])
+    optimisers = make_optimisers(student, config)
+    state = _resume(out, student, optimisers, config)
+    run = torch.compile(student) if compile else student
+    while state["seconds"] < config.minutes * 60:
+        views = make_views(kept, teacher, out, state["pass"] % config.views, config.size, config.seed)
+        trained = one_pass(student, run, views, optimisers, state, config)
+        record = {"pass": state["pass"], "step": state["step"], "minutes": state["seconds"] / 60}
+        record |= {"train": trained, "held_out": measure(student, test, config.batch_size)}
+        state["history"].append(record)
+        _save(out, student, optimisers, state, config)
+        report(
+            f"pass {record['pass']:3d}, step {record['step']:5d}: explained {trained:.3f} in training, held out "
+            + " ".join(f"{share:.3f}" for share in record["held_out"])
+            + f"; {max(0.0, config.minutes - record['minutes']):.1f} min left"
+        )
+    (out / "history.json").write_text(json.dumps(state["history"], indent=1))
+    explained = measure(student, test, config.batch_size)
+    result = {"steps": state["step"], "minutes": state["seconds"] / 60, "explained": explained}
+    return result | {"history": state["history"]}
+
+
+def split_photographs(photographs: Sequence[Path], config: DistilConfig) -> tuple[list[Path], list[Path]]:
+    """(kept for training, held out), by the seed."""
+    order = np.random.default_rng(config.seed).permutation(len(photographs))
+    n_held = min(config.held_out, len(photographs) // 4)
+    return [photographs[i] for i in order[n_held:]], [photographs[i] for i in order[:n_held]]
+
+
+def make_optimisers(student: Student, config: DistilConfig) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of blocks and merging; AdamW for the rest, without decay on norms and biases."""
+    matrices = [m.weight for m in student.backbone.modules() if isinstance(m, nn.Linear)]
+    taken = set(map(id, matrices))
+    rest = [p for p in student.parameters() if id(p) not in taken]
+    decayed, plain = [p for p in rest if p.ndim > 1], [p for p in rest if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    return [Muon(matrices, config.lr, config.weight_decay), torch.optim.AdamW(groups, config.lr_rest)]
+
+
+def rate_factor(progress: float, config: DistilConfig) -> float:
+    """Linear warm-up to 1, then a cosine to zero; `progress` is the share of the minutes that has passed."""
+    return min(1.0, progress / config.warmup) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def one_pass(student: Student, run: nn.Module, views: Views, optimisers, state: dict, config: DistilConfig) -> float:
+    """Every crop of a view once, or until the minutes are over; returns the mean share of variance explained."""
+    rng = np.random.default_rng([config.seed, 1, state["pass"]])
+    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + state["pass"])
+    rows, size = rng.permutation(len(views)), min(config.batch_size, len(views))
+    started, before, missing = time.monotonic(), state["seconds"], []
+    student.train()
+    for start in range(0, len(rows) - size + 1, size):
+        progress = (before + time.monotonic() - started) / (config.minutes * 60)
+        if progress >= 1:
+            break
+        for optimiser, peak in zip(optimisers, (config.lr, config.lr_rest), strict=True):
+            for group in optimiser.param_groups:
+                group["lr"] = peak * rate_factor(progress, config)
+        images, targets, scores = views.batch(np.sort(rows[start : start + size]))
+        if rng.random() < 0.5:  # student and targets together
+            images, targets = images.flip(-1), [[t.flip(-1) for t in ts] for ts in targets]
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.amp == "bfloat16"):
+            maps, answer = run(normalise(jitter(images, generator)))
+        missed = unexplained(maps, targets).mean()
+        wrong = F.kl_div(answer.float().log_softmax(1), scores.log_softmax(1), log_target=True, reduction="batchmean")
+        student.zero_grad()
+        (missed + config.score_weight * wrong / 7).backward()  # about 7 nats: log 1000, the divergence of a guess
+        nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+        for optimiser in optimisers:
+            optimiser.step()
+        state["step"] += 1
+        missing.append(missed.item())
+    state["seconds"] = before + time.monotonic() - started
+    state["pass"] += 1
+    return 1 - float(np.mean(missing)) if missing else float("nan")
+
+
+def _resume(out: Path, student: Student, optimisers, config: DistilConfig) -> dict:
+    """Progress so far, student and optimisers restored; a fresh start where nothing is saved."""
+    if not (out / "state.pt").is_file():
+        return {"step": 0, "pass": 0, "seconds": 0.0, "history": []}
+    saved = torch.load(out / "state.pt", weights_only=True)
+    if saved["config"] != asdict(config):
+        raise ValueError(f"{out} holds a run of another configuration: {saved['config']}; give another folder")
+    student.load_state_dict(saved["student"])
+    for optimiser, content in zip(optimisers, saved["optimisers"], strict=True):
+        optimiser.load_state_dict(content)
+    return saved["progress"]
+
+
+@torch.inference_mode()
+def measure(student: Student, views: Views, batch_size: int = 64) -> list[float]:
+    """The share of the teacher's variance that the student explains, per stage, on views it never trained on."""
+    student.eval()
+    total = torch.zeros(4)
+    for rows in np.array_split(np.arange(len(views)), max(1, len(views) // batch_size)):
+        images, targets, _ = views.batch(rows)
+        total += unexplained(student(normalise(images))[0], targets) * len(rows)
+    return (1 - total / len(views)).tolist()
+
+
+def _save(out: Path, student: Student, optimisers, state: dict, config: DistilConfig) -> None:
+    content = {"student": student.state_dict(), "optimisers": [o.state_dict() for o in optimisers], "progress": state}
+    torch.save(content | {"config": asdict(config)}, out / "state.part")
+    (out / "state.part").rename(out / "state.pt")
+    weights = {key: value.half().contiguous() for key, value in student.backbone.state_dict().items()}
+    save_file(weights, out / "backbone.part")
+    (out / "backbone.part").rename(out / "backbone.safetensors")

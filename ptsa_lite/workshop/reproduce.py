@@ -1,0 +1,224 @@
+"""The main job: the series of notebooks, executed in order on one data set, into one folder that can be resumed.
+
+    runs/TIME/
+        NN_verb_object.ipynb             a finished notebook, executed
+        NN_verb_object.unfinished.ipynb  the one that runs, or that failed: with the error in its cell
+        *.json, figures/                 what the notebooks wrote, the next ones read
+        results.json, report.html        the table, and one page with everything
+        run.json                         what was asked for, and how each notebook went
+"""
+
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, TextIO
+
+import nbformat
+
+from ptsa_lite.data.claims import alone
+from ptsa_lite.data.disk import read_json, write_json, write_text
+from ptsa_lite.experiments.yaml_files import read_yaml
+from ptsa_lite.tasks import known
+from ptsa_lite.training.progress import SeriesProgress, clock_time
+
+from . import notebooks
+from .notebooks import NotebookError, fingerprint
+from .parameters import accept, declared
+from .report import read_results, remarks, results_table, write_report
+
+SPINE = 5  # notebooks 00 to 05 always run; a later one joins by declaring a parameter `data`
+END = 90  # from here on notebooks make what the package ships, and are no part of the series
+GUESS = 60.0  # seconds expected of a notebook that the settings give no minutes
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of the series; the same request gives the same run."""
+
+    data: str = "scenes"
+    root: str = ""
+    limit: int = 0  # frames of each split, 0 for as many as settings and notebooks say
+    seed: int = 0
+    settings: str = ""  # a name in notebooks/settings or a YAML file; empty for the one named like the data
+
+    def check(self) -> "Request":
+        """The request itself; ValueError or FileNotFoundError in one sentence where it cannot be served."""
+        known(self.data, ("scenes", "nyud", "pascal"), "data")
+        if self.data != "scenes" and not self.root:
+            raise ValueError(f"--data {self.data} needs --root PATH, the folder of the archive")
+        if self.data == "scenes" and self.root:
+            raise ValueError("the scenes are drawn, not read: leave out --root, or name the archive with --data")
+        if self.root and not Path(self.root).is_dir():
+            raise FileNotFoundError(f"--root {self.root} is no folder; give the one that holds the {self.data} archive")
+        if self.limit < 0:
+            raise ValueError(f"--limit {self.limit} is negative; 0 leaves it to the settings")
+        return self
+
+    def command(self) -> str:
+        given = (f"--{f.name} {getattr(self, f.name)}" for f in fields(self) if getattr(self, f.name) != f.default)
+        return " ".join(["python -m ptsa_lite reproduce", *given])
+
+
+def reproduce(
+    request: Request, out: str = "", resume: str = "", folder: Path | None = None, stream: TextIO | None = None
+) -> int:
+    """Execute the series; returns the exit status: 0 all finished, 1 a notebook failed, 130 interrupted.
+
+    `out` is the folder to write (default runs/TIME), `resume` one that an earlier run began: what is finished there
+    is kept, unless the notebook's text or its parameters have changed since, or those of one before it.
+    """
+    stream = stream or sys.stderr
+    run, request = _place(request.check(), out, resume)
+    folder = Path(folder or notebooks.find_folder()).resolve()
+    minutes, overlay = read_settings(request, folder)
+    common = {**asdict(request), "out_dir": str(run), "command": request.command()}
+    del common["settings"]
+    common["root"] = str(Path(request.root).resolve()) if request.root else ""
+    jobs = plan(folder, common, overlay)
+    with alone(run):
+        return _series(request, run, jobs, minutes, stream)
+
+
+def _series(request: Request, run: Path, jobs: list, minutes: dict[str, float], stream: TextIO) -> int:
+    """Execute the jobs in the run's folder; the exit status."""
+    state = {"request": asdict(request), "command": request.command(), "started": time.strftime("%Y-%m-%d %H:%M"),
+             "notebooks": {source.stem: {"status": "not run", "seconds": 0.0} for source, _ in jobs}}
+    before = _load(run / "run.json").get("notebooks", {})
+    write_json(run / "run.json", state)  # from here on it can be resumed
+    status, kept = 0, True
+    with SeriesProgress({s.stem: 60 * minutes.get(s.stem, GUESS / 60) for s, _ in jobs}, stream) as progress:
+        progress.say(f"{request.command()}\nwrites to {run}")
+        try:
+            for source, parameters in jobs:
+                entry = state["notebooks"][source.stem]
+                mark = fingerprint(source, {k: v for k, v in parameters.items() if k != "out_dir"})
+                kept = kept and _finished(run, source.stem) == mark  # later notebooks read what earlier ones wrote
+                if kept:
+                    progress.skip(source.stem)
+                    entry.update(before.get(source.stem, {}), status="finished")
+                else:
+                    entry.update(status="failed")  # until the contrary is known
+                    entry["seconds"] = _run_one(source, run, parameters, mark, progress)
+                    entry.update(status="finished")
+                write_json(run / "run.json", state)
+        except NotebookError as error:
+            progress.end("failed")
+            progress.say(str(error))
+            status = 1
+        except KeyboardInterrupt:
+            progress.say(f"interrupted; go on with: python -m ptsa_lite reproduce --resume {run}")
+            status = 130
+    write_json(run / "run.json", state)
+    _tell(run, state, stream)
+    return status
+
+
+def plan(folder: Path, common: dict[str, Any], overlay: dict[str, dict]) -> list[tuple[Path, dict[str, Any]]]:
+    """The notebooks of the series in order, each with those common parameters that it declares and its settings."""
+    jobs = []
+    for source in notebooks.sources(folder):
+        number, parameters = int(source.stem[:2]), declared(notebooks.read(source), source.stem)
+        if number < END and (number <= SPINE or "data" in parameters):
+            given = {key: value for key, value in common.items() if key in parameters}
+            settings = overlay.get(source.stem, {})
+            if given.get("limit") == 0:
+                del given["limit"]  # where the command line names none, the settings' stands, or the notebook's own
+            jobs.append((source, accept(settings | given, parameters, source.stem)))
+    if not jobs:
+        raise FileNotFoundError(f"{folder} holds no notebook of the series")
+    return jobs
+
+
+def read_settings(request: Request, folder: Path) -> tuple[dict[str, float], dict[str, dict]]:
+    """(minutes by notebook, parameters by notebook) of a settings file; both empty where the data has none.
+
+    The file maps a notebook's name to the parameters that it changes, and `minutes` to how long each notebook takes,
+    for the time left. A name that does not exist is refused with the nearest.
+    """
+    shelf = {path.stem: path for path in sorted((folder / "settings").glob("*.yaml"))}
+    name = request.settings or request.data
+    if Path(name).suffix in (".yaml", ".yml"):
+        path = Path(name)
+        if not path.is_file():
+            raise FileNotFoundError(f"--settings {name}: there is no such file")
+    elif request.settings:
+        path = shelf[known(name, shelf or ["none in " + str(folder / "settings")], "settings")]
+    elif name in shelf:
+        path = shelf[name]
+    else:
+        return {}, {}
+    content = read_yaml(path)
+    stems = [source.stem for source in notebooks.sources(folder)]
+    for key, value in content.items():
+        if not isinstance(value, dict):
+            raise ValueError(f"{path}: {key} must map names to values, not be {value!r}")
+        for stem in value if key == "minutes" else [key]:
+            known(stem, stems, f"notebook in {path.name}")
+        if taken := {"data", "root", "seed", "out_dir"} & set(value):
+            raise ValueError(f"{path}: {sorted(taken)[0]} of {key} is given on the command line, not in the settings")
+    return content.pop("minutes", {}), content
+
+
+def _place(request: Request, out: str, resume: str) -> tuple[Path, Request]:
+    """The run's folder, which need not exist yet, and the request that the run began with."""
+    if resume:
+        run = Path(resume).resolve()
+        if not (run / "run.json").is_file():
+            raise FileNotFoundError(f"--resume {resume}: there is no run.json, so no run began there")
+        began = _began(run / "run.json")
+        if out or request not in (Request(), began):
+            raise ValueError(f"--resume goes on with what the run began with ({began.command()}); leave out the rest")
+        return run, began.check()
+    run = Path(out or Path("runs") / time.strftime("%Y-%m-%d_%H%M%S")).resolve()
+    if run.is_dir() and any(path.name != ".claim" for path in run.iterdir()):  # a killed process leaves that one
+        raise ValueError(f"{run} is not empty; give another --out, or go on there with --resume {run}")
+    return run, request
+
+
+def _began(path: Path) -> Request:
+    """The request that a run began with, as its run.json has it."""
+    request, rules = read_json(path, then="begin anew").get("request"), {f.name: f.type for f in fields(Request)}
+    if not isinstance(request, dict) or any(type(v) is not rules.get(k) for k, v in request.items()):
+        raise ValueError(f"{path} does not say what was asked for; begin anew")
+    return Request(**request)
+
+
+def _run_one(source: Path, run: Path, parameters: dict, mark: str, progress: SeriesProgress) -> float:
+    """Execute one notebook; only its last step, a rename, marks it finished. Returns its seconds."""
+    unfinished = run / f"{source.stem}.unfinished.ipynb"
+    progress.begin(source.stem)
+    executed = notebooks.execute(source, unfinished, parameters, progress.step)
+    executed.metadata["ptsa_lite"] = {"built_from": mark}
+    write_text(run / f"{source.stem}.ipynb", nbformat.writes(executed) + "\n")
+    unfinished.unlink()
+    return progress.end()
+
+
+def _finished(run: Path, stem: str) -> str:
+    """The fingerprint of a finished notebook, or nothing."""
+    return _load(run / f"{stem}.ipynb").get("metadata", {}).get("ptsa_lite", {}).get("built_from", "")
+
+
+def _tell(run: Path, state: dict, stream: TextIO) -> None:
+    """The table, what to say about it, and where everything is."""
+    missing = [stem for stem, entry in state["notebooks"].items() if entry["status"] == "not run"]
+    if missing:
+        print(f"not run: {', '.join(missing)}", file=stream)
+    path = run / "results.json"
+    if path.is_file():
+        results = read_results(path)
+        print(_lines([results_table(results), *remarks(results)]))
+    else:
+        print("no results.json was written, so there is no table", file=stream)
+    seconds = sum(entry["seconds"] for entry in state["notebooks"].values())
+    print(f"{clock_time(seconds)} in all; report: {write_report(run)}", flush=True)
+
+
+def _lines(texts: Iterable[str]) -> str:
+    return "\n".join(texts) + "\n"
+
+
+def _load(path: Path) -> dict:
+    return read_json(path) if path.is_file() else {}

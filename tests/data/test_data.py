@@ -1,0 +1,308 @@
+"""Data sets: what is stored is read back bit for bit, resumes, and does not depend on workers, copies or limits."""
+
+import pickle
+import signal
+import subprocess
+import sys
+import types
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from archives import SHARED, needs_shared, random_frame, write_nyud, write_pascal
+
+import ptsa_lite.data as data
+from ptsa_lite.data import files, frames, make_loader, open_dataset, prepare, set_epoch, store, tables, transforms
+from ptsa_lite.tasks import IGNORE, NYUD, PASCAL, SCENES
+
+
+def equal(a: dict, b: dict) -> bool:
+    return a.keys() == b.keys() and all(
+        torch.equal(a[key], b[key]) if isinstance(a[key], torch.Tensor) else a[key] == b[key] for key in a
+    )
+
+
+@pytest.fixture
+def fake_scenes(monkeypatch):
+    """A renderer that takes no time and counts its calls."""
+    calls = []
+
+    def render_scene(index, seed=0, size=128):
+        calls.append(index)
+        return random_frame(index + 7 * seed, size, size)
+
+    monkeypatch.setitem(sys.modules, "ptsa_lite.scenes.render", types.SimpleNamespace(render_scene=render_scene))
+    return calls
+
+
+# Frames and their store
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_stored_frame_is_read_back_bit_for_bit(half):
+    frame = random_frame(1)
+    del frame["edge"]
+    if half:
+        frame["normals"] = frame["normals"].astype(np.float16)
+    back = frames.decode(frames.encode(frame, 5, SCENES))
+    assert back.pop("aspect") == np.float32(32 / 24) and back.keys() == frame.keys()
+    for key, array in frame.items():
+        assert back[key].dtype == array.dtype and np.array_equal(back[key], array)
+
+
+def test_a_frame_of_another_type_or_size_is_not_stored():
+    frame = random_frame(1)
+    with pytest.raises(ValueError, match="frame 3: depth is float64"):
+        frames.encode({**frame, "depth": frame["depth"].astype(float)}, 3, SCENES)
+    with pytest.raises(ValueError, match="frame 3: semseg is uint8"):
+        frames.encode({**frame, "semseg": frame["semseg"][:-1]}, 3, SCENES)
+
+
+def rows_of(made: list, fail_at: int = -1):
+    def row_at(i: int) -> dict:
+        if i == fail_at:
+            raise KeyboardInterrupt
+        made.append(i)
+        return frames.encode(random_frame(i, 8, 8), i, ("depth",))
+
+    return row_at
+
+
+def test_a_build_that_was_stopped_goes_on_where_it_was_and_a_longer_one_reuses_it(tmp_path):
+    schema, made = frames.schema(("depth",)), []
+    with pytest.raises(KeyboardInterrupt):
+        store.build(tmp_path, 100, rows_of(made, fail_at=70), schema, "test")
+    (tmp_path / "000900.writing").write_bytes(b"half a part")
+    made.clear()
+    store.build(tmp_path, 70, rows_of(made), schema, "test")
+    assert made == list(range(64, 70)) and not list(tmp_path.glob("*.writing"))
+    made.clear()
+    paths = store.build(tmp_path, 100, rows_of(made), schema, "test")
+    assert made == list(range(64, 100)) and len(paths) == 4
+    dataset = store.open_parts(paths, 99, ["index", "depth"], "")
+    assert dataset["index"] == list(range(99)) and dataset.column_names == ["index", "depth"]
+    assert dataset[98]["depth"] == random_frame(98, 8, 8)["depth"].tobytes()
+
+
+def test_a_part_that_was_damaged_is_found_by_its_checksum_and_built_anew(tmp_path):
+    schema, made = frames.schema(("depth",)), []
+    paths = store.build(tmp_path, 40, rows_of(made), schema, "test")
+    good = paths[1].read_bytes()
+    paths[1].write_bytes(good[:-50] + b"x" * 50)
+    made.clear()
+    store.build(tmp_path, 40, rows_of(made), schema, "test", check=True)
+    assert made == list(range(32, 40)) and paths[1].read_bytes() == good
+
+
+def test_a_folder_that_cannot_be_written_is_named_with_the_free_space(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"test: cannot write .*file.* GB free\); .*choose another folder by PTSA_CACHE"):
+        store.build(tmp_path / "file" / "x", 1, rows_of([]), frames.schema(("depth",)), "test")
+
+
+def test_a_copy_is_renewed_when_the_code_that_makes_it_changes():
+    imported = tables._source_hash("nyud")
+    assert imported != tables._source_hash("pascal") and imported == tables._source_hash("nyud", "files", "frames")
+    # What the renderer imports from its folder belongs to it.
+    assert tables._source_hash("scenes") != tables._source_hash("raycast")
+
+
+# Archives
+
+
+@pytest.mark.parametrize("name", ["nyud", "pascal"])
+def test_the_prepared_copy_gives_the_archives_samples_bit_for_bit(tmp_path, name):
+    root = (write_nyud if name == "nyud" else write_pascal)(tmp_path / "root", train=4, size=(48, 64))
+    options = dict(img_size=16, work_size=24, cache=tmp_path / "cache")
+    copy, plain = open_dataset(name, root, **options), open_dataset(name, root, **options, prepared=False)
+    assert set(copy[0]) == {"image", "index", *(NYUD if name == "nyud" else PASCAL)}
+    for epoch in range(3):
+        for a, b in zip(set_epoch(copy, epoch), set_epoch(plain, epoch), strict=True):
+            assert equal(a, b)
+    assert not equal(copy[0], open_dataset(name, root, img_size=16)[0])  # the working size does matter
+
+
+def test_a_copy_at_the_images_own_size_is_the_plain_test_transform(tmp_path):
+    root = write_nyud(tmp_path / "root", size=(48, 64))
+    options = dict(img_size=16, split="val", cache=tmp_path / "cache")
+    copy, plain = open_dataset("nyud", root, work_size=16, **options)[1], open_dataset("nyud", root, **options)[1]
+    for key in ("image", "semseg", "depth", "edge"):
+        assert torch.equal(copy[key], plain[key])
+    assert torch.allclose(copy["normals"], plain["normals"], atol=1e-3)  # half precision
+
+
+def test_a_prepared_copy_is_used_while_the_archive_stays_and_made_anew_when_it_changes(tmp_path, monkeypatch):
+    root, cache, reads = write_nyud(tmp_path / "root"), tmp_path / "cache", []
+    monkeypatch.setattr(tables, "read_frame", lambda *a: reads.append(a) or files.read_frame(*a))
+    folder = prepare("nyud", root, "train", 16, cache=cache)
+    assert len(reads) == 3 and folder.parent == cache
+    first = open_dataset("nyud", root, img_size=8, work_size=16, cache=cache)[1]
+    fewer = open_dataset("nyud", root, img_size=8, work_size=16, cache=cache, tasks=["depth"])[1]
+    assert len(reads) == 3 and set(fewer) == {"image", "depth", "index"} and torch.equal(fewer["depth"], first["depth"])
+    np.save(root / "depth/0002.npy", random_frame(2)["depth"] / 2)
+    changed = open_dataset("nyud", root, img_size=8, work_size=16, cache=cache)[1]
+    assert len(reads) == 6 and torch.allclose(changed["depth"] * 2, first["depth"])
+    (root / "gt_sets/train.txt").write_text("0003\n0002\n0001\n")  # the same files in another order
+    open_dataset("nyud", root, img_size=8, work_size=16, cache=cache)
+    assert len(reads) == 9
+
+
+def test_an_unfinished_label_does_not_stop_a_copy_of_the_others(tmp_path):
+    root = write_pascal(tmp_path / "root")
+    (root / "sal_distill/2008_000001.png").unlink()
+    options = dict(work_size=16, img_size=16, cache=tmp_path / "cache")
+    assert "semseg" in open_dataset("pascal", root, tasks=["semseg", "normals"], **options)[0]
+    with pytest.raises(ValueError, match="sal_distill/2008_000001.png"):
+        open_dataset("pascal", root, tasks=["saliency"], **options)
+
+
+def test_a_limit_takes_the_first_frames_and_changes_nothing_in_them(tmp_path):
+    root = write_nyud(tmp_path / "root", train=5)
+    whole, two = open_dataset("nyud", root, img_size=16), open_dataset("nyud", root, img_size=16, limit=2)
+    assert len(two) == 2 and all(equal(two[i], whole[i]) for i in range(2))
+    picked = whole.select([4, 1])
+    assert equal(picked[0], whole[4]) and equal(picked[1], whole[1])
+
+
+def test_the_same_seed_epoch_and_index_give_the_same_sample_and_others_do_not(tmp_path):
+    root = write_pascal(tmp_path / "root")
+    dataset = open_dataset("pascal", root, img_size=16)
+    assert equal(dataset[0], open_dataset("pascal", root, img_size=16)[0])
+    assert not equal(dataset[0], set_epoch(dataset, 1)[0]) and equal(dataset[0], set_epoch(set_epoch(dataset, 1), 0)[0])
+    assert not equal(dataset[0], open_dataset("pascal", root, img_size=16, seed=1)[0])
+    one = dataset.map(lambda row: {**row, **dataset.with_format(None)[0], "index": row["index"]})
+    alike = one.with_transform(dataset.format["format_kwargs"]["transform"])  # three times the same frame
+    assert not torch.equal(alike[0]["image"], alike[1]["image"])
+    val = open_dataset("pascal", root, img_size=16, split="val")
+    assert equal(val[0], set_epoch(val, 5)[0])  # nothing is drawn for val
+    assert equal(val[0], open_dataset("pascal", root, img_size=16, split="test")[0])
+
+
+class CtrlCWhileHashed:
+    """A source that is interrupted when the `datasets` library pickles it for a hash."""
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def __reduce__(self):
+        signal.raise_signal(signal.SIGINT)
+        return CtrlCWhileHashed, ()
+
+
+def test_ctrl_c_while_a_transform_is_hashed_is_not_lost(tmp_path):
+    dataset = open_dataset("pascal", write_pascal(tmp_path / "root"), img_size=16)
+    view = dataset.format["format_kwargs"]["transform"]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            data._seen_through(dataset, replace(view, source=CtrlCWhileHashed()))
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+def test_loaders_give_the_same_batches_for_any_number_of_workers(tmp_path, prepared):
+    root = write_nyud(tmp_path / "root", train=7)
+    dataset = open_dataset("nyud", root, img_size=16, work_size=24, cache=tmp_path / "cache", prepared=prepared)
+    runs = [list(make_loader(dataset, 3, seed=1, epoch=2, workers=workers)) for workers in (0, 1, 2)]
+    assert [len(batch["index"]) for batch in runs[0]] == [3, 3, 1]
+    for run in runs[1:]:
+        assert all(equal(a, b) for a, b in zip(run, runs[0], strict=True))
+    order = torch.cat([batch["index"] for batch in runs[0]]).tolist()
+    assert sorted(order) == list(range(7)) and order != list(range(7))
+    other = torch.cat([batch["index"] for batch in make_loader(dataset, 3, seed=1, epoch=3)]).tolist()
+    assert other != order
+    assert torch.cat([batch["index"] for batch in make_loader(dataset, 4)]).tolist() == list(range(7))
+    assert [len(batch["index"]) for batch in make_loader(dataset, 3, drop_last=True)] == [3, 3]
+    with pytest.raises(ValueError, match="batch size 8 exceeds the 7 frames"):
+        make_loader(dataset, 8, drop_last=True)
+
+
+def test_a_data_set_can_be_sent_to_a_process_that_starts_fresh(tmp_path):
+    dataset = open_dataset("nyud", write_nyud(tmp_path / "root"), img_size=16)
+    assert equal(pickle.loads(pickle.dumps(dataset))[1], dataset[1])
+
+
+def test_a_fault_in_a_worker_keeps_its_sentence(tmp_path):
+    root = write_nyud(tmp_path / "root")
+    (root / "depth/0002.npy").write_bytes(b"no array")
+    with pytest.raises(Exception, match="depth/0002.npy cannot be read"):
+        list(make_loader(open_dataset("nyud", root, img_size=16), 1, workers=1))
+
+
+# Scenes
+
+
+def test_scenes_are_drawn_once_and_kept(tmp_path, fake_scenes):
+    options = dict(img_size=16, cache=tmp_path, limit=5)
+    first = open_dataset("scenes", **options)
+    assert fake_scenes == [0, 1, 2, 3, 4] and set(first[0]) == {"image", "index", *PASCAL}
+    again = open_dataset("scenes", **options, tasks=list(SCENES))
+    assert len(fake_scenes) == 5 and set(again[0]) == {"image", "index", *SCENES}
+    assert torch.equal(again[2]["normals"], first[2]["normals"])
+    open_dataset("scenes", img_size=16, cache=tmp_path, limit=3)
+    assert len(fake_scenes) == 5
+    exact = open_dataset("scenes", **options, augment=False, tasks=list(SCENES))[4]
+    assert equal({**transforms.to_sample(random_frame(4, 16, 16), 16, SCENES), "index": 4}, exact)
+
+
+def test_scenes_of_val_are_no_scenes_of_train_and_another_seed_draws_others(tmp_path, fake_scenes):
+    open_dataset("scenes", img_size=16, cache=tmp_path, limit=3, split="val")
+    assert min(fake_scenes) >= 1_000_000
+    a, b = (open_dataset("scenes", img_size=16, cache=tmp_path, limit=3, augment=False, seed=s)[0] for s in (0, 1))
+    assert not torch.equal(a["image"], b["image"])
+
+
+def test_the_renderer_gives_what_the_data_set_takes(tmp_path):
+    pytest.importorskip("ptsa_lite.scenes.render")
+    dataset = open_dataset("scenes", img_size=32, cache=tmp_path, limit=2, tasks=list(SCENES))
+    batch = next(iter(make_loader(dataset, 2)))
+    assert batch["image"].shape == (2, 3, 32, 32) and batch["depth"].shape == (2, 1, 32, 32)
+    for name, task in SCENES.items():
+        label = batch[name]
+        assert (label != IGNORE).any() or name == "human_parts"
+        if task.kind == "segmentation":
+            assert set(label.unique().tolist()) <= {*range(task.channels), IGNORE}
+
+
+# Arguments
+
+
+def test_bad_arguments_are_refused_in_one_sentence(tmp_path):
+    root = write_nyud(tmp_path)
+    for words, options in (
+        ("unknown data set 'nyu'; did you mean 'nyud'", dict(name="nyu")),
+        ("unknown split 'vla'; did you mean 'val'", dict(name="nyud", root=root, split="vla")),
+        ("unknown task 'deph'; did you mean 'depth'", dict(name="nyud", root=root, tasks=["deph"])),
+        ("unknown task 'saliency'", dict(name="nyud", root=root, tasks=["saliency"])),
+        ("name at least one, and each once", dict(name="nyud", root=root, tasks=["depth", "depth"])),
+        ("name at least one, and each once", dict(name="nyud", root=root, tasks=[])),
+        ("img_size is 0", dict(name="nyud", root=root, img_size=0)),
+        ("limit is -2", dict(name="nyud", root=root, limit=-2)),
+        ("work_size 64 is below img_size 128", dict(name="nyud", root=root, work_size=64)),
+        ("needs root=", dict(name="nyud")),
+        ("is no folder; expected the root of the pascal archive", dict(name="pascal", root=tmp_path / "none")),
+    ):
+        with pytest.raises(ValueError, match=words) as caught:
+            open_dataset(**options)
+        assert "\n" not in str(caught.value)
+
+
+def test_importing_the_module_imports_nothing_heavy():
+    heavy = "{'torch', 'datasets', 'pyarrow', 'scipy'} & set(sys.modules)"
+    command = f"import sys, {data.__name__}; assert not {heavy}, {heavy}"
+    subprocess.run([sys.executable, "-c", command], check=True)
+
+
+@needs_shared
+def test_the_real_pascal_sample_serves_the_tasks_that_it_has():
+    root = SHARED / "data/pascal"
+    dataset = open_dataset("pascal", root, img_size=64, tasks=["semseg", "human_parts"])
+    assert len(dataset) == 196
+    batch = next(iter(make_loader(dataset, 4, seed=0)))
+    assert batch["image"].shape == (4, 3, 64, 64) and torch.isfinite(batch["image"]).all()
+    assert set(batch["semseg"].unique().tolist()) <= {*range(21), IGNORE}
+    with pytest.raises(ValueError, match="no folder sal_distill"):
+        open_dataset("pascal", root)

@@ -1,0 +1,82 @@
+"""One training as plain values: its name, its result, its frames."""
+
+import json
+from dataclasses import asdict
+
+import pytest
+from tiny import tiny_backbone
+
+from ptsa_lite.experiments import run as runs
+from ptsa_lite.experiments.run import Run, execute_run, open_sets, versions
+from ptsa_lite.tree import TaskTree
+
+TASKS = ("semseg", "normals")
+TREE = TaskTree(((TASKS,), (TASKS,), (TASKS,), (("semseg",), ("normals",)))).to_dict()
+CONFIG = {"epochs": 3, "batch_size": 4, "lr": 1e-3, "warmup_epochs": 1}
+SMALL = dict(tasks=TASKS, rank=1, limit=4, img_size=64, config=CONFIG)
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    monkeypatch.setattr(runs, "load_backbone", lambda name, weights, img_size: tiny_backbone(img_size))
+
+
+def test_runs_that_differ_in_anything_that_counts_have_different_names():
+    run = Run("ptsa", tree=TREE, **SMALL)
+    others = [
+        Run("lora_shared", **SMALL), Run("ptsa", tree=TREE, **SMALL | {"rank": 2}),
+        Run("ptsa", tree=TREE, seed=1, **SMALL), Run("ptsa", tree=TREE, **SMALL | {"config": CONFIG | {"lr": 2e-3}}),
+        Run("ptsa", tree=TaskTree.separate(TASKS).to_dict(), **SMALL),
+    ]  # fmt: skip
+    assert len({one.name() for one in (run, *others)}) == 6
+    assert Run("ptsa", tree=TREE, root="elsewhere", label="ours", **SMALL).name() == run.name()
+
+
+def test_other_weights_under_the_same_path_make_another_run(tmp_path):
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    first.write_bytes(b"some weights")
+    second.write_bytes(b"some weights")
+    names = [Run("bitfit", weights=str(path), **SMALL).name() for path in (first, second)]
+    second.write_bytes(b"other weights")
+    assert names[0] == names[1] != Run("bitfit", weights=str(second), **SMALL).name()
+    assert names[0] != Run("bitfit", weights="random", **SMALL).name() != Run("bitfit", **SMALL).name()
+
+
+def test_a_run_survives_json():
+    run = Run("ptsa", tree=TREE, **SMALL | {"rank": (1, 1, 2, 4)})
+    again = Run.from_dict(json.loads(json.dumps(asdict(run))))
+    assert again == run and again.name() == run.name()
+
+
+@pytest.mark.parametrize("settings, words", [
+    ({"method": "lora_share"}, "did you mean 'lora_shared'"),
+    ({"method": "bitfit", "ranks": 4}, "setting of a run 'ranks'; did you mean 'rank'"),
+    ({"method": "bitfit", "config": {"epoch": 3}}, "did you mean 'epochs'"),
+])  # fmt: skip
+def test_an_unknown_method_or_setting_names_the_nearest(settings, words):
+    with pytest.raises(ValueError, match=words):
+        Run.from_dict({"tasks": TASKS} | settings)
+
+
+def test_a_result_holds_what_a_table_needs_and_no_path_of_this_machine(tiny, tmp_path):
+    lines = []
+    result = execute_run(Run("ptsa", tree=TREE, **SMALL), report=lines.append)
+    assert set(result["metrics"]) == set(result["losses"]) == set(TASKS) and len(lines) == 3
+    assert result["frames"] == [4, 4] and result["gmacs"] > 0 and result["seconds"] > 0
+    assert 0 < result["parameters"]["trainable"] < result["parameters"]["total"]
+    moved = Run("decoders_only", **SMALL | {"root": str(tmp_path / "archive")})
+    assert execute_run(moved, report=lambda line: None)["run"]["root"] == "archive"
+
+
+def test_versions_are_told_without_git(monkeypatch):
+    def missing(*_, **__):
+        raise FileNotFoundError("git")
+
+    monkeypatch.setattr(runs.subprocess, "run", missing)
+    assert versions()["git"] == "not a clone"
+
+
+def test_held_out_frames_are_not_trained_on_and_do_not_change_other_names():
+    kept, measured = open_sets(Run("bitfit", holdout=4, **SMALL | {"limit": 10}))
+    assert measured[:]["index"] == [0, 4, 8] and kept[:]["index"] == [1, 2, 3, 5, 6, 7, 9]
+    assert Run("bitfit", holdout=4, **SMALL).name() != Run("bitfit", **SMALL).name()

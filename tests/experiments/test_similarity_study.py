@@ -1,0 +1,80 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import tiny_backbone
+
+from ptsa_lite.__main__ import main
+from ptsa_lite.experiments import similarity_study
+from ptsa_lite.experiments.run import weights_content
+from ptsa_lite.experiments.similarity_study import Condition, bootstrap, order_matters_not, study_similarity
+from ptsa_lite.similarity import READINGS, Similarity
+from ptsa_lite.tree import TaskTree
+
+NAMES = ("a", "b", "c", "d")
+
+
+def drawn(n=64, noise=0.0):
+    """Draws in which a and b belong together, c and d a little."""
+    matrix = np.eye(4)
+    matrix[0, 1] = matrix[1, 0] = 0.5
+    matrix[2, 3] = matrix[3, 2] = 0.3
+    noise = np.random.default_rng(0).normal(0, noise, (n, 5, 4, 4))
+    draws = matrix + (noise + noise.swapaxes(2, 3)) / 2
+    return Similarity(NAMES, {(reading, pairs): draws for reading in READINGS for pairs in ("same", "different")})
+
+
+def test_redrawn_samples_agree_where_there_is_no_noise_and_spread_as_one_over_root_n_where_there_is():
+    (*_, last) = bootstrap(drawn(), "plain", "same")
+    assert list(last["trees"].values()) == [1.0] and last["spread"] < 1e-12 and last["n"] == 64
+    few, many = (row for row in bootstrap(drawn(noise=1.0), "plain", "same") if row["n"] in (4, 64))
+    assert few["spread"] / many["spread"] == pytest.approx(4, rel=0.25)
+    assert len(few["trees"]) > 1
+
+
+def test_the_order_of_tasks_does_not_choose_the_tree():
+    matrix = drawn().matrix()
+    assert order_matters_not(matrix, NAMES)
+    assert str(TaskTree.from_similarity(matrix, NAMES, (1, 1, 2, 4))).count("a+b | c+d") == 1
+
+
+def test_a_study_of_conditions_goes_on_where_it_stopped(monkeypatch, tmp_path):
+    monkeypatch.setattr(similarity_study, "load_backbone", lambda img_size: tiny_backbone(img_size))
+    monkeypatch.setattr(similarity_study, "conditions", lambda tasks, n: [
+        Condition(epochs=1, n_samples=n), Condition("weights 1", 1, 0, dict.fromkeys(tasks, 1.0), n)])  # fmt: skip
+    path, lines = tmp_path / "similarity.json", []
+    settings = dict(img_size=64, limit=6, n_samples=4, command="make it")
+    first = study_similarity("scenes", "", path, report=lines.append, **settings)
+    assert first["command"] == "make it" and len(first["conditions"]) == len(lines) == 2
+    one, other = (c["similarity"] for c in first["conditions"])
+    assert np.allclose(one["plain, same"]["matrix"], other["plain, same"]["matrix"], atol=1e-4)  # a factor is no angle
+    assert not np.allclose(one["elementwise, same"]["matrix"], other["elementwise, same"]["matrix"], atol=1e-3)
+    path.write_text(json.dumps(first | {"conditions": first["conditions"][:1]}))
+    again = study_similarity("scenes", "", path, report=lines.append, **settings)
+    assert len(lines) == 3 and again["conditions"] == first["conditions"]
+    with pytest.raises(ValueError, match="move it away"):
+        study_similarity("scenes", "", path, **settings | {"limit": 5})
+    monkeypatch.setattr(similarity_study, "weights_content", lambda: "other weights")
+    with pytest.raises(ValueError, match="move it away"):
+        study_similarity("scenes", "", path, **settings)
+
+
+@pytest.mark.parametrize("data", ["scenes", "nyud"])
+def test_the_files_of_this_project_are_of_the_packaged_weights(data):
+    file = Path(__file__).resolve().parents[2] / "figures" / "results" / f"similarity_{data}.json"
+    assert json.loads(file.read_text())["setting"]["weights"] == weights_content()
+
+
+def test_the_file_names_the_whole_command_that_made_it(monkeypatch, tmp_path):
+    told = []
+
+    def study(*args, command, **settings):
+        told.append(command)
+        return {"conditions": []}
+
+    monkeypatch.setattr(similarity_study, "study_similarity", study)
+    for words in (["scenes"], ["nyud", "--root", "/data/nyud", "--limit", "5"]):
+        assert main(["similarity", "--data", *words, "--out", str(tmp_path / "found.json")]) == 0
+    start = "python -m ptsa_lite similarity --data"
+    assert told == [f"{start} scenes", f"{start} nyud --root PATH --limit 5"]

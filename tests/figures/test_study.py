@@ -1,0 +1,101 @@
+import matplotlib.pyplot as plt
+import pytest
+
+from ptsa_lite.figures.plots import CHOSEN, OURS, THEIRS
+from ptsa_lite.figures.study import (
+    draw_choices,
+    draw_cosines,
+    draw_costs_and_gains,
+    draw_differences,
+    draw_ranked,
+    draw_sweep,
+    draw_task_gains,
+)
+from ptsa_lite.tasks import NYUD, select
+
+TASKS = select(NYUD, ("semseg", "depth"))
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def row(label, *gains, trainable=2e6, gmacs=0.5):
+    metrics = {"semseg": 10 + sum(gains), "depth": 1.0}
+    return {
+        "label": label, "gains": dict(enumerate(gains)), "delta_m": sum(gains) / len(gains), "trainable": trainable,
+        "gmacs": gmacs, "metrics": metrics, "metrics_sd": {"semseg": 0.5, "depth": None},
+    }  # fmt: skip
+
+
+ROWS = [row("one", 1.0, 2.0), row("two", -1.0, 0.0, trainable=4e6), row("three", 1.4, 1.5, trainable=9e6)]
+
+
+def words(axes):
+    return [text.get_text() for text in axes.texts]
+
+
+@pytest.mark.parametrize("cost", ["trainable", "gmacs"])
+def test_every_seed_is_a_point_and_every_name_is_written_apart_from_the_others(cost):
+    (axes,) = draw_costs_and_gains(ROWS, cost).axes
+    assert words(axes) == [r["label"] for r in ROWS]
+    assert sum(len(line.get_ydata()) for line in axes.lines if line.get_marker() == ".") == 6
+    heights = sorted(text.xyann[1] for text in axes.texts)
+    room = (axes.get_ylim()[1] - axes.get_ylim()[0]) * 0.19 / (axes.get_position().height * axes.figure.get_figheight())
+    assert axes.get_ylim()[0] < heights[0] and heights[-1] < axes.get_ylim()[1]
+    assert min(b - a for a, b in zip(heights, heights[1:], strict=False)) > 0.99 * room
+
+
+def test_conditions_stand_by_rank_with_the_chosen_one_marked():
+    (axes,) = draw_ranked(ROWS, ["a", "b", "c"], "c", references=[row("shared", 0.2)]).axes
+    labels = axes.get_yticklabels()
+    assert [label.get_text() for label in labels] == ["b", "c", "a"]
+    assert [label.get_color() == CHOSEN for label in labels] == [False, True, False]
+    assert words(axes) == ["shared"]
+
+
+def test_a_panel_a_task_shows_gains_in_per_cent_of_the_single_tasks():
+    single = row("single", 0.0)
+    panels = draw_task_gains(ROWS, single, TASKS).axes
+    assert [panel.get_title() for panel in panels] == list(TASKS)
+    (*_, top) = panels[0].containers
+    assert top[0].get_xdata()[0] == pytest.approx(100 * 3 / 10)  # drawn from the bottom up, so this is the first row
+    assert [label.get_text() for label in panels[0].get_yticklabels()] == ["three", "two", "one"]
+
+
+def test_choices_stack_up_to_one_and_cosines_show_every_pair_under_every_condition():
+    rows = [{"n": 4, "trees": {"x": 0.6, "y": 0.4}, "spread": 0.1}, {"n": 8, "trees": {"x": 1.0}, "spread": 0.05}]
+    (axes,) = draw_choices(rows, {"x": "ex"}).axes
+    tops = {}
+    for bar in axes.patches:
+        tops[bar.get_x()] = max(tops.get(bar.get_x(), 0), bar.get_y() + bar.get_height())
+    assert list(tops.values()) == pytest.approx([1.0, 1.0])
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["ex", "y"]
+    found = {"matrix": [[1, 0.5], [0.5, 1]], "error": [[0, 0.1], [0.1, 0]]}
+    (axes,) = draw_cosines([{"similarity": {"plain, same": found}}] * 3, ["semseg", "depth"], "plain, same").axes
+    assert len(axes.containers) == 3
+
+
+def test_a_paired_difference_is_blue_only_where_its_interval_leaves_zero_out():
+    rows = [
+        {"label": "clear", "n": 2, "mean": 2.0, "low": 1.0, "high": 3.0, "differences": {0: 1.8, 1: 2.2}},
+        {"label": "open", "n": 2, "mean": 0.5, "low": -1.0, "high": 2.0, "differences": {0: 0.0, 1: 1.0}},
+        {"label": "one seed", "n": 1, "mean": 5.0, "low": None, "high": None, "differences": {0: 5.0}},
+    ]
+    (axes,) = draw_differences(rows).axes
+    means = {line.get_ydata()[0]: line.get_color() for line in axes.lines if line.get_marker() == "D"}
+    assert means == {2: OURS, 1: THEIRS, 0: THEIRS}, "drawn from the bottom up"
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["one seed", "open", "clear"]
+    intervals = [list(line.get_xdata()) for line in axes.lines if line.get_linewidth() == 2.5]
+    assert sorted(intervals) == [[-1.0, 2.0], [1.0, 3.0]], "a single seed has no interval"
+
+
+def test_a_sweep_joins_means_and_shows_every_seed():
+    lines = {"a": [(2, ROWS[0]), (4, ROWS[1])], "b": [(2, ROWS[2])]}
+    (axes,) = draw_sweep(lines, "rank").axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", "b"]
+    joined = [line for line in axes.lines if line.get_linestyle() == "-"]
+    assert [list(line.get_ydata()) for line in joined] == [[1.5, -0.5], [1.45]]
+    assert sum(len(line.get_ydata()) for line in axes.lines if line.get_marker() == ".") == 6
