@@ -3,8 +3,8 @@
     python tests/bench/notebook_memory.py [05 06 ...] [--out figures/results/notebook_memory.json]
 
 Each notebook is executed by `ptsa_lite.workshop.notebooks.execute` in a process of its own, one after the other.
-Memory is the largest resident size that its kernel ever had, as the system tells it when the kernel has ended. Notebook 05 trains in
-one process instead of two, as it does by itself where there are 2 GB. A build of PyTorch for GPUs brings libraries that
+Memory is the largest resident size that its kernel ever had, as the system tells it when the kernel has ended.
+Notebook 05 trains in one process instead of two, as it does by itself where there are 2 GB. A build of PyTorch for GPUs brings libraries that
 Binder's build for CPUs does not have: with it, the numbers are bounds from above.
 """
 
