@@ -96,7 +96,7 @@ folder = Path(out_dir) / DATA
 chosen = select(NYUD, tasks or NYUD)
 given = {"img_size": img_size, "backbone": backbone, "weights": weights, "limit": limit, "seed": seed,
          "tasks": list(chosen), "drop_path": drop_path, "config.epochs": epochs, "config.batch_size": batch_size,
-         "config.accumulate": accumulate, "config.activation_checkpointing": checkpointing,
+         "config.accumulate": accumulate, "config.gradient_checkpointing": checkpointing,
          "config.warmup_epochs": warmup_epochs, "config.eval_every": eval_every, "config.workers": workers,
          "similarity.epochs": similarity_epochs, "similarity.frames": similarity_frames,
          **({"config.lr": lr} if lr else {}), **({"rank": ranks} if ranks else {})}  # fmt: skip

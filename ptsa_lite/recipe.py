@@ -9,6 +9,9 @@ import torch
 from .checks import AT_LEAST_0, COUNT, FLAG, POSITIVE, SHARE, SIZE, check
 from .tasks import known
 
+FREE = ("eval_every", "workers", "gradient_checkpointing", "compile", "amp")
+"""Settings that may change between two starts of one training: the result depends on them by rounding at most."""
+
 _RULES = {
     "epochs": COUNT,
     "batch_size": COUNT,
@@ -29,7 +32,7 @@ _RULES = {
     "amp": (
         lambda v: v in ("auto", "float32", "bfloat16", "float16"), "'auto', 'float32', 'bfloat16' or 'float16'",
     ),
-    "activation_checkpointing": FLAG,
+    "gradient_checkpointing": FLAG,
     "accumulate": COUNT,
     "compile": FLAG,
 }
@@ -57,7 +60,7 @@ class TrainConfig:
     seed: int = 0  # of data order, augmentation, dropout
     workers: int = 0  # processes that load data; does not change the result
     amp: str = "auto"  # of the forward pass: float32, bfloat16, float16 (scaled); auto: bfloat16 on a GPU, else float32
-    activation_checkpointing: bool = False  # recompute activations in the backward pass: less memory, more time
+    gradient_checkpointing: bool = False  # recompute activations in the backward pass: less memory, more time
     accumulate: int = 1  # parts that a process computes its batch in, one after the other: less memory
     compile: bool = False  # torch.compile the forward and backward pass
 

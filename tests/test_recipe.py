@@ -70,7 +70,7 @@ def test_every_rate_lies_between_the_lowest_and_the_peak(epochs, steps, share, b
         optional={
             "lr": st.none() | st.floats(1e-6, 1), "seed": st.integers(0, 2**31), "workers": st.integers(0, 8),
             "betas": st.tuples(st.floats(0, 0.99), st.floats(0, 0.99)), "amp": st.sampled_from(["float32", "bfloat16"]),
-            "activation_checkpointing": st.booleans(), "weight_decay": st.floats(0, 1),
+            "gradient_checkpointing": st.booleans(), "weight_decay": st.floats(0, 1),
         },
     )
 )  # fmt: skip
@@ -103,7 +103,7 @@ BAD = [
     ({"workers": 1.0}, "workers must be a whole number of at least 0"),
     ({"amp": "half"}, "amp must be 'auto', 'float32', 'bfloat16' or 'float16', not 'half'"),
     ({"accumulate": 0}, "accumulate must be a whole number of at least 1, not 0"),
-    ({"activation_checkpointing": 1}, "activation_checkpointing must be True or False"),
+    ({"gradient_checkpointing": 1}, "gradient_checkpointing must be True or False"),
 ]
 
 

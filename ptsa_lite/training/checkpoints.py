@@ -11,10 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ptsa_lite.data.disk import make_folder, read_json, write_json, write_whole
+from ptsa_lite.recipe import FREE
 from ptsa_lite.tasks import Task
-
-FREE = ("eval_every", "workers", "activation_checkpointing", "compile")
-"""Settings that may change between two starts of one training: the weights depend on them by rounding at most."""
 
 YOUNGER = {"accumulate": 1}
 """Settings that the first checkpoints do not know, with the value that these were made with."""

@@ -75,7 +75,7 @@ def train_epochs(
     """
     config = config.on(next(model.parameters()).device)
     _check(model, train_set, config)
-    if config.activation_checkpointing:
+    if config.gradient_checkpointing:
         model.set_grad_checkpointing(True)
     stepper = Stepper(model, tasks, config, parameter_groups(model, config.weight_decay))
     checkpoint, history = None, []
@@ -94,8 +94,8 @@ def _check(model: nn.Module, train_set, config: TrainConfig) -> None:
             f"batch_size {config.batch_size} is that of all {distributed.size()} processes and all {config.accumulate} "
             "parts of a step (accumulate) together; make it a multiple of their product"
         )
-    if config.activation_checkpointing and not hasattr(model, "set_grad_checkpointing"):
-        raise ValueError("activation_checkpointing needs a model with set_grad_checkpointing; set it to False")
+    if config.gradient_checkpointing and not hasattr(model, "set_grad_checkpointing"):
+        raise ValueError("gradient_checkpointing needs a model with set_grad_checkpointing; set it to False")
 
 
 def _epochs(model, train_set, val_set, tasks, config, stepper, history, checkpoint) -> Iterator[dict]:

@@ -33,7 +33,7 @@ PTSA = {"method": "ptsa", "rank": (64, 64, 16, 16)}
 STEPS = {
     "PTSA, bfloat16": PTSA,
     "PTSA, float32": PTSA | {"amp": "float32"},
-    "PTSA, bfloat16, checkpointing": PTSA | {"activation_checkpointing": True},
+    "PTSA, bfloat16, checkpointing": PTSA | {"gradient_checkpointing": True},
     "PTSA, bfloat16, in 2 parts": PTSA | {"accumulate": 2},
     "LoRA, shared, bfloat16": {"method": "lora_shared", "rank": 64},
     "full fine-tuning, bfloat16": {"method": "full_finetune"},
@@ -51,7 +51,7 @@ def build(method: str, rank=0, size: int = 448, batch: int = 32, amp: str = "bfl
     backbone = load_backbone("swin_tiny_patch4_window7_224", "random", size, drop_path=0.2)
     model = build_model(method, backbone, PASCAL, tree, **(LOW_RANK | {"rank": rank} if rank else {})).cuda().train()
     config = TrainConfig(batch_size=batch, amp=amp, **settings)
-    if config.activation_checkpointing:
+    if config.gradient_checkpointing:
         model.set_grad_checkpointing(True)
     return Stepper(model, PASCAL, config, parameter_groups(model, 0.05)), count_macs(model, size, "all")
 

@@ -4,8 +4,8 @@
 
 Each notebook is executed by `ptsa_lite.workshop.notebooks.execute` in a process of its own, one after the other.
 Memory is the largest resident size that its kernel ever had, as the system tells it when the kernel has ended.
-Notebook 05 trains in one process instead of two, as it does by itself where there are 2 GB. A build of PyTorch for GPUs brings libraries that
-Binder's build for CPUs does not have: with it, the numbers are bounds from above.
+Notebook 05 trains in one process instead of two, as it does by itself where there are 2 GB. A build of PyTorch for GPUs
+brings libraries that Binder's build for CPUs does not have: with it, the numbers are bounds from above.
 """
 
 import argparse

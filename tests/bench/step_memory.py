@@ -18,10 +18,10 @@ from pathlib import Path
 
 VARIANTS = {
     "float32": {"amp": "float32"},
-    "float32, checkpointing": {"amp": "float32", "activation_checkpointing": True},
+    "float32, checkpointing": {"amp": "float32", "gradient_checkpointing": True},
     "float32, in 2 parts": {"amp": "float32", "accumulate": 2},
     "bfloat16": {"amp": "bfloat16"},
-    "bfloat16, checkpointing": {"amp": "bfloat16", "activation_checkpointing": True},
+    "bfloat16, checkpointing": {"amp": "bfloat16", "gradient_checkpointing": True},
 }
 BATCH = 2
 
@@ -43,7 +43,7 @@ def measure(settings: dict) -> dict:
     backbone = load_backbone("swin_tiny_patch4_window7_224", "random", 448, drop_path=0.2)
     model = build_model("ptsa", backbone, PASCAL, tree, rank=(64, 64, 16, 16), dropout=0.05).train()
     config = TrainConfig(batch_size=BATCH, **settings)
-    model.set_grad_checkpointing(config.activation_checkpointing)
+    model.set_grad_checkpointing(config.gradient_checkpointing)
     stepper = Stepper(model, PASCAL, config, parameter_groups(model, 0.05))
     normals = torch.nn.functional.normalize(torch.randn(BATCH, 3, 448, 448), dim=1)
     batch = {

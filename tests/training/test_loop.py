@@ -217,8 +217,8 @@ def test_faults_are_told_before_the_first_epoch(tmp_path):
         train_epochs(TinyModel(), TinyData(3), None, TASKS, CONFIG)
     with pytest.raises(ValueError, match="no trainable parameter"):
         train_epochs(TinyModel().requires_grad_(False), TinyData(), None, TASKS, CONFIG)
-    checkpointing = TrainConfig(activation_checkpointing=True)
-    with pytest.raises(ValueError, match="activation_checkpointing needs a model with set_grad_checkpointing"):
+    checkpointing = TrainConfig(gradient_checkpointing=True)
+    with pytest.raises(ValueError, match="gradient_checkpointing needs a model with set_grad_checkpointing"):
         train_epochs(TinyModel(), TinyData(32), None, TASKS, checkpointing)
 
 
