@@ -73,8 +73,9 @@ from ipywidgets import Dropdown, FileUpload, SelectionSlider, interact
 from ptsa_lite.data import make_loader, open_dataset
 from ptsa_lite.figures.drawings import draw_adaptation, draw_schemes
 from ptsa_lite.figures.layer import draw_block
-from ptsa_lite.figures.pictures import Drawing, depth_limits, picture_of
-from ptsa_lite.figures.plots import colour_labels, draw_curves, draw_tradeoff, save_figure, task_colour, use_style
+from ptsa_lite.figures.pictures import colour_labels, depth_limits, picture_of
+from ptsa_lite.figures.plots import draw_curves, draw_tradeoff
+from ptsa_lite.figures.style import Drawing, save_figure, task_colour, task_title, use_style
 from ptsa_lite.tasks import IGNORE, PASCAL, SCENES, default_tasks
 from ptsa_lite.tree import TaskTree
 
@@ -149,7 +150,7 @@ for name, task in every_task.items():
     target = torch.as_tensor(sample[name])
     known = target != IGNORE
     better = "higher" if task.higher_is_better else "lower"
-    print(f"{task.title:<23}{task.channels:>3} outputs   {task.metric:<14} {better:<6} is better   "
+    print(f"{task_title(task):<23}{task.channels:>3} outputs   {task.metric:<14} {better:<6} is better   "
           f"{known.float().mean():>4.0%} of this frame labelled")
 if data == "scenes":
     person = torch.as_tensor(sample["semseg"]) == 5

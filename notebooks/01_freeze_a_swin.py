@@ -66,9 +66,9 @@ from torch.nn import functional as F
 
 from ptsa_lite.backbones import SMALL, load_backbone
 from ptsa_lite.data import make_loader, open_dataset
+from ptsa_lite.figures.pictures import draw_pca, draw_predictions, picture_of
+from ptsa_lite.figures.style import save_figure, use_style
 from ptsa_lite.figures.swin import draw_by_stage, draw_likeness, draw_patch, draw_pyramid, draw_where, draw_windows
-from ptsa_lite.figures.pictures import picture_of
-from ptsa_lite.figures.plots import draw_pca, draw_predictions, save_figure, use_style
 from ptsa_lite.tasks import default_tasks
 
 use_style()

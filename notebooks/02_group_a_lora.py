@@ -67,8 +67,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ptsa_lite.figures.layer import draw_block, draw_layer, draw_sharing
-from ptsa_lite.figures.pictures import Drawing
-from ptsa_lite.figures.plots import save_figure, spread, task_colour, use_style
+from ptsa_lite.figures.style import Drawing, save_figure, spread, task_colour, use_style
 from ptsa_lite.tasks import default_tasks
 
 use_style()
@@ -196,7 +195,7 @@ def draw_rank(r):
     values, errors, *pictures = figure.subplots(1, 4, width_ratios=(4, 4, 1.4, 1.4))
     figure.subplots_adjust(wspace=0.3)
     for name, spectrum in spectra.items():
-        style = dict(color=task_colour(name), linestyle=":" if name == "noise" else "-")  # grey where it is no task
+        style = dict(color=task_colour(name) if name in tasks else "#66727c", linestyle=":" if name == "noise" else "-")
         values.semilogy(range(1, c_in + 1), spectrum, **style, label=name)
         errors.plot(range(c_in + 1), lost_length[name], **style)
     for axes in (values, errors):

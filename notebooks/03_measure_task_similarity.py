@@ -72,8 +72,9 @@ from ipywidgets import Dropdown, SelectionSlider, interact
 from torch.nn import functional as F
 
 from ptsa_lite.data import make_loader, open_dataset
-from ptsa_lite.figures.plots import SOFT, draw_similarity, save_figure, spread, task_colour, use_style
+from ptsa_lite.figures.plots import draw_similarity
 from ptsa_lite.figures.similarity import draw_angles, draw_estimates, draw_gradients, draw_how_sure, draw_stages
+from ptsa_lite.figures.style import SOFT, save_figure, spread, task_colour, use_style
 from ptsa_lite.tasks import IGNORE, default_tasks, known
 
 started = time.monotonic()

@@ -66,8 +66,8 @@ from IPython.display import Markdown, display
 from ipywidgets import HTML, Dropdown, HBox, Label, Output, ToggleButtons, VBox
 from matplotlib import pyplot as plt
 
-from ptsa_lite.figures.pictures import Drawing
-from ptsa_lite.figures.plots import draw_similarity, draw_tree, leaf_order, save_figure, task_colour, use_style
+from ptsa_lite.figures.plots import draw_similarity, draw_tree
+from ptsa_lite.figures.style import Drawing, save_figure, task_colour, use_style
 from ptsa_lite.tasks import NYUD, PASCAL, default_tasks, known
 from ptsa_lite.tree import TaskTree, tree_score
 
@@ -291,7 +291,7 @@ print("chosen:", tree)
 # %%
 def draw_beside(tree, similarity, error, u=0.85):
     """The tree, and its matrix in the same order, each leaf level with its row; u inches a row."""
-    order, n = leaf_order(tree), len(names)
+    order, n = tree.leaf_order(), len(names)
     at = [names.index(name) for name in order]
     width, height = 6.4 + u * n + 1.6, u * (n + 1.45) + 0.9
     figure = plt.figure(figsize=(width, height))
@@ -431,7 +431,7 @@ print("the three groups of stage 2 are the three hidden families")
 # with the groups of stage two and three outlined.
 
 # %%
-at = [twelve.index(name) for name in leaf_order(grown)]
+at = [twelve.index(name) for name in grown.leaf_order()]
 figure, panels = plt.subplots(1, 2, figsize=(9, 4.2))
 for axes, order_, title in zip(panels, (range(12), at), ("As it came", "In leaf order"), strict=True):
     axes.imshow(toy[np.ix_(order_, order_)], cmap="RdBu", vmin=-0.6, vmax=0.6)

@@ -46,7 +46,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import FancyBboxPatch
 
-from ptsa_lite.figures.plots import INK, OURS, PAPER, SOFT, save_figure, task_colour, use_style
+from ptsa_lite.figures.style import INK, OURS, PAPER, SOFT, save_figure, task_colour, use_style
 
 
 def box(axes, x, y, width, height, words, colour="#dfe3e6", ink=INK):
@@ -461,7 +461,8 @@ print("fallen since the first epoch:", ", ".join(f"{name} {value:.0%}" for name,
 # they are?
 
 # %%
-from ptsa_lite.figures.pictures import Drawing, colour_labels, picture_of
+from ptsa_lite.figures.pictures import colour_labels, picture_of
+from ptsa_lite.figures.style import Drawing
 
 
 def draw_sharpening(frame, epochs_shown):
@@ -475,7 +476,7 @@ def draw_sharpening(frame, epochs_shown):
         for place, picture in zip(axes, pictures, strict=True):
             place.imshow(picture, interpolation="nearest")
             place.set(xticks=[], yticks=[]), place.spines[:].set_visible(False)
-        axes[0].set_ylabel(name, color=task.colour, fontweight="bold")
+        axes[0].set_ylabel(name, color=task_colour(name), fontweight="bold")
     titles = ["image", "label", *(f"epoch {e}" if e else "before" for e in epochs_shown)]
     for place, words in zip(grid[0], titles, strict=True):
         place.set_title(words, fontsize=10, loc="center", fontweight="normal")
@@ -519,7 +520,7 @@ def draw_live(curves, predictions):
         place = figure.add_axes([0.45 + 0.138 * k, 0.15, 0.13, 0.6])
         place.imshow(colour_labels(task, predictions[name][0], predicted=True), interpolation="nearest")
         place.set(xticks=[], yticks=[]), place.spines[:].set_visible(False)
-        place.set_title(name, color=task.colour, fontsize=9, loc="center")
+        place.set_title(name, color=task_colour(name), fontsize=9, loc="center")
     return figure
 
 
@@ -763,7 +764,7 @@ if comparable:
 # Four tasks, one backbone, one pass: labels above, predictions below.
 
 # %%
-from ptsa_lite.figures.plots import draw_predictions
+from ptsa_lite.figures.pictures import draw_predictions
 
 figure = draw_predictions(shown["image"], {name: shown[name] for name in names}, look(), tasks)
 save_figure(figure, "05_predictions", out_dir)

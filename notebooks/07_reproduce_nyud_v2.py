@@ -42,7 +42,7 @@
 
 # %%
 from ptsa_lite.figures.frames import draw_costs, draw_frames, draw_road
-from ptsa_lite.figures.plots import save_figure, use_style
+from ptsa_lite.figures.style import save_figure, use_style
 
 use_style()
 road = {"archive": "verify", "recipe": "what it costs", "similarity": "similarity.json", "tree": "run.json",

@@ -59,9 +59,17 @@ from IPython.display import display
 from ipywidgets import Dropdown, interact
 
 from ptsa_lite.methods import METHODS
-from ptsa_lite.figures.pictures import PAPER, Drawing
-from ptsa_lite.figures.plots import CHOSEN, OURS, draw_tradeoff, save_figure, task_colour, use_style
-from ptsa_lite.figures.study import draw_choices, draw_cosines, draw_costs_and_gains, draw_differences, draw_ranked, draw_sweep, draw_task_gains
+from ptsa_lite.figures.plots import draw_tradeoff
+from ptsa_lite.figures.study import (
+    draw_choices,
+    draw_cosines,
+    draw_costs_and_gains,
+    draw_differences,
+    draw_ranked,
+    draw_sweep,
+    draw_task_gains,
+)
+from ptsa_lite.figures.style import CHOSEN, OURS, PAPER, Drawing, save_figure, task_colour, use_style
 from ptsa_lite.experiments.published import PASCAL_RESULTS, as_points
 from ptsa_lite.experiments.reproduction import aligned
 from ptsa_lite.experiments.queue import collected

@@ -52,8 +52,7 @@ from torch.nn import functional as F
 from ptsa_lite import backbones
 from ptsa_lite.workshop import distil, muon, teacher
 from ptsa_lite.scenes.render import render_scene
-from ptsa_lite.figures.pictures import Drawing
-from ptsa_lite.figures.plots import spread, use_style
+from ptsa_lite.figures.style import Drawing, spread, use_style
 
 use_style()
 

@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from .families import Backbone, PVTv2Backbone, SwinBackbone, SwinV2Backbone
 from .tasks import known
 
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of RGB in 0..1: what every backbone's input is normalised with."""
+
 SMALL = dict(embed_dim=32, depths=(2, 2, 6, 2), num_heads=(1, 2, 4, 8), window_size=4)
 """Swin-T's shape at a third of its width: 3.1 M parameters, at home at 128x128."""
 

@@ -33,8 +33,6 @@ class Task:
     loss_weight: float  # the recipe's weight in the sum of losses (facts: the MTLoRA line)
     metric: str  # as printed in tables
     higher_is_better: bool
-    colour: str  # one colour per task in every figure, from the palette of Okabe and Ito
-    title: str  # as written in figures and prose
 
 
 def _suite(*tasks: Task) -> dict[str, Task]:
@@ -42,21 +40,21 @@ def _suite(*tasks: Task) -> dict[str, Task]:
 
 
 PASCAL = _suite(
-    Task("semseg", "segmentation", 21, 1.0, "mIoU", True, "#0072B2", "Semantic segmentation"),
-    Task("human_parts", "segmentation", 7, 2.0, "mIoU", True, "#CC79A7", "Human parts"),
-    Task("saliency", "binary", 1, 5.0, "maxIoU", True, "#E69F00", "Saliency"),
-    Task("normals", "normals", 3, 10.0, "mean angle (°)", False, "#009E73", "Surface normals"),
+    Task("semseg", "segmentation", 21, 1.0, "mIoU", True),
+    Task("human_parts", "segmentation", 7, 2.0, "mIoU", True),
+    Task("saliency", "binary", 1, 5.0, "maxIoU", True),
+    Task("normals", "normals", 3, 10.0, "mean angle (°)", False),
 )
 
 NYUD = _suite(
-    Task("semseg", "segmentation", 40, 1.0, "mIoU", True, "#0072B2", "Semantic segmentation"),
-    Task("depth", "depth", 1, 1.0, "RMSE (m)", False, "#D55E00", "Depth"),
-    Task("normals", "normals", 3, 10.0, "mean angle (°)", False, "#009E73", "Surface normals"),
-    Task("edge", "binary", 1, 50.0, "loss", False, "#56B4E9", "Edges"),
+    Task("semseg", "segmentation", 40, 1.0, "mIoU", True),
+    Task("depth", "depth", 1, 1.0, "RMSE (m)", False),
+    Task("normals", "normals", 3, 10.0, "mean angle (°)", False),
+    Task("edge", "binary", 1, 50.0, "loss", False),
 )
 
 SCENES = _suite(  # the procedural scenes carry exact labels for every task of both suites
-    Task("semseg", "segmentation", 14, 1.0, "mIoU", True, "#0072B2", "Semantic segmentation"),
+    Task("semseg", "segmentation", 14, 1.0, "mIoU", True),
     PASCAL["human_parts"],
     PASCAL["saliency"],
     NYUD["depth"],
@@ -65,7 +63,7 @@ SCENES = _suite(  # the procedural scenes carry exact labels for every task of b
 )
 
 NYUV2_13 = _suite(  # the Hugging Face copy of NYUv2; its numbers compare with no other's
-    Task("semseg", "segmentation", 13, 1.0, "mIoU", True, "#0072B2", "Semantic segmentation"),
+    Task("semseg", "segmentation", 13, 1.0, "mIoU", True),
     NYUD["depth"],
     NYUD["normals"],
 )

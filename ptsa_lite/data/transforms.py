@@ -23,13 +23,13 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ptsa_lite.backbones import IMAGENET_MEAN, IMAGENET_STD
 from ptsa_lite.tasks import IGNORE
 
 from .files import nearest
 from .frames import Frame
 
-MEAN = np.array([0.485, 0.456, 0.406], np.float32)  # ImageNet, RGB in 0..1
-STD = np.array([0.229, 0.224, 0.225], np.float32)
+MEAN, STD = np.float32(IMAGENET_MEAN), np.float32(IMAGENET_STD)
 FILL = tuple(int(round(255 * float(m))) for m in MEAN)
 
 ROTATION, SCALES = 20.0, (0.75, 1.25)  # PASCAL

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
-from .plots import CHOSEN, INK, OURS, SOFT, THEIRS, _canvas
+from .style import CHOSEN, INK, OURS, SOFT, THEIRS, canvas
 
 
 def draw_speed(found: Mapping, title: str = "") -> Figure:
@@ -13,7 +13,7 @@ def draw_speed(found: Mapping, title: str = "") -> Figure:
 
     found: what the bench writes, `figures/results/speed.json`.
     """
-    figure, _ = _canvas(None, (11, 3.9))
+    figure, _ = canvas(None, (11, 3.9))
     figure.clear()
     left, tasks, groups = figure.subplots(1, 3, width_ratios=(1.5, 1, 1))
     rows = {**found["ratios"], **found.get("memory", {}).get("ratios", {})}

@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 from ptsa_lite.tree import TaskTree
 
 from .parts import FROZEN, adapter, box, picture, sheet, strands
-from .pictures import PAPER, Drawing
-from .plots import INK, SOFT, leaf_order, task_colour
+from .style import INK, PAPER, SOFT, Drawing, task_colour
 
 
 def draw_adaptation(
@@ -26,7 +25,7 @@ def draw_adaptation(
     image (H, W, 3) and outputs {task: (H, W, 3)}, uint8, are shown at both ends where given. `highlight` names tasks
     whose paths keep their colour while the others fade.
     """
-    order, lit = leaf_order(tree), set(tree.tasks if highlight is None else highlight)
+    order, lit = tree.leaf_order(), set(tree.tasks if highlight is None else highlight)
     row = 1.15 if outputs else 0.75
     leaf = {name: -row * i for i, name in enumerate(order)}
     top, bottom = 0.55, min(leaf.values()) - 0.55
@@ -82,7 +81,7 @@ def draw_schemes(tasks: Sequence[str], tree: TaskTree, notes: Mapping[str, str] 
 
 def _scheme(axes, tree: TaskTree, xs: Sequence[float], own: bool) -> None:
     """One panel; `own` paints whole stages in each task's colour where the others have grey ones with adapters."""
-    order = leaf_order(tree)
+    order = tree.leaf_order()
     leaf = {name: -0.75 * i for i, name in enumerate(order)}
     middle = min(leaf.values()) / 2
     strands(axes, tree, leaf, xs, set(order), fan_in=own)

@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 
 from ptsa_lite.tasks import Task
 
-from .pictures import Drawing, colour_labels, picture_of
-from .plots import BOX, INK, OURS, SOFT, task_colour
+from .pictures import colour_labels, picture_of
+from .style import BOX, INK, OURS, SOFT, Drawing, task_colour
 
 BILL = {  # what trains: its roles, and a shade that no task has and that grey keeps apart
     "backbone": (("backbone",), "#d3d9dd"),

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 
 from .parts import FROZEN, RIBBON, STRAND, adapter, box, plus, sheet
-from .pictures import PAPER
-from .plots import BOX, INK, SOFT, task_colour
+from .style import BOX, INK, PAPER, SOFT, task_colour
 
 PAIR = (("semseg", "human_parts"), ("saliency", "normals"))
 

@@ -10,10 +10,8 @@ from matplotlib.path import Path as Curve
 
 from ptsa_lite.tree import TaskTree
 
-from .pictures import PAPER, Drawing
-from .plots import INK, SOFT, task_colour
+from .style import FROZEN, INK, PAPER, SOFT, Drawing, task_colour
 
-FROZEN = "#d3d9dd"
 RIBBON = 0.13  # height of one task's strand, in the drawing's units
 INCH = 0.8  # inches a unit
 STRAND = 72 * RIBBON * INCH * 0.8  # width of a strand's line, in points

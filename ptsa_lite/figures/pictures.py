@@ -1,33 +1,19 @@
 """Dense labels, predictions and features as pictures: what a network sees and says, one look a task."""
 
-from io import BytesIO
 from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from ptsa_lite.backbones import IMAGENET_MEAN, IMAGENET_STD
 from ptsa_lite.tasks import IGNORE, Task
 
-PAPER = "#ffffff"  # the ground of every figure
+from .style import Drawing, task_colour
+
 HATCH = np.uint8([[205], [165]]) * np.ones(3, np.uint8)  # the two greys of "no label here"
 PARTS = ("#E8E8E4", "#D55E00", "#0072B2", "#E69F00", "#F0E442", "#009E73", "#56B4E9")  # background, head, torso, ...
-
-
-class Drawing(Figure):
-    """A figure that shows itself in a notebook and that pyplot does not keep: shown once, gone when nobody holds it."""
-
-    def _repr_png_(self) -> bytes:
-        # A notebook's own way waits for pyplot to open a figure, which never happens here. The box is measured, because
-        # `bbox_inches="tight"` draws the whole figure a first time to find it, and a widget should answer at once.
-        if self.get_layout_engine() is not None:
-            self.draw_without_rendering()
-        box = self.get_tightbbox(FigureCanvasAgg(self).get_renderer()).padded(0.1)
-        picture = BytesIO()
-        self.savefig(picture, format="png", dpi=self.dpi, bbox_inches=box, facecolor=PAPER)
-        return picture.getvalue()
 
 
 def palette(classes: int) -> np.ndarray:
@@ -82,7 +68,7 @@ def colour_labels(
         picture = np.uint8(np.round(255 * matplotlib.colormaps["cividis"](near)[..., :3]))
     else:
         share = 1 / (1 + np.exp(-values[0].astype(np.float64))) if predicted else np.where(missing, 0, values[0])
-        pale, full = np.array([0.96, 0.96, 0.94]), 0.8 * np.array(to_rgb(task.colour))
+        pale, full = np.array([0.96, 0.96, 0.94]), 0.8 * np.array(to_rgb(task_colour(task)))
         picture = np.uint8(np.round(255 * (pale + share[..., None] * (full - pale))))
     rows, columns = np.indices(missing.shape)
     return np.where(missing[..., None], HATCH[(rows + columns) // 4 % 2], picture)
@@ -111,7 +97,7 @@ def draw_predictions(
             limits = depth_limits(target) if task.kind == "depth" else None
             upper = figure.add_subplot(grid[2 * frame, column])
             lower = figure.add_subplot(grid[2 * frame + 1, column])
-            _show(upper, colour_labels(task, target, limits=limits), task.name if frame == 0 else "", task.colour)
+            _show(upper, colour_labels(task, target, limits=limits), task.name if frame == 0 else "", task_colour(task))
             _show(lower, colour_labels(task, guess, predicted=True, limits=limits))
             if column == len(names):
                 for side, words in ((upper, "label"), (lower, "prediction")):
@@ -160,9 +146,7 @@ def picture_of(image: Any) -> np.ndarray:
         image = image.transpose(1, 2, 0)
     if image.dtype == np.uint8:
         return image
-    from ptsa_lite.data.transforms import MEAN, STD
-
-    return np.uint8(np.round(255 * np.clip(image * STD + MEAN, 0, 1)))
+    return np.uint8(np.round(255 * np.clip(image * IMAGENET_STD + IMAGENET_MEAN, 0, 1)))
 
 
 def depth_limits(depth: np.ndarray) -> tuple[float, float]:

@@ -1,14 +1,8 @@
-"""Every figure of the project, as pure functions that return a Figure: one style, and one colour a task.
-
-As the last line of a cell a figure is shown once; elsewhere, and in a widget, `IPython.display.display(figure)` shows
-it. Figures have an opaque light ground, so that they read the same on a light and on a dark page.
-"""
+"""Figures of a similarity, a tree, a training and a comparison."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, PathPatch
@@ -16,51 +10,9 @@ from matplotlib.path import Path as Curve
 from matplotlib.ticker import LogLocator, MaxNLocator
 from matplotlib.transforms import offset_copy
 
-from ptsa_lite.tasks import SUITES
+from ptsa_lite.tree import TaskTree
 
-from .pictures import PAPER, Drawing, colour_labels, draw_pca, draw_predictions
-
-__all__ = [
-    "colour_labels", "draw_curves", "draw_pca", "draw_predictions", "draw_similarity", "draw_tradeoff", "draw_tree",
-    "leaf_order", "save_figure", "task_colour", "use_style",
-]
-
-INK, SOFT, BOX = "#1d2730", "#66727c", "#eceff1"
-OURS, THEIRS = "#0072B2", "#8a949c"
-CHOSEN = "#D55E00"  # the one to look at
-
-
-def use_style() -> None:
-    """The project's look for every figure drawn after this call."""
-    plt.rcParams.update({
-        "figure.dpi": 110, "savefig.dpi": 160, "savefig.bbox": "tight", "svg.hashsalt": "ptsa_lite",
-        "figure.facecolor": PAPER, "axes.facecolor": PAPER, "savefig.facecolor": PAPER,
-        "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": SOFT, "xtick.color": SOFT, "ytick.color": SOFT,
-        "xtick.labelcolor": INK, "ytick.labelcolor": INK, "font.size": 10, "axes.titlesize": 11,
-        "axes.titlelocation": "left", "axes.titleweight": "bold", "axes.spines.top": False, "axes.spines.right": False,
-        "axes.grid": False, "grid.color": "#dde1e4", "lines.linewidth": 2, "legend.frameon": False,
-    })
-
-
-def save_figure(figure: Figure, name: str, out_dir: str | Path) -> Path:
-    """Write out_dir/figures/NAME.svg and .png without dates or random ids: an unchanged figure is an unchanged file.
-
-    NAME begins with the notebook's number. `notebooks build` takes the figures of a default run into figures/; a run
-    on other data leaves that folder alone. Returns the path of the .svg.
-    """
-    if not (name[:2].isdigit() and name[2:3] == "_"):
-        raise ValueError(f"figure {name!r} must be named after its notebook's number, as in '03_similarity'")
-    folder = Path(out_dir) / "figures"
-    folder.mkdir(parents=True, exist_ok=True)
-    with plt.rc_context({"svg.hashsalt": "ptsa_lite"}):
-        figure.savefig(folder / f"{name}.svg", metadata={"Date": None}, facecolor=PAPER, bbox_inches="tight")
-        figure.savefig(folder / f"{name}.png", dpi=160, facecolor=PAPER, bbox_inches="tight")
-    return folder / f"{name}.svg"
-
-
-def task_colour(name: str) -> str:
-    """A task's one colour, whatever the suite; grey for a name that no suite has, such as a copy of a task."""
-    return next((suite[name].colour for suite in SUITES.values() if name in suite), SOFT)
+from .style import BOX, INK, OURS, PAPER, SOFT, THEIRS, canvas, spread, task_colour
 
 
 def draw_similarity(matrix: Any, names: Sequence[str], error: Any = None, title: str = "", axes=None) -> Figure:
@@ -71,7 +23,7 @@ def draw_similarity(matrix: Any, names: Sequence[str], error: Any = None, title:
     matrix, count = np.asarray(matrix, float), len(names)
     others = np.abs(matrix[~np.eye(count, dtype=bool)])
     limit = max(float(others.max()) if others.size else 1.0, 1e-3)
-    figure, axes = _canvas(axes, (0.85 * count + 2.0, 0.85 * count + 0.9))
+    figure, axes = canvas(axes, (0.85 * count + 2.0, 0.85 * count + 0.9))
     shown = axes.imshow(matrix, cmap="RdBu", vmin=-limit, vmax=limit)
     for row in range(count):
         for column in range(count):
@@ -91,19 +43,12 @@ def draw_similarity(matrix: Any, names: Sequence[str], error: Any = None, title:
     return figure
 
 
-def leaf_order(tree: Any) -> list[str]:
-    """The tasks in the order in which the tree's branches do not cross: the order for the matrix beside it."""
-    place = {name: index for index, name in enumerate(tree.tasks)}
-    first = [{name: min(place[one] for one in group) for group in stage for name in group} for stage in tree.stages]
-    return sorted(tree.tasks, key=lambda name: (*[stage[name] for stage in first], place[name]))
-
-
-def draw_tree(tree: Any, title: str = "", axes=None) -> Figure:
+def draw_tree(tree: TaskTree, title: str = "", axes=None) -> Figure:
     """A TaskTree from left to right: a box per group in each stage, a coloured strand per task running through it."""
-    order, stages = leaf_order(tree), len(tree.stages)
+    order, stages = tree.leaf_order(), len(tree.stages)
     leaf = {name: -1.0 * index for index, name in enumerate(order)}
     columns = [[tuple(order)], *tree.stages, [(name,) for name in order]]  # image, stages, heads
-    figure, axes = _canvas(axes, (1.25 * stages + 3.4, 0.62 * len(order) + 1.0))
+    figure, axes = canvas(axes, (1.25 * stages + 3.4, 0.62 * len(order) + 1.0))
     heights = []  # per column, the height of each task's strand
     for x, groups in enumerate(columns):
         heights.append({})
@@ -136,7 +81,7 @@ def draw_tree(tree: Any, title: str = "", axes=None) -> Figure:
 def draw_curves(losses: dict[str, Sequence[float]], x: Sequence[float] | None = None, xlabel: str = "epoch",
                 relative: bool = True, title: str = "", axes=None) -> Figure:
     """Loss per task over epochs or steps; `relative` divides each by its first value, as the units differ."""
-    figure, axes = _canvas(axes, (6.4, 3.4))
+    figure, axes = canvas(axes, (6.4, 3.4))
     ends = {}
     for name, values in losses.items():
         values = np.asarray(values, float)
@@ -164,7 +109,7 @@ def draw_tradeoff(rows: Sequence[dict], x: str = "trainable", title: str = "", a
     if x not in ("trainable", "gmacs"):
         raise ValueError(f"cost {x!r} is neither 'trainable' nor 'gmacs'")
     rows = [row for row in rows if row.get("delta_m") is not None and row.get(x) is not None]
-    figure, axes = _canvas(axes, (6.8, 4.2))
+    figure, axes = canvas(axes, (6.8, 4.2))
     axes.axhline(0, color=SOFT, linewidth=1, linestyle=(0, (4, 3)))
     scale = 1e-6 if x == "trainable" else 1.0
     heights = [row["delta_m"] for row in rows]
@@ -204,27 +149,3 @@ def _beside(costs: Sequence[float], heights: Sequence[float], gap: float) -> lis
                 apart[k] = height
             run = []
     return apart
-
-
-def spread(values: Sequence[float], gap: float) -> list[float]:
-    """The values moved apart as little as it takes to leave `gap` between neighbours: heights for labels."""
-    order = np.argsort(values, kind="stable")
-    moved = np.asarray(values, float)[order]
-    for _ in range(200):  # each pair too close is pushed apart evenly until all have room
-        short = gap - np.diff(moved)
-        if (short <= 1e-9 * gap).all():
-            break
-        push = np.maximum(short, 0) / 2
-        moved[1:] += push
-        moved[:-1] -= push
-    result = np.empty(len(moved))
-    result[order] = moved
-    return result.tolist()
-
-
-def _canvas(axes, size: tuple[float, float]) -> tuple[Figure, Any]:
-    """The figure and axes to draw on: those given, or new ones of this size in inches."""
-    if axes is not None:
-        return axes.figure, axes
-    figure = Drawing(figsize=size)
-    return figure, figure.subplots()

@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from .parts import FROZEN
-from .pictures import Drawing
-from .plots import INK, SOFT, spread, task_colour
+from .style import INK, SOFT, Drawing, spread, task_colour
 
 Couple = tuple[int, int]
 

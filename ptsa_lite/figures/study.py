@@ -10,8 +10,7 @@ from matplotlib.ticker import LogLocator
 from ptsa_lite.metrics import delta_m
 from ptsa_lite.tasks import Task
 
-from .pictures import PAPER
-from .plots import CHOSEN, INK, OURS, SOFT, THEIRS, _canvas, spread, task_colour
+from .style import CHOSEN, INK, OURS, PAPER, SOFT, THEIRS, canvas, spread, task_colour
 
 
 def draw_costs_and_gains(rows: Sequence[dict], x: str = "trainable", title: str = "", axes=None) -> Figure:
@@ -19,7 +18,7 @@ def draw_costs_and_gains(rows: Sequence[dict], x: str = "trainable", title: str 
 
     rows: of `summary.summarise`. x: "trainable" or "gmacs".
     """
-    figure, axes = _canvas(axes, (8.6, 5.2))
+    figure, axes = canvas(axes, (8.6, 5.2))
     scale = 1e-6 if x == "trainable" else 1.0
     rows = [row for row in rows if row["delta_m"] is not None]
     axes.axhline(0, color=SOFT, linewidth=1, linestyle=(0, (4, 3)))
@@ -64,7 +63,7 @@ def draw_ranked(rows: Sequence[dict], names: Sequence[str], chosen: str = "", re
     rows: of `summary.summarise`; names: what each is called. references: further rows, drawn as vertical lines.
     """
     order = sorted(range(len(rows)), key=lambda i: rows[i]["delta_m"])
-    figure, axes = _canvas(axes, (8.6, 0.42 * len(rows) + 1.5))
+    figure, axes = canvas(axes, (8.6, 0.42 * len(rows) + 1.5))
     for place, i in enumerate(order):
         row, colour = rows[i], CHOSEN if names[i] == chosen else OURS
         gains = list(row["gains"].values())
@@ -91,7 +90,7 @@ def draw_task_gains(rows: Sequence[dict], single: dict, tasks: Mapping[str, Task
 
     single: the row of the single-task models; gains are per cent of its means, positive is better.
     """
-    figure, _ = _canvas(None, (11, 0.3 * len(rows) + 1.4))
+    figure, _ = canvas(None, (11, 0.3 * len(rows) + 1.4))
     figure.clear()
     panels = figure.subplots(1, len(tasks), sharey=True)
     for axes, (name, task) in zip(panels, tasks.items(), strict=True):
@@ -112,7 +111,7 @@ def draw_task_gains(rows: Sequence[dict], single: dict, tasks: Mapping[str, Task
 
 def draw_choices(bootstrap: Sequence[dict], names: Mapping[str, str], title: str = "", axes=None) -> Figure:
     """How often each tree is chosen from n samples: one stacked bar for each n. names: a short name for each tree."""
-    figure, axes = _canvas(axes, (8.6, 3.4))
+    figure, axes = canvas(axes, (8.6, 3.4))
     trees = sorted({t for row in bootstrap for t in row["trees"]}, key=lambda t: (-bootstrap[-1]["trees"].get(t, 0), t))
     shades = colormaps["viridis"](np.linspace(0.15, 0.95, len(trees)))
     bottom = np.zeros(len(bootstrap))
@@ -129,7 +128,7 @@ def draw_choices(bootstrap: Sequence[dict], names: Mapping[str, str], title: str
 
 def draw_cosines(conditions: Sequence[dict], tasks: Sequence[str], choice: str, title: str = "", axes=None) -> Figure:
     """The similarity of each pair of tasks under each condition: a column a pair, a mark a condition and its error."""
-    figure, axes = _canvas(axes, (9.5, 4.2))
+    figure, axes = canvas(axes, (9.5, 4.2))
     pairs = [(i, j) for i in range(len(tasks)) for j in range(i + 1, len(tasks))]
     width = 0.8 / len(conditions)
     for k, condition in enumerate(conditions):
@@ -152,7 +151,7 @@ def draw_differences(rows: Sequence[dict], title: str = "", axes=None) -> Figure
     rows: {"label"} with what `summary.paired_difference` returns. An interval that holds zero is drawn in grey: the two
     are not told apart. A single seed has no interval.
     """
-    figure, axes = _canvas(axes, (8.6, 0.42 * len(rows) + 1.3))
+    figure, axes = canvas(axes, (8.6, 0.42 * len(rows) + 1.3))
     for place, row in enumerate(reversed(rows)):
         known = row["low"] is not None and (row["low"] > 0 or row["high"] < 0)
         colour = OURS if known else THEIRS
@@ -173,7 +172,7 @@ def draw_sweep(lines: Mapping[str, Sequence[tuple]], xlabel: str, title: str = "
 
     lines: name -> (x, row) in the order of x, rows of `summary.summarise`.
     """
-    figure, axes = _canvas(axes, (8.6, 4.0))
+    figure, axes = canvas(axes, (8.6, 4.0))
     shades = dict(zip(lines, colormaps["viridis"](np.linspace(0.1, 0.75, len(lines))), strict=True))
     for (name, points), marker in zip(lines.items(), "osD^v", strict=False):
         axes.plot([x for x, _ in points], [row["delta_m"] for _, row in points], f"-{marker}", color=shades[name],

@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 
-from .pictures import PAPER, Drawing, palette, picture_of
-from .plots import INK, SOFT
+from .pictures import palette, picture_of
+from .style import INK, PAPER, SOFT, Drawing
 
 MARK = "#D1495B"  # the token that a figure follows
 

@@ -22,12 +22,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ptsa_lite.backbones import SwinBackbone, load_backbone
+from ptsa_lite.backbones import IMAGENET_MEAN, IMAGENET_STD, SwinBackbone, load_backbone
 
 from .muon import Muon
 from .teacher import Views, channel_statistics, list_photographs, make_views
 
-MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+MEAN, STD = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
 HELD_OUT = 10_000  # the number of the view that is only measured on
 
 

@@ -4,7 +4,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 from ptsa_lite.figures.costs import draw_speed
-from ptsa_lite.figures.plots import CHOSEN, INK, OURS
+from ptsa_lite.figures.style import CHOSEN, INK, OURS
 
 
 @pytest.fixture(autouse=True)

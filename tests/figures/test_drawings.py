@@ -9,7 +9,7 @@ from matplotlib.patches import Polygon
 from ptsa_lite.figures import drawings
 from ptsa_lite.figures import layer as drawings_layer
 from ptsa_lite.figures import swin as drawings_swin
-from ptsa_lite.figures.plots import task_colour
+from ptsa_lite.figures.style import task_colour
 from ptsa_lite.figures.swin import _seen, _tint, pooled
 from ptsa_lite.tree import TaskTree
 

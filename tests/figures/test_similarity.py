@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ptsa_lite.figures import similarity as plots_similarity
-from ptsa_lite.figures.plots import task_colour
+from ptsa_lite.figures.style import task_colour
 from ptsa_lite.similarity import Similarity
 
 TASKS = ("semseg", "depth", "normals")

@@ -1,7 +1,6 @@
 import matplotlib.pyplot as plt
 import pytest
 
-from ptsa_lite.figures.plots import CHOSEN, OURS, THEIRS
 from ptsa_lite.figures.study import (
     draw_choices,
     draw_cosines,
@@ -11,6 +10,7 @@ from ptsa_lite.figures.study import (
     draw_sweep,
     draw_task_gains,
 )
+from ptsa_lite.figures.style import CHOSEN, OURS, THEIRS
 from ptsa_lite.tasks import NYUD, select
 
 TASKS = select(NYUD, ("semseg", "depth"))

@@ -1,0 +1,111 @@
+"""The look of every figure: one colour and one title per task, one way to make a figure, one way to save it.
+
+As the last line of a cell a figure is shown once; elsewhere, and in a widget, `IPython.display.display(figure)` shows
+it. Figures have an opaque light ground, so that they read the same on a light and on a dark page.
+"""
+
+from collections.abc import Sequence
+from io import BytesIO
+from itertools import cycle
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from ptsa_lite.tasks import Task
+
+PAPER = "#ffffff"  # the ground of every figure
+INK, SOFT, BOX = "#1d2730", "#66727c", "#eceff1"  # words, second words, a quiet box
+FROZEN = "#d3d9dd"  # what does not train
+OURS, THEIRS = "#0072B2", "#8a949c"
+CHOSEN = "#D55E00"  # the one to look at
+STAGES = ("#8fbfdc", "#56a0cc", "#1f6fa3", "#0b3954")  # light to dark: early to late
+
+COLOURS = {  # the palette of Okabe and Ito (2008), which colour-blind eyes tell apart
+    "semseg": "#0072B2", "human_parts": "#CC79A7", "saliency": "#E69F00", "normals": "#009E73", "depth": "#D55E00",
+    "edge": "#56B4E9",
+}  # fmt: skip
+TITLES = {"semseg": "Semantic segmentation", "normals": "Surface normals", "edge": "Edges"}
+_further = cycle(("#882255", "#999933", "#332288", "#44AA99"))  # for a reader's own tasks
+
+
+def task_colour(task: Task | str) -> str:
+    """A task's one colour in every figure. A task of your own takes the next free one when it is first drawn."""
+    name = getattr(task, "name", task)
+    if name not in COLOURS:
+        COLOURS[name] = next(_further)
+    return COLOURS[name]
+
+
+def task_title(task: Task | str) -> str:
+    """A task as written in tables and prose: `human_parts` is "Human parts"."""
+    name = getattr(task, "name", task)
+    return TITLES.get(name, name.replace("_", " ").capitalize())
+
+
+def use_style() -> None:
+    """The project's look for every figure drawn after this call."""
+    plt.rcParams.update({
+        "figure.dpi": 110, "savefig.dpi": 160, "savefig.bbox": "tight", "svg.hashsalt": "ptsa_lite",
+        "figure.facecolor": PAPER, "axes.facecolor": PAPER, "savefig.facecolor": PAPER,
+        "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": SOFT, "xtick.color": SOFT, "ytick.color": SOFT,
+        "xtick.labelcolor": INK, "ytick.labelcolor": INK, "font.size": 10, "axes.titlesize": 11,
+        "axes.titlelocation": "left", "axes.titleweight": "bold", "axes.spines.top": False, "axes.spines.right": False,
+        "axes.grid": False, "grid.color": "#dde1e4", "lines.linewidth": 2, "legend.frameon": False,
+    })
+
+
+class Drawing(Figure):
+    """A figure that shows itself in a notebook and that pyplot does not keep: shown once, gone when nobody holds it."""
+
+    def _repr_png_(self) -> bytes:
+        # A notebook's own way waits for pyplot to open a figure, which never happens here. The box is measured, because
+        # `bbox_inches="tight"` draws the whole figure a first time to find it, and a widget should answer at once.
+        if self.get_layout_engine() is not None:
+            self.draw_without_rendering()
+        box = self.get_tightbbox(FigureCanvasAgg(self).get_renderer()).padded(0.1)
+        picture = BytesIO()
+        self.savefig(picture, format="png", dpi=self.dpi, bbox_inches=box, facecolor=PAPER)
+        return picture.getvalue()
+
+
+def canvas(axes, size: tuple[float, float]) -> tuple[Figure, plt.Axes]:
+    """The figure and axes to draw on: those given, or new ones of this size in inches."""
+    if axes is not None:
+        return axes.figure, axes
+    figure = Drawing(figsize=size)
+    return figure, figure.subplots()
+
+
+def save_figure(figure: Figure, name: str, out_dir: str | Path) -> Path:
+    """Write out_dir/figures/NAME.svg and .png without dates or random ids: an unchanged figure is an unchanged file.
+
+    NAME begins with the notebook's number. `notebooks build` takes the figures of a default run into figures/; a run
+    on other data leaves that folder alone. Returns the path of the .svg.
+    """
+    if not (name[:2].isdigit() and name[2:3] == "_"):
+        raise ValueError(f"figure {name!r} must be named after its notebook's number, as in '03_similarity'")
+    folder = Path(out_dir) / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    with plt.rc_context({"svg.hashsalt": "ptsa_lite"}):
+        figure.savefig(folder / f"{name}.svg", metadata={"Date": None}, facecolor=PAPER, bbox_inches="tight")
+        figure.savefig(folder / f"{name}.png", dpi=160, facecolor=PAPER, bbox_inches="tight")
+    return folder / f"{name}.svg"
+
+
+def spread(values: Sequence[float], gap: float) -> list[float]:
+    """The values moved apart as little as it takes to leave `gap` between neighbours: heights for labels."""
+    order = np.argsort(values, kind="stable")
+    moved = np.asarray(values, float)[order]
+    for _ in range(200):  # each pair too close is pushed apart evenly until all have room
+        short = gap - np.diff(moved)
+        if (short <= 1e-9 * gap).all():
+            break
+        push = np.maximum(short, 0) / 2
+        moved[1:] += push
+        moved[:-1] -= push
+    result = np.empty(len(moved))
+    result[order] = moved
+    return result.tolist()
