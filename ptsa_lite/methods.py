@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from torch import Tensor, nn
 
 from ptsa_lite.baselines.mtlora import MTLoRAModel
-from ptsa_lite.training.adapters import AdapterFiles
 
 from .families import Backbone
 from .model import MultiTaskModel, freeze
@@ -27,7 +26,7 @@ METHODS = {
 """Every method by the name that code uses, with the name that tables print, in the tables' order."""
 
 
-class SingleTaskModels(AdapterFiles, nn.Module):
+class SingleTaskModels(nn.Module):
     """One whole model per task, run and trained side by side: nothing is shared but the loop.
 
     The gradient norm is clipped per model (`clip_groups`), so that each trains exactly as it would alone.
@@ -55,7 +54,7 @@ class SingleTaskModels(AdapterFiles, nn.Module):
             model.set_grad_checkpointing(enable)
 
     def description(self) -> dict:
-        """What an adapter file must agree on with the model that loads it, by task."""
+        """Each model's, by task."""
         return {name: model.description() for name, model in self.models.items()}
 
     def clip_groups(self) -> list[list[nn.Parameter]]:

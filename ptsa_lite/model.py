@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from ptsa_lite.training.adapters import AdapterFiles
-
 from .checks import SIZE
 from .families import Backbone
 from .heads import HRNetHead
@@ -24,7 +22,7 @@ EXTRAS = ("patch_embed.", ".norm", "downsample.", "relative_position_bias_table"
 (in SwinV2 what stands for these)."""
 
 
-class MultiTaskModel(AdapterFiles, nn.Module):
+class MultiTaskModel(nn.Module):
     """Images (B, 3, H, W) -> {task: (B, C, H, W)}.
 
     rank: of the adapters, one number or one a stage; 0 leaves a stage without. A stage with several groups needs some.
@@ -48,7 +46,7 @@ class MultiTaskModel(AdapterFiles, nn.Module):
         self.backbone, self.tasks = backbone, dict(tasks)
         self.tree = tree or TaskTree.shared(tuple(tasks), backbone.n_stages)
         self.ranks = check_ranks(rank, backbone.n_stages)
-        self.checkpoint_stages = False
+        self.scale, self.checkpoint_stages = scale, False
         check_tree(self.tree, self.tasks, self.ranks)
         self._adapt(scale, dropout)
         self.heads = nn.ModuleDict({name: head(backbone.channels, task.channels) for name, task in tasks.items()})
@@ -118,13 +116,20 @@ class MultiTaskModel(AdapterFiles, nn.Module):
     # ---- what it is, and without adapters ----------------------------------------------------------------------------
 
     def description(self) -> dict:
-        """What an adapter file must agree on with the model that loads it."""
+        """Everything but the weights that decides what the model computes, as plain values.
+
+        An adapter file must agree on it with the model that loads it, but for the size of the images.
+        """
         return {
-            "tasks": {name: task.channels for name, task in self.tasks.items()},
             "backbone": self.backbone.name,
+            "widths": list(self.backbone.widths),
+            "img_size": list(self.img_size),
+            "tasks": {name: {"kind": task.kind, "channels": task.channels} for name, task in self.tasks.items()},
+            "heads": sorted({type(head).__name__ for head in self.heads.values()}),
             "tree": self.tree.to_dict(),
             "ranks": list(self.ranks),
-            "widths": list(self.backbone.widths),
+            "scale": self.scale if any(self.ranks) else None,  # without adapters there is nothing to scale
+            "adapted": sorted({name for _, _, name, _ in self.backbone.adapted_linears()}),
         }
 
     def merge(self) -> "MultiTaskModel":

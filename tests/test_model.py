@@ -225,28 +225,6 @@ def test_mtlora_adds_a_tasks_term_to_the_shared_streams_product(backbone):
     assert changed == ["saliency"]
 
 
-def test_adapters_survive_saving_and_refuse_another_model(backbone, tmp_path):
-    model = build_model("ptsa", backbone, PASCAL, TREES[3], rank=2)
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            nn.init.normal_(parameter)
-    model.save_adapters(tmp_path / "a.safetensors")
-    other = build_model("ptsa", backbone, PASCAL, TREES[3], rank=2).eval()
-    other.load_adapters(tmp_path / "a.safetensors")
-    images = torch.randn(1, 3, 64, 64)
-    for task, prediction in model.eval()(images).items():
-        assert torch.equal(prediction, other(images)[task])
-    with pytest.raises(ValueError, match="ranks"):
-        build_model("ptsa", backbone, PASCAL, TREES[3], rank=3).load_adapters(tmp_path / "a.safetensors")
-    with pytest.raises(ValueError, match="tree"):
-        build_model("ptsa", backbone, PASCAL, TREES[4], rank=2).load_adapters(tmp_path / "a.safetensors")
-    (tmp_path / "b.safetensors").write_bytes((tmp_path / "a.safetensors").read_bytes()[:1000])
-    with pytest.raises(ValueError, match="not a whole adapter file"):
-        other.load_adapters(tmp_path / "b.safetensors")
-    with pytest.raises(FileNotFoundError, match="no adapters"):
-        other.load_adapters(tmp_path / "c.safetensors")
-
-
 def test_what_cannot_be_built_is_refused_with_the_reason(backbone):
     with pytest.raises(ValueError, match="did you mean 'ptsa'"):
         build_model("ptsb", backbone, PASCAL)

@@ -25,7 +25,7 @@ from ptsa_lite.data.disk import read_json, write_json
 from ptsa_lite.metrics import delta_m
 from ptsa_lite.tasks import Task, default_tasks, known
 from ptsa_lite.training import distributed
-from ptsa_lite.training.adapters import read_metadata
+from ptsa_lite.training.adapters import load_adapters, read_metadata, save_adapters
 from ptsa_lite.training.checkpoints import read_history
 from ptsa_lite.training.loop import describe, evaluate, train_epochs
 from ptsa_lite.tree import TaskTree
@@ -154,7 +154,7 @@ def _train(plan: Plan, folder: Path, report) -> dict:
         keep_best(model, tasks, folder)
     result = result_of(run, model, read_history(folder), sets)
     if first:
-        size = model.save_adapters(folder / "last.safetensors", run=asdict(run), metrics=result["metrics"])
+        size = save_adapters(model, folder / "last.safetensors", run=asdict(run), metrics=result["metrics"])
         say(f"what was trained: {size / 1e6:.1f} MB in {folder / 'last.safetensors'}")
         write_json(folder / "result.json", result)
     return result
@@ -225,7 +225,7 @@ def keep_best(model: nn.Module, tasks: dict[str, Task], folder: Path) -> None:
     known_best = path.is_file() and read_metadata(path)["about"].get("epoch") == best["epoch"]
     if best is history[-1] and not known_best:
         words = "picked by its metrics on the test frames: not a fair result"
-        model.save_adapters(path, epoch=best["epoch"], metrics=best["metrics"], picked=words)
+        save_adapters(model, path, epoch=best["epoch"], metrics=best["metrics"], picked=words)
 
 
 def score(metrics: Mapping, first: Mapping, tasks: Mapping[str, Task]) -> float:
@@ -243,7 +243,7 @@ def load_run(folder: str | Path, weights: str = "last", root: str = "") -> tuple
     run = read_run(folder)
     run = replace(run, root=root or run.root)
     model = make_model(run)
-    model.load_adapters(Path(folder) / f"{known(weights, ('last', 'best'), 'weights')}.safetensors")
+    load_adapters(model, Path(folder) / f"{known(weights, ('last', 'best'), 'weights')}.safetensors")
     return run, model.eval()
 
 

@@ -8,68 +8,63 @@ import timm
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from ptsa_lite import __version__
+from ptsa_lite.backbones import fit_position_table
 from ptsa_lite.data.disk import write_whole
 
-from .checkpoints import digest
+from .sameness import POSITION_TABLES, differences, digest, frozen_weights
 
 
-class AdapterFiles:
-    """Saving and loading for a model that says what it is by `description()`."""
-
-    def adapter_state(self) -> dict[str, Tensor]:
-        """Everything that training changes: trainable parameters and the heads' batch-norm statistics."""
-        state = {name: p.detach() for name, p in self.named_parameters() if p.requires_grad}
-        return state | {name: b for name, b in self.named_buffers() if "heads." in name}
-
-    def save_adapters(self, path: str | Path, **about) -> int:
-        """Writes what was trained, and in its metadata what it fits, as safetensors; returns the file's bytes.
-
-        about: whatever else is worth keeping beside it, as plain values: the run, the metrics.
-        """
-        path = Path(path)
-        state = {name: value.cpu().contiguous() for name, value in self.adapter_state().items()}
-        metadata = {"description": self._fits(), "versions": versions(), "about": about, "contents": _contents(state)}
-        content = save(state, {key: json.dumps(value) for key, value in metadata.items()})
-        write_whole(path, lambda beside: beside.write_bytes(content))
-        return path.stat().st_size
-
-    def load_adapters(self, path: str | Path) -> dict:
-        """Reads a file of `save_adapters` and returns its `about`; ValueError names the first difference to this model.
-
-        Versions are told and not compared.
-        """
-        metadata = read_metadata(path)
-        described = metadata["description"]
-        for key, value in self._fits().items():
-            if described.get(key) != value:
-                words = f"{key} {described.get(key)!r:.200}, this model has {value!r:.200}"
-                raise ValueError(f"{path} was saved for {words}")
-        with safe_open(path, "pt") as file:
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 not a dict
-        wanted = self.adapter_state()
-        for key in wanted:
-            if key not in state or state[key].shape != wanted[key].shape:
-                raise ValueError(f"{path} has no {key} of shape {tuple(wanted[key].shape)}; it is of another method")
-        extra = sorted(set(state) - set(wanted))
-        if extra:
-            raise ValueError(f"{path} holds {extra[0]}, which this model does not train; it is of another method")
-        if metadata.get("contents") != _contents(state):
-            raise ValueError(f"{path} is damaged: its checksum is not that of its content; fetch or save it again")
-        self.load_state_dict(state, strict=False)
-        return metadata["about"]
-
-    def _fits(self) -> dict:
-        """`description()`, as JSON gives it back, and a hash of the frozen weights: adapters fit no others."""
-        frozen = ((name, p) for name, p in self.named_parameters() if not p.requires_grad)
-        return json.loads(json.dumps(self.description())) | {"frozen weights": digest(frozen)[:16]}
+def adapter_state(model: nn.Module) -> dict[str, Tensor]:
+    """Everything that training changes: trainable parameters, and buffers that are kept (batch-norm statistics)."""
+    changing = {name for name, p in model.named_parameters() if p.requires_grad}
+    changing |= {name for name, _ in model.named_buffers()}
+    return {name: value for name, value in model.state_dict().items() if name in changing}
 
 
-def _contents(state: dict[str, Tensor]) -> str:
-    """A checksum of an adapter file's tensors, which safetensors itself has none of."""
-    return digest(sorted(state.items()))[:16]
+def save_adapters(model: nn.Module, path: str | Path, **about) -> int:
+    """Writes what was trained, and in its metadata what it fits, as safetensors; returns the file's bytes.
+
+    model: says by `description()` what it is. about: whatever else is worth keeping beside it, as plain values.
+    """
+    path, model = Path(path), _unwrapped(model)
+    state = {name: value.cpu().contiguous() for name, value in adapter_state(model).items()}
+    metadata = {"description": _fits(model), "versions": versions(), "about": about, "contents": _contents(state)}
+    content = save(state, {key: json.dumps(value) for key, value in metadata.items()})
+    write_whole(path, lambda beside: beside.write_bytes(content))
+    return path.stat().st_size
+
+
+def load_adapters(model: nn.Module, path: str | Path) -> dict:
+    """Reads a file of `save_adapters` into a model, and returns its `about`.
+
+    The size of the images may differ: tables of relative positions are cut or interpolated then, as those of a
+    backbone's own weights are. Versions are told and not compared.
+    Raises FileNotFoundError, or ValueError that names what differs between the file and this model.
+    """
+    metadata, model = read_metadata(path), _unwrapped(model)
+    theirs, ours = metadata["description"], _fits(model)
+    resized = _sizes(theirs) != _sizes(ours)
+    free = ("img_size", "frozen position tables") if resized else ()
+    if found := differences(theirs, ours, free, there="in the file"):
+        raise ValueError(f"{path} is for another model: {found[0]}; build the model that it was saved from")
+    with safe_open(path, "pt") as file:
+        state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 not a dict
+    if metadata.get("contents") != _contents(state):
+        raise ValueError(f"{path} is damaged: its checksum is not that of its content; fetch or save it again")
+    wanted = adapter_state(model)
+    for key in wanted:
+        if resized and key in state and key.endswith(POSITION_TABLES):
+            state[key] = _fitted(path, key, state[key], wanted[key].shape)
+        if key not in state or state[key].shape != wanted[key].shape:
+            raise ValueError(f"{path} has no {key} of shape {tuple(wanted[key].shape)}; it is of another method")
+    extra = sorted(set(state) - set(wanted))
+    if extra:
+        raise ValueError(f"{path} holds {extra[0]}, which this model does not train; it is of another method")
+    model.load_state_dict(state, strict=False)
+    return metadata["about"]
 
 
 def read_metadata(path: str | Path) -> dict:
@@ -90,3 +85,32 @@ def versions() -> dict[str, str]:
     """The libraries that made a file."""
     return {"ptsa_lite": __version__, "torch": torch.__version__, "timm": timm.__version__,
             "python": platform.python_version()}  # fmt: skip
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """The model itself, where torch has wrapped it: for several processes, or compiled."""
+    return getattr(model, "module", getattr(model, "_orig_mod", model))
+
+
+def _fits(model: nn.Module) -> dict:
+    """`description()`, as JSON gives it back, and hashes of the frozen weights: adapters fit no others."""
+    return json.loads(json.dumps(model.description())) | frozen_weights(model)
+
+
+def _sizes(description: dict) -> list:
+    """The size of the images that a model was made for; of several models in one, each one's."""
+    inner = [part for part in description.values() if isinstance(part, dict)]
+    return [description.get("img_size"), *(part["img_size"] for part in inner if "img_size" in part)]
+
+
+def _contents(state: dict[str, Tensor]) -> str:
+    """A checksum of an adapter file's tensors, which safetensors itself has none of."""
+    return digest(sorted(state.items()))
+
+
+def _fitted(path, key: str, table: Tensor, shape: torch.Size) -> Tensor:
+    """The file's table of positions at this model's window. Only that of a square window says by itself how it lies."""
+    sides = [round(rows**0.5) for rows in (len(table), shape[0])]
+    if [side**2 for side in sides] != [len(table), shape[0]] or table.shape[1:] != shape[1:]:
+        raise ValueError(f"{path}: {key} cannot be fitted to this model's images; give the size that it was trained at")
+    return fit_position_table(table, shape)

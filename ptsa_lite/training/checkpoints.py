@@ -3,7 +3,7 @@
 import hashlib
 import json
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from ptsa_lite.data.disk import make_folder, read_json, write_json, write_whole
 from ptsa_lite.recipe import FREE
 from ptsa_lite.tasks import Task
+
+from .sameness import digest
 
 YOUNGER = {"accumulate": 1}
 """Settings that the first checkpoints do not know, with the value that these were made with."""
@@ -121,12 +123,3 @@ def _changing(model: nn.Module) -> dict[str, Tensor]:
     names = {name for name, p in model.named_parameters() if p.requires_grad}
     names |= {name for name, _ in model.named_buffers()}
     return {name: value for name, value in model.state_dict().items() if name in names}
-
-
-def digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
-    """sha256 of names and values, in the order given."""
-    content = hashlib.sha256()
-    for name, tensor in tensors:
-        content.update(name.encode())
-        content.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return content.hexdigest()

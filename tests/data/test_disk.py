@@ -19,6 +19,7 @@ from ptsa_lite.experiments.queue import collect, restore
 from ptsa_lite.experiments.run import Run
 from ptsa_lite.methods import build_model
 from ptsa_lite.tasks import PASCAL
+from ptsa_lite.training.adapters import save_adapters
 from ptsa_lite.training.checkpoints import Checkpoint
 
 if "fork" not in multiprocessing.get_all_start_methods():
@@ -85,7 +86,7 @@ def test_a_full_disk_is_told_for_results_and_adapters_and_leaves_the_old_ones(tm
     said = message_of(lambda: write_json(tmp_path / "result.json", ["x" * 1000]), limit=100)
     assert str(tmp_path / "result.json") in said and "File too large" in said
     assert read_json(tmp_path / "result.json") == {"metrics": 1}
-    said = message_of(lambda: model().save_adapters(tmp_path / "a.safetensors"), limit=100)
+    said = message_of(lambda: save_adapters(model(), tmp_path / "a.safetensors"), limit=100)
     assert "a.safetensors" in said and os.listdir(tmp_path) == ["result.json"]
 
 

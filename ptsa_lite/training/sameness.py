@@ -1,0 +1,51 @@
+"""Whether two things are the same: the one judge of files, models and trainings, and its words where they are not."""
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+POSITION_TABLES = "relative_position_bias_table"
+"""Their shapes follow the size of the images, so another size's are fitted rather than compared."""
+
+
+def differences(theirs: Mapping, ours: Mapping, free: Collection[str] = (), there: str = "there") -> list[str]:
+    """One phrase for each value that differs, as "config.lr is 0.01 there and 0.02 here"; [] where nothing does.
+
+    theirs, ours: plain values as JSON holds them; maps in them are compared key by key.
+    free: names, at whatever depth, that may differ.
+    """
+    found = []
+    for key in [*theirs, *(key for key in ours if key not in theirs)]:
+        if key in free:
+            continue
+        a, b = theirs.get(key), ours.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += [f"{key}.{words}" for words in differences(a, b, free, there)]
+        elif a != b:
+            hashed = str(a or b).startswith("sha256 ")  # a hash tells a reader nothing
+            found.append(f"{key} differ" if hashed else f"{key} is {_said(a)} {there} and {_said(b)} here")
+    return found
+
+
+def _said(value) -> str:
+    text = "not set" if value is None else repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}..."
+
+
+def frozen_weights(model: nn.Module) -> dict[str, str]:
+    """Hashes of what training leaves as it is, which files of what it changes do not hold."""
+    frozen = [(name, p) for name, p in model.named_parameters() if not p.requires_grad]
+    tables = [pair for pair in frozen if pair[0].endswith(POSITION_TABLES)]
+    others = [pair for pair in frozen if not pair[0].endswith(POSITION_TABLES)]
+    return {"frozen weights": digest(others), "frozen position tables": digest(tables)}
+
+
+def digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
+    """"sha256 ..." of names and values, in the order given."""
+    content = hashlib.sha256()
+    for name, tensor in tensors:
+        content.update(name.encode())
+        content.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return f"sha256 {content.hexdigest()}"
