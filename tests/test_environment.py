@@ -1,4 +1,4 @@
-"""pyproject.toml, environment.yml and binder/environment.yml name the same dependencies; Binder reads its own."""
+"""The files for people and machines beside the package say the same: dependencies, version, paper, commands."""
 
 import json
 import os
@@ -94,3 +94,33 @@ def test_ci_calls_both_commands_of_the_readme():
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
     tests = text.index('install -q -e ".[test]" && python -m pytest')
     assert text.index("install -q -e . && python -m ptsa_lite reproduce") > tests
+
+
+def test_the_version_is_one():
+    import ptsa_lite
+
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    newest = re.search(r"(?m)^## (\S+),", (ROOT / ".github" / "CHANGELOG.md").read_text(encoding="utf-8"))
+    assert PROJECT["version"] == ptsa_lite.__version__ == cited["version"] == newest.group(1)
+
+
+def test_the_citation_is_that_of_the_readme():
+    paper = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["preferred-citation"]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    names = ", ".join(author["family-names"] for author in paper["authors"])
+    assert f'{names}, "{paper["title"]}"' in readme
+    assert paper["url"] in readme
+
+
+def test_hooks_and_workflow_run_what_ci_runs():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    workflow = (ROOT / ".github" / "workflows" / "tests.yml").read_text()
+    ci = (ROOT / ".ci" / "run").read_text()
+    for command in (hook["entry"] for hook in hooks):
+        assert command in workflow and command in ci, command
+    assert 'install -e ".[test]" && python -m pytest' in workflow
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".github").rglob("*.yml")), ids=lambda path: path.name)
+def test_forms_and_workflows_are_yaml(path):
+    assert isinstance(yaml.safe_load(path.read_text(encoding="utf-8")), dict)
