@@ -1,15 +1,37 @@
-"""What every test stands on: few threads, no GPU, no display, no network, a cache of its own."""
+"""What every test stands on: few threads, the processor, no display, no network, a cache of its own."""
 
 import os
 
 # Before torch or matplotlib is imported by any test.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ["CUDA_VISIBLE_DEVICES"] = ""  # tests compare with tensors of the processor, often bit for bit
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest  # noqa: E402
+import torch  # noqa: E402
+
+VISIBLE = os.environ.get("CUDA_VISIBLE_DEVICES")
+gpu_is_there = torch.cuda.is_available
+
+
+def see(gpu: bool) -> None:
+    """What this process, and those that it starts from now on, find of the machine."""
+    os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+    if not gpu or VISIBLE is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = VISIBLE if gpu else ""
+    torch.cuda.is_available = gpu_is_there if gpu else lambda: False
+
+
+see(gpu=False)
+
+
+def pytest_runtest_setup(item):
+    """Tests run on the processor, whose results they compare bit for bit; those that are marked `gpu` on a GPU."""
+    on_gpu = item.get_closest_marker("gpu") is not None
+    see(on_gpu)
+    if on_gpu and not gpu_is_there():
+        pytest.skip("needs a GPU")
 
 
 @pytest.fixture(scope="session", autouse=True)

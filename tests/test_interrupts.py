@@ -105,7 +105,7 @@ def test_a_second_training_in_a_folder_is_told_that_another_is_at_work(place, ca
     with plans.alone(Path("run")):
         assert main(["train", "small.yaml", "--out", "run"]) == 2
     assert "another process is at work in run; wait until it is done, or give another folder" in capsys.readouterr().err
-    assert os.listdir("run") == []
+    assert os.listdir("run") == [".lock"]
 
 
 def test_ctrl_c_stops_a_study_and_a_preparation_with_the_same_sentence(place):

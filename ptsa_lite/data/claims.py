@@ -8,25 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .disk import make_folder, refusal
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """The folder, made where it is not there, for this process alone while the block runs.
-
-    Raises ValueError where another process is at work there, and OSError where nothing can be written.
-    """
-    path = make_folder(folder) / ".claim"
-    try:
-        path.touch()
-    except OSError as error:
-        raise OSError(refusal(folder, error)) from error
-    with claim(path) as mine:
-        if not mine:
-            raise ValueError(f"another process is at work in {folder}; wait until it is done, or give another folder")
-        yield
-
 
 @contextmanager
 def claim(path: Path) -> Iterator[bool]:

@@ -1,11 +1,13 @@
-"""Files written whole or not at all, and one sentence where the disk refuses."""
+"""Files written whole or not at all, folders for one process at a time, and one sentence where the disk refuses."""
 
 import json
 import os
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 
 def write_whole(path: Path, write: Callable[[Path], object], shared: bool = False) -> None:
@@ -59,6 +61,24 @@ def make_folder(folder: Path) -> Path:
     except OSError as error:
         raise OSError(refusal(folder, error)) from error
     return folder
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """The folder, made where it is not there, for this process alone while the block runs.
+
+    The system gives a lock back when its process ends, however it ends: nothing is ever held by the dead.
+    Raises ValueError where another process is at work there, and OSError where nothing can be written.
+    """
+    try:
+        held = FileLock(make_folder(folder) / ".lock").acquire(timeout=0)
+    except Timeout:
+        words = f"another process is at work in {folder}; wait until it is done, or give another folder"
+        raise ValueError(words) from None
+    except OSError as error:
+        raise OSError(refusal(folder, error)) from error
+    with held:
+        yield
 
 
 def refusal(path: Path, error: Exception) -> str:

@@ -20,8 +20,7 @@ from pathlib import Path
 
 from torch import nn
 
-from ptsa_lite.data.claims import alone
-from ptsa_lite.data.disk import read_json, write_json
+from ptsa_lite.data.disk import alone, read_json, write_json
 from ptsa_lite.metrics import delta_m
 from ptsa_lite.tasks import Task, default_tasks, known
 from ptsa_lite.training import distributed

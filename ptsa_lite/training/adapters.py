@@ -14,7 +14,7 @@ from ptsa_lite import __version__
 from ptsa_lite.backbones import fit_position_table
 from ptsa_lite.data.disk import write_whole
 
-from .sameness import POSITION_TABLES, differences, digest, frozen_weights
+from .sameness import POSITION_TABLES, differences, digest, frozen_weights, plain
 
 
 def adapter_state(model: nn.Module) -> dict[str, Tensor]:
@@ -94,7 +94,7 @@ def _unwrapped(model: nn.Module) -> nn.Module:
 
 def _fits(model: nn.Module) -> dict:
     """`description()`, as JSON gives it back, and hashes of the frozen weights: adapters fit no others."""
-    return json.loads(json.dumps(model.description())) | frozen_weights(model)
+    return plain(model.description()) | frozen_weights(model)
 
 
 def _sizes(description: dict) -> list:

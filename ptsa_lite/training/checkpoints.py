@@ -1,84 +1,85 @@
-"""What a training leaves after each epoch: everything that it needs to go on, and a fingerprint of what it is."""
+"""What a training leaves after each epoch: everything that it needs to go on, and what tells it from another."""
 
-import hashlib
-import json
+import csv
+import io
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from timm.layers import DropPath
+from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
 
-from ptsa_lite.data.disk import make_folder, read_json, write_json, write_whole
+from ptsa_lite.data.disk import make_folder, read_json, write_json, write_text, write_whole
 from ptsa_lite.recipe import FREE
 from ptsa_lite.tasks import Task
 
-from .sameness import digest
-
-YOUNGER = {"accumulate": 1}
-"""Settings that the first checkpoints do not know, with the value that these were made with."""
+from .adapters import adapter_state
+from .sameness import differences, frozen_weights, listed, plain
 
 
 def fingerprint(model: nn.Module, train_set, tasks: Mapping[str, Task], config: Mapping) -> dict:
     """What decides the result of a training, as plain values: settings, tasks, model and frames.
 
-    The frozen weights enter by a hash of their values: the checkpoint does not hold them.
+    Whatever changes it by rounding at most is no part of it: the settings in `recipe.FREE`, and the device. The frozen
+    weights enter by a hash, because the checkpoint does not hold them.
     """
     trained = {name: list(p.shape) for name, p in model.named_parameters() if p.requires_grad}
-    frozen = ((name, p) for name, p in model.named_parameters() if not p.requires_grad)
-    shapes = {key: list(getattr(value, "shape", ())) for key, value in train_set[0].items()}
-    return {
-        **{name: value for name, value in config.items() if name not in FREE and YOUNGER.get(name) != value},
-        "tasks": [list(asdict(task).values()) for task in tasks.values()],
+    dropout = {m.p for m in model.modules() if isinstance(m, _DropoutNd)}
+    depth = {m.drop_prob for m in model.modules() if isinstance(m, DropPath)}
+    return plain({
+        **{name: value for name, value in config.items() if name not in FREE},
+        "tasks": {name: asdict(task) for name, task in tasks.items()},
+        "model": model.description() if hasattr(model, "description") else {},
+        "dropout": sorted(dropout - {0}),
+        "stochastic depth": sorted(depth - {0}),
         "training frames": len(train_set),
-        "shapes of a frame": shapes,
-        "trained parameters": hashlib.sha256(json.dumps(trained).encode()).hexdigest(),
-        "frozen weights": digest(frozen),
-    }
+        "shapes of a frame": {key: list(getattr(value, "shape", ())) for key, value in train_set[0].items()},
+        "trained parameters": trained,
+        "order of parameters": list(trained),  # the optimiser's state goes by it
+        **frozen_weights(model),
+    })  # fmt: skip
 
 
 class Checkpoint:
-    """`checkpoint.pt` and `history.json` in a folder, each written beside and renamed, so that neither is ever half."""
+    """`checkpoint.pt` and the history in a folder, each written beside and renamed, so that none is ever half.
+
+    The history is there twice: `history.json`, and for a spreadsheet `history.csv`.
+    """
 
     def __init__(self, folder: Path, fingerprint: dict):
         self.path, self.fingerprint = make_folder(folder) / "checkpoint.pt", fingerprint
 
     def save(self, model: nn.Module, optimizer, history: list[dict]) -> None:
-        """Trained parameters and buffers (batch-norm statistics), the optimizer's state, the records so far.
+        """What training changes in the model, the optimizer's state, the records so far.
 
-        optimizer: whatever has a state_dict that the next step depends on, such as `steps.Stepper`.
+        optimizer: whatever has a state_dict that the next step depends on, such as `step.Stepper`.
         """
         state = {
             "fingerprint": self.fingerprint,
             "history": history,
-            "model": _changing(model),
+            "model": adapter_state(model),
             "optimizer": optimizer.state_dict(),
         }
         write_whole(self.path, lambda path: torch.save(state, path))
-        _write_history(self.path, history)
+        _write_history(self.path.parent, history)
 
     def restore(self, model: nn.Module, optimizer) -> list[dict]:
-        """Puts the saved state into model and optimizer, returns the records; [] where nothing is saved.
+        """Puts the saved state into model and optimizer, on whatever device they are; returns the records, [] of none.
 
         Raises ValueError for a file that is no checkpoint, or one of another training, with what differs.
         """
         if not self.path.exists():
             return []
         state = _read(self.path)
-        theirs = state["fingerprint"]
-        differences = [
-            name if isinstance(value, dict | list) or name.endswith(("parameters", "weights"))
-            else f"{name} ({theirs.get(name)!r} there, {value!r} here)"
-            for name, value in self.fingerprint.items()
-            if theirs.get(name) != value
-        ]  # fmt: skip
-        if differences:
+        if found := differences(state["fingerprint"], self.fingerprint):
             raise ValueError(
-                f"{self.path} belongs to another training: {', '.join(differences)} differ; "
-                "use another folder, or the same settings to go on"
+                f"{self.path} is of another training: {listed(found)}; "
+                "set it back to go on with that one, or give another folder for a new one"
             )
-        lacking = sorted(_changing(model).keys() ^ state["model"].keys())
+        lacking = sorted(adapter_state(model).keys() ^ state["model"].keys())
         if lacking:
             raise ValueError(f"{self.path} and this model do not both have {lacking[0]}; delete it to start again")
         try:
@@ -86,7 +87,7 @@ class Checkpoint:
             optimizer.load_state_dict(state["optimizer"])
         except Exception as error:  # torch raises whatever the wrong content leads it to
             raise ValueError(f"{self.path} does not fit this model ({type(error).__name__}); delete it") from error
-        _write_history(self.path, state["history"])  # the last start may have ended between the two files
+        _write_history(self.path.parent, state["history"])  # the last start may have ended between the files
         return state["history"]
 
 
@@ -110,16 +111,23 @@ def _read(path: Path) -> dict:
 
 
 def read_history(folder: str | Path) -> list[dict]:
-    """The records of a training's epochs so far, as `training.train_epochs` yielded them."""
+    """The records of a training's epochs so far, as `loop.train_epochs` yielded them."""
     return read_json(Path(folder) / "history.json", list, "train again with the same settings: a checkpoint renews it")
 
 
-def _write_history(path: Path, history: list[dict]) -> None:
-    write_json(path.with_name("history.json"), history)
+def _write_history(folder: Path, history: list[dict]) -> None:
+    write_json(folder / "history.json", history)
+    rows = [_row(record) for record in history]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(folder / "history.csv", text.getvalue())
 
 
-def _changing(model: nn.Module) -> dict[str, Tensor]:
-    """What training may change: trainable parameters, and the buffers that a state dict holds."""
-    names = {name for name, p in model.named_parameters() if p.requires_grad}
-    names |= {name for name, _ in model.named_buffers()}
-    return {name: value for name, value in model.state_dict().items() if name in names}
+def _row(record: dict) -> dict:
+    """A record as one row: "losses semseg" for what is in a map, nothing where an epoch was not evaluated."""
+    row = {}
+    for key, value in record.items():
+        row |= {f"{key} {name}": v for name, v in value.items()} if isinstance(value, dict) else {key: value}
+    return {key: value for key, value in row.items() if value is not None}

@@ -130,7 +130,6 @@ def _one_epoch(model, loader, config, stepper, epoch: int, checkpoint) -> dict:
     # draw their own dropout.
     seed = config.seed * 1_000_003 + epoch + (distributed.rank() << 40)
     with _own_randomness(stepper.device, seed):
-        torch.empty((), dtype=torch.int64).random_()  # the loader's draw once; without it all results would change
         for i, batch in enumerate(loader.epoch(epoch)):
             rate = learning_rate(epoch * len(loader) + i, config, len(loader))
             try:

@@ -1,6 +1,7 @@
 """Whether two things are the same: the one judge of files, models and trainings, and its words where they are not."""
 
 import hashlib
+import json
 from collections.abc import Collection, Iterable, Mapping
 
 import torch
@@ -27,6 +28,17 @@ def differences(theirs: Mapping, ours: Mapping, free: Collection[str] = (), ther
             hashed = str(a or b).startswith("sha256 ")  # a hash tells a reader nothing
             found.append(f"{key} differ" if hashed else f"{key} is {_said(a)} {there} and {_said(b)} here")
     return found
+
+
+def listed(found: list[str], most: int = 3) -> str:
+    """The first of these phrases, and how many more there are."""
+    more = f", and {len(found) - most} more" if len(found) > most else ""
+    return ", ".join(found[:most]) + more
+
+
+def plain(values: Mapping) -> dict:
+    """The same values as JSON gives them back, so that what was written compares with what was not."""
+    return json.loads(json.dumps(values))
 
 
 def _said(value) -> str:

@@ -100,7 +100,8 @@ class Stepper:
         return self.optimizer.state_dict() | ({"scaler": self.scaler.state_dict()} if self.scaler.is_enabled() else {})
 
     def load_state_dict(self, state: dict) -> None:
-        if self.scaler.is_enabled():
+        """A state with a scaler goes on without one, and the other way round: the number format may change."""
+        if self.scaler.is_enabled() and "scaler" in state:
             self.scaler.load_state_dict(state["scaler"])
         self.optimizer.load_state_dict({key: value for key, value in state.items() if key != "scaler"})
 

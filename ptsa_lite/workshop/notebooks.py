@@ -24,8 +24,7 @@ from papermill.exceptions import PapermillExecutionError
 from PIL import Image, ImageChops, ImageStat
 
 from ptsa_lite import __version__
-from ptsa_lite.data.claims import alone
-from ptsa_lite.data.disk import make_folder, write_text
+from ptsa_lite.data.disk import alone, make_folder, write_text
 from ptsa_lite.tasks import known
 
 from .kernel import Progress, register

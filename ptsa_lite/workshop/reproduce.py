@@ -17,8 +17,7 @@ from typing import Any, TextIO
 
 import nbformat
 
-from ptsa_lite.data.claims import alone
-from ptsa_lite.data.disk import read_json, write_json, write_text
+from ptsa_lite.data.disk import alone, read_json, write_json, write_text
 from ptsa_lite.experiments.yaml_files import read_yaml
 from ptsa_lite.tasks import known
 from ptsa_lite.training.progress import SeriesProgress, clock_time
@@ -172,7 +171,7 @@ def _place(request: Request, out: str, resume: str) -> tuple[Path, Request]:
             raise ValueError(f"--resume goes on with what the run began with ({began.command()}); leave out the rest")
         return run, began.check()
     run = Path(out or Path("runs") / time.strftime("%Y-%m-%d_%H%M%S")).resolve()
-    if run.is_dir() and any(path.name != ".claim" for path in run.iterdir()):  # a killed process leaves that one
+    if run.is_dir() and any(path.name != ".lock" for path in run.iterdir()):  # whoever was at work leaves that one
         raise ValueError(f"{run} is not empty; give another --out, or go on there with --resume {run}")
     return run, request
 

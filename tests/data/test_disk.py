@@ -12,8 +12,7 @@ import torch
 from archives import write_nyud
 from tiny import tiny_backbone
 
-from ptsa_lite.data.claims import alone
-from ptsa_lite.data.disk import make_folder, read_json, write_json, write_whole
+from ptsa_lite.data.disk import alone, make_folder, read_json, write_json, write_whole
 from ptsa_lite.data.prepared import prepare_archive
 from ptsa_lite.experiments.queue import collect, restore
 from ptsa_lite.experiments.run import Run
@@ -77,7 +76,7 @@ def test_a_full_disk_is_told_and_the_last_good_checkpoint_stays(tmp_path):
     said = message_of(lambda: checkpoint.save(trained, optimizer, [{"epoch": 1}, {"epoch": 2}]), limit=100_000)
     assert str(checkpoint.path) in said
     assert checkpoint.path.read_bytes() == before
-    assert sorted(os.listdir(tmp_path)) == ["checkpoint.pt", "history.json"]
+    assert sorted(os.listdir(tmp_path)) == ["checkpoint.pt", "history.csv", "history.json"]
     assert checkpoint.restore(model(), optimizer) == [{"epoch": 1}]
 
 

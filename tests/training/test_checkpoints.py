@@ -1,6 +1,8 @@
+import csv
 import json
 import os
 import pickle
+from dataclasses import replace
 
 import pytest
 import torch
@@ -22,20 +24,20 @@ def test_a_checkpoint_holds_what_training_changes_and_not_the_frozen_weights(tmp
     assert set(everything) - set(saved["model"]) == {"stem.weight", "stem.bias"}
     assert_same(saved["model"], {name: everything[name] for name in saved["model"]})
     assert saved["history"] == records == read_history(tmp_path)
-    assert sorted(os.listdir(tmp_path)) == ["checkpoint.pt", "history.json"]
+    assert sorted(os.listdir(tmp_path)) == ["checkpoint.pt", "history.csv", "history.json"]
 
 
 @pytest.mark.parametrize(
     ("config", "difference"),
     [
-        (changed(lr=2e-2), r"lr \(0.01 there, 0.02 here\)"),
-        (changed(seed=5), r"seed \(0 there, 5 here\)"),
-        (changed(epochs=9), r"epochs \(4 there, 9 here\)"),
+        (changed(lr=2e-2), "lr is 0.01 there and 0.02 here"),
+        (changed(seed=5, clip_norm=1.0), "clip_norm is 5.0 there and 1.0 here, seed is 0 there and 5 here"),
+        (changed(epochs=9), "epochs is 4 there and 9 here"),
     ],
 )
 def test_other_settings_are_refused_with_the_difference(tmp_path, config, difference):
     run(tmp_path, stop_after=1)
-    with pytest.raises(ValueError, match=f"another training: {difference} differ"):
+    with pytest.raises(ValueError, match=f"another training: {difference}.*; set it back .*, or give another folder"):
         run(tmp_path, config=config)
 
 
@@ -46,21 +48,51 @@ def test_settings_that_do_not_touch_the_weights_may_change(tmp_path):
     assert_same(model.state_dict(), run(tmp_path / "b")[0].state_dict())
 
 
+@pytest.mark.parametrize("formats", [("float32", "bfloat16"), ("float32", "float16"), ("float16", "float32")])
+def test_the_number_format_may_change_as_it_does_between_a_processor_and_a_gpu(tmp_path, formats):
+    first, then = (changed(amp=amp) for amp in formats)
+    run(tmp_path, stop_after=2, config=first)
+    assert [r["epoch"] for r in run(tmp_path, config=then)[1]] == [3, 4]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("devices", [("cpu", "cuda"), ("cuda", "cpu")])
+def test_what_was_begun_on_one_device_goes_on_on_another(tmp_path, devices):
+    first, then = (TinyModel().to(device) for device in devices)
+    run(tmp_path, stop_after=2, model=first)
+    model, records = run(tmp_path, model=then)
+    assert [r["epoch"] for r in records] == [3, 4] and next(model.parameters()).device.type == devices[1]
+
+
 def test_another_model_other_tasks_or_other_data_are_refused(tmp_path):
     run(tmp_path, stop_after=1)
-    frozen_differently = TinyModel()
+
+    def refused(words, **other):
+        with pytest.raises(ValueError, match=f"another training: {words}"):
+            run(tmp_path, **other)
+
+    frozen_differently, less_trained, calmer, scaled = (TinyModel() for _ in range(4))
     frozen_differently.stem.weight.data[0, 0, 0, 0] += 1e-6
-    with pytest.raises(ValueError, match="another training: frozen weights differ"):
-        run(tmp_path, model=frozen_differently)
-    less_trained = TinyModel()
+    refused("frozen weights differ", model=frozen_differently)
     less_trained.norm.requires_grad_(False)
-    with pytest.raises(ValueError, match="trained parameters, frozen weights differ"):
-        run(tmp_path, model=less_trained)
-    with pytest.raises(ValueError, match=r"training frames \(10 there, 12 here\) differ"):
-        run(tmp_path, data=TinyData(12))
-    fewer = {"depth": TASKS["depth"]}
-    with pytest.raises(ValueError, match="another training: tasks differ"):
-        train_epochs(TinyModel(), TinyData(), None, fewer, CONFIG, tmp_path)
+    refused(r"trained parameters.norm.weight is \[8\] there and not set here", model=less_trained)
+    calmer.drop.p = 0.5
+    refused(r"dropout is \[0.1\] there and \[0.5\] here", model=calmer)
+    scaled.description = lambda: {"scale": 1.0}
+    refused("model.scale is not set there and 1.0 here", model=scaled)
+    refused("training frames is 10 there and 12 here", data=TinyData(12))
+    heavier = TASKS | {"depth": replace(TASKS["depth"], loss_weight=3.0)}
+    with pytest.raises(ValueError, match="another training: tasks.depth.loss_weight is 1.0 there and 3.0 here"):
+        train_epochs(TinyModel(), TinyData(), None, heavier, CONFIG, tmp_path)
+
+
+def test_the_history_is_also_a_table(tmp_path):
+    _, records = run(tmp_path)
+    with (tmp_path / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4]
+    assert [float(row["losses depth"]) for row in rows] == [r["losses"]["depth"] for r in records]
+    assert rows[0]["metrics depth"] == "" and float(rows[3]["metrics depth"]) == records[3]["metrics"]["depth"]
 
 
 def test_a_truncated_checkpoint_is_named(tmp_path):
@@ -134,7 +166,7 @@ def test_a_failed_write_keeps_the_old_checkpoint_and_leaves_no_rest(tmp_path, mo
     with pytest.raises(OSError, match="no space"):
         run(tmp_path)
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
-    assert sorted(os.listdir(tmp_path)) == ["checkpoint.pt", "history.json"]
+    assert sorted(os.listdir(tmp_path)) == ["checkpoint.pt", "history.csv", "history.json"]
 
 
 def test_a_fingerprint_is_plain_and_survives_the_file(tmp_path):
