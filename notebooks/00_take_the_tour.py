@@ -65,17 +65,16 @@ import itertools
 import math
 from functools import lru_cache
 
-import matplotlib.pyplot as plt
 import torch
 from IPython.display import display
 from ipywidgets import Dropdown, FileUpload, SelectionSlider, interact
 
 from ptsa_lite.data import make_loader, open_dataset
-from ptsa_lite.figures.drawings import draw_adaptation, draw_schemes
 from ptsa_lite.figures.layer import draw_block
-from ptsa_lite.figures.pictures import colour_labels, depth_limits, picture_of
-from ptsa_lite.figures.plots import draw_curves, draw_tradeoff
-from ptsa_lite.figures.style import Drawing, save_figure, task_colour, task_title, use_style
+from ptsa_lite.figures.pictures import colour_labels, draw_labels, draw_progress, picture_of
+from ptsa_lite.figures.study import draw_curves, draw_tradeoff
+from ptsa_lite.figures.style import Drawing, save_figure, task_title, use_style
+from ptsa_lite.figures.tree import draw_adaptation, draw_schemes
 from ptsa_lite.tasks import IGNORE, PASCAL, SCENES, default_tasks
 from ptsa_lite.tree import TaskTree
 
@@ -113,24 +112,9 @@ figure
 # small renderer, which knows the exact answer to six such questions. (Real data sets have fewer, and with errors.)
 
 # %%
-def draw_labels(sample, tasks):
-    """The frame, and the label of every task beside it."""
-    columns = 2 + -(-len(tasks) // 2)
-    figure = plt.figure(figsize=(1.35 * columns, 2.9))
-    grid = figure.add_gridspec(2, columns, wspace=0.05, hspace=0.14, left=0, right=1, bottom=0, top=0.94)
-    places = [grid[:, :2], *(grid[i % 2, 2 + i // 2] for i in range(len(tasks)))]
-    pictures = [picture_of(sample["image"]), *(colour_labels(task, sample[name]) for name, task in tasks.items())]
-    for place, picture, name in zip(places, pictures, ["image", *tasks], strict=True):
-        axes = figure.add_subplot(place)
-        axes.imshow(picture)
-        axes.set_title(name, fontsize=10, color="black" if name == "image" else task_colour(name), pad=3)
-        axes.axis("off")
-    return figure
-
-
 figure = draw_labels(sample, every_task)
 save_figure(figure, "00_labels", out_dir)
-plt.show()
+figure
 
 # %% [markdown]
 # - **semseg**, semantic segmentation: which class of thing is here? One colour per class.
@@ -215,7 +199,7 @@ assert count_parameters(swin_t)["total"] == 27_517_818, "this is not the Swin-Ti
 words = {"own": "single_task", "shared": "lora_shared", "separate": "lora_separate", "progressive": "ptsa"}
 notes = {key: f"{costs[method][0]['trainable'] / 1e6:.1f} M parameters trained, {costs[method][1]:.0f} GMACs"
          for key, method in words.items()}
-figure = draw_schemes(names, tree, notes)
+figure = draw_schemes(tree, notes)
 save_figure(figure, "00_schemes", out_dir)
 figure
 
@@ -494,39 +478,20 @@ def learn(model, batches, steps):
 watched = batch["image"][4:5]
 frozen = {name: p.clone() for name, p in model.named_parameters() if not p.requires_grad}
 epochs = (make_loader(train_set, batch_size, seed, epoch, drop_last=True) for epoch in itertools.count())
-snapshots, history = {}, []
+snapshots, history = {"before": {name: prediction[4] for name, prediction in predictions.items()}}, []
 for step, losses in enumerate(learn(model, itertools.chain.from_iterable(epochs), steps), 1):
     history.append(losses)
     if step in (max(1, steps // 4), steps):
         with torch.no_grad():
-            snapshots[f"after {step} steps"] = model(watched)
+            snapshots[f"after {step} steps"] = {name: said[0] for name, said in model(watched).items()}
 for name, parameter in model.named_parameters():
     assert name not in frozen or torch.equal(parameter, frozen[name]), f"{name} is frozen, and it moved"
 print(f"{steps} steps of {batch_size} frames; {len(frozen)} frozen tensors are what they were, bit by bit")
 
 # %%
-def draw_snapshots(columns):
-    """A row per task: its label, then what the model said at each moment."""
-    size = (1.5 * len(columns) + 1.2, 1.5 * len(names))
-    figure, grid = plt.subplots(len(names), len(columns), figsize=size, squeeze=False)
-    for row_of_axes, name in zip(grid, names, strict=True):
-        limits = depth_limits(columns["label"][name][0]) if tasks[name].kind == "depth" else None
-        for axes, (title, said) in zip(row_of_axes, columns.items(), strict=True):
-            axes.imshow(colour_labels(tasks[name], said[name][0], title != "label", limits), interpolation="nearest")
-            axes.set(xticks=[], yticks=[])
-            axes.spines[:].set_visible(False)
-            if name == names[0]:
-                axes.set_title(title, fontsize=10, pad=4)
-        row_of_axes[0].set_ylabel(name, color=task_colour(name), fontweight="bold", rotation=0, ha="right", va="center")
-    figure.subplots_adjust(left=0.15, right=0.995, bottom=0.005, top=0.93, wspace=0.05, hspace=0.05)
-    return figure
-
-
-label = {name: batch[name][4:5] for name in names}
-before = {name: prediction[4:5] for name, prediction in predictions.items()}
-figure = draw_snapshots({"label": label, "before": before, **snapshots})
+figure = draw_progress({name: batch[name][4] for name in names}, snapshots, tasks)
 save_figure(figure, "00_snapshots", out_dir)
-plt.show()
+figure
 
 # %% [markdown]
 # Before the first step the heads are random, and so are their answers. A few steps later some of them say one thing

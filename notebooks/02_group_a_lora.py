@@ -67,7 +67,18 @@ from torch import nn
 from torch.nn import functional as F
 
 from ptsa_lite.figures.layer import draw_block, draw_layer, draw_sharing
-from ptsa_lite.figures.style import Drawing, save_figure, spread, task_colour, use_style
+from ptsa_lite.figures.style import (
+    INK,
+    OURS,
+    SOFT,
+    STAGES,
+    THEIRS,
+    Drawing,
+    name_ends,
+    save_figure,
+    task_colour,
+    use_style,
+)
 from ptsa_lite.tasks import default_tasks
 
 use_style()
@@ -195,11 +206,11 @@ def draw_rank(r):
     values, errors, *pictures = figure.subplots(1, 4, width_ratios=(4, 4, 1.4, 1.4))
     figure.subplots_adjust(wspace=0.3)
     for name, spectrum in spectra.items():
-        style = dict(color=task_colour(name) if name in tasks else "#66727c", linestyle=":" if name == "noise" else "-")
+        style = dict(color=task_colour(name) if name in tasks else SOFT, linestyle=":" if name == "noise" else "-")
         values.semilogy(range(1, c_in + 1), spectrum, **style, label=name)
         errors.plot(range(c_in + 1), lost_length[name], **style)
     for axes in (values, errors):
-        axes.axvline(r, color="#1d2730", linewidth=1), axes.set(xlim=(0, 64), xlabel="rank")
+        axes.axvline(r, color=INK, linewidth=1), axes.set(xlim=(0, 64), xlabel="rank")
     values.set(ylim=(3e-4, 1), ylabel="singular value", title="Wanted updates fall fast"), values.legend(fontsize=8)
     values.minorticks_off(), values.set_yticks([1, 0.1, 0.01, 0.001], ["1", "0.1", "0.01", "0.001"])
     errors.set(ylim=(0, 1.02), ylabel="length lost, lower is better")
@@ -364,10 +375,10 @@ groupings = {"shared by all": [range(n)], "two and two, at best": halves[0], "tw
 budgets = [4, 8, 16, 32, 64, 128]
 curves = {title: [lost_by(groups, budget) for budget in budgets] for title, groups in groupings.items()}
 figure, axes = plt.subplots(figsize=(6.4, 3.6))
-for curve, style, shade in zip(curves.items(), ("o-", "s-", "s:", "^-"), ("#8a949c", "#0072B2", "#0072B2", "#1d2730"),
+for curve, style, shade in zip(curves.items(), ("o-", "s-", "s:", "^-"), (THEIRS, OURS, OURS, INK),
                                strict=True):
     axes.plot(budgets, curve[1], style, color=shade, label=curve[0])
-axes.axhline(floor, color="#8a949c", linewidth=1, linestyle="--"), axes.set_xscale("log", base=2)
+axes.axhline(floor, color=THEIRS, linewidth=1, linestyle="--"), axes.set_xscale("log", base=2)
 axes.set_xticks(budgets, budgets), axes.set(ylim=(0, None), title="No rank buys back what sharing costs")
 axes.set(xlabel="rank of all pairs together", ylabel="lost, lower is better")
 axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
@@ -602,26 +613,24 @@ price = per_rank(backbone.widths, depths)
 print("groups of stage 3:", " | ".join("+".join(group) for group in similar.stages[2]))
 
 # %%
-SHADES = ("#8fbfdc", "#56a0cc", "#1f6fa3", "#0b3954")  # light to dark: early to late
-
-
 def draw_ranks(*ranks):
     """Left: each stage's share of the adapters' parameters. Right: what its pairs reach at every rank."""
     figure = Drawing(figsize=(11, 3.2))
     bars, curves = figure.subplots(1, 2)
     counts = [p * r * g for p, r, g in zip(price, ranks, similar.n_groups, strict=True)]
-    bars.barh(range(4), counts, color=SHADES)
-    heights = spread(reach[:, -1].tolist(), 0.08)
+    bars.barh(range(4), counts, color=STAGES)
+    ends = []
     for stage, (count, r, groups) in enumerate(zip(counts, ranks, similar.n_groups, strict=True)):
         bars.text(count, stage, f" {count:,}  ({count / sum(counts):.0%})", va="center")
-        curves.plot(range(1, 33), reach[stage], color=SHADES[stage])
-        curves.plot(r, reach[stage, r - 1], "o", color=SHADES[stage], markersize=9)
+        curves.plot(range(1, 33), reach[stage], color=STAGES[stage])
+        curves.plot(r, reach[stage, r - 1], "o", color=STAGES[stage], markersize=9)
         words = f"stage {stage + 1}, {groups} group{'s' * (groups > 1)}"
-        curves.text(33, heights[stage], words, color=SHADES[stage], va="center", fontweight="bold")
+        ends.append((32, float(reach[stage, -1]), words, dict(color=STAGES[stage], fontweight="bold")))
     bars.set_yticks(range(4), [f"stage {s + 1}\nrank {r}" for s, r in enumerate(ranks)]), bars.invert_yaxis()
     bars.set(xlim=(0, 1.45 * max(counts)), xticks=(), title=f"Adapters: {sum(counts):,} trainable numbers")
-    curves.set(xlim=(0, 47), ylim=(0, 1.05), xlabel="rank", ylabel="share reached, higher is better")
+    curves.set(xlim=(0, 33), ylim=(0, 1.05), xlabel="rank", ylabel="share reached, higher is better")
     curves.set_xticks((1, 8, 16, 24, 32)), curves.set_title("Rank levels off; parting lifts the line")
+    name_ends(curves, ends, tie=False)
     return figure
 
 

@@ -72,9 +72,16 @@ from ipywidgets import Dropdown, SelectionSlider, interact
 from torch.nn import functional as F
 
 from ptsa_lite.data import make_loader, open_dataset
-from ptsa_lite.figures.plots import draw_similarity
-from ptsa_lite.figures.similarity import draw_angles, draw_estimates, draw_gradients, draw_how_sure, draw_stages
-from ptsa_lite.figures.style import SOFT, save_figure, spread, task_colour, use_style
+from ptsa_lite.figures.similarity import (
+    draw_angles,
+    draw_estimates,
+    draw_gradients,
+    draw_how_sure,
+    draw_similarities,
+    draw_similarity,
+    draw_stages,
+)
+from ptsa_lite.figures.style import SOFT, name_ends, save_figure, task_colour, use_style
 from ptsa_lite.tasks import IGNORE, default_tasks, known
 
 started = time.monotonic()
@@ -273,20 +280,19 @@ print(f"{first} with {last}: {by_hand:+.3f} plain, {other:+.3f} elementwise")
 # %%
 factors = np.logspace(-3, 3, 13)
 figure, axes = plt.subplots(figsize=(7.5, 3.2))
-levels = []
+ends = []
 for name in names[1:]:
     flat = [cosine(factor * g[first], g[name]) for factor in factors]
     assert max(flat) - min(flat) < 1e-4, "the plain reading saw the loss weight"
     axes.semilogx(factors, flat, color=task_colour(name), linestyle="--")
     curve = [elementwise_cosine(factor * g[first], g[name]) for factor in factors]
     axes.semilogx(factors, curve, color=task_colour(name))
-    levels.append(flat[-1])
-for name, height in zip(names[1:], spread(levels, 0.08 * (max(levels) - min(levels))), strict=True):
-    axes.text(1.4 * factors[-1], height, name, color=task_colour(name), va="center", fontweight="bold")
+    ends.append((factors[-1], flat[-1], name, dict(color=task_colour(name), fontweight="bold")))
 axes.axvline(1, color=SOFT, linewidth=1)
 axes.axhline(0, color=SOFT, linewidth=1, linestyle=":")
 axes.set(xlabel=f"factor on the loss weight of {first}", ylabel=f"cosine with {first}",
          title="Dashed: plain, blind to the loss weight. Solid: elementwise")
+name_ends(axes, ends, tie=False)
 save_figure(figure, "03_loss_weight", out_dir);
 
 # %% [markdown]
@@ -340,15 +346,15 @@ seconds_measuring = time.monotonic() - clock
 # %%
 def draw_both(similarity, reading):
     """The same frame beside different frames, standard errors under the numbers."""
-    figure, panels = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
-    for axes, choice in zip(panels, ("same", "different"), strict=True):
-        title = {"same": "Same frame", "different": "Different frames"}[choice]
-        matrix, error = similarity.matrix(reading, choice), similarity.error(reading, choice)
-        draw_similarity(matrix, names, error, f"{title}, {similarity.count(choice)} draws", axes)
-    return figure
+    return draw_similarities({
+        f"{choice} frame{'s' * (choice == 'different')}, {similarity.count(choice)} draws".capitalize():
+        (similarity.matrix(reading, choice), similarity.error(reading, choice)) for choice in ("same", "different")
+    }, names)
 
 
-save_figure(draw_both(similarity, "plain"), "03_same_and_different", out_dir);
+figure = draw_both(similarity, "plain")
+save_figure(figure, "03_same_and_different", out_dir)
+figure
 
 # %%
 def ranked(matrix):
@@ -433,8 +439,8 @@ estimates = torch.stack([between(means[a], means[b]) for a, b in itertools.combi
 every, every_error = estimates.mean(0).numpy(), (estimates.std(0) / len(estimates) ** 0.5).nan_to_num().numpy()
 
 # %%
-figure = draw_estimates({"neighbours": (away, similarity.error("plain", "different")), "every pair": (every, every_error)},
-                        names, "Different frames: every pair leaves less to chance")
+figure = draw_estimates({"every pair": (every, every_error), "neighbours": (away, similarity.error("plain", "different"))},
+                        names, "Different frames: every pair leaves less to chance", itself=True)
 save_figure(figure, "03_every_pair", out_dir)
 figure
 
@@ -458,12 +464,7 @@ print("pairs of tasks beyond two errors:", "; ".join(f"{told(c)} {every[c]:+.3f}
 
 # %%
 control = torch.stack(with_wrong_labels).mean(0).numpy()  # (T, T), columns with wrong labels
-figure, panels = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
-draw_similarity(matrix, names, title="True labels", axes=panels[0])
-draw_similarity(control, names, title="Columns: labels of another frame", axes=panels[1])
-strongest = max(abs(matrix[c]) for c in couples)
-for axes in panels:
-    axes.images[0].set_clim(-strongest, strongest)  # one scale for both
+figure = draw_similarities({"True labels": (matrix, None), "Columns: labels of another frame": (control, None)}, names)
 save_figure(figure, "03_control", out_dir);
 
 # %%
@@ -606,9 +607,10 @@ def draw_choice(stage, reading, pairs, frames):
     """The matrix of one stage (0: the whole backbone) from the first draws."""
     part, where = first_draws(similarity, frames), stage - 1 if stage else None
     words = f"{f'stage {stage}' if stage else 'whole backbone'}, {reading}, {pairs}, {frames} frames"
-    return draw_similarity(part.matrix(reading, pairs, where), names, part.error(reading, pairs, where), words)
+    return draw_similarity(part.matrix(reading, pairs, where), names, part.error(reading, pairs, where), words, widest)
 
 
+widest = max(abs(stage[c]) for stage in per_stage for c in couples)  # one scale for all choices
 reading, pairs = known(reading, ("plain", "elementwise"), "reading"), known(pairs, ("same", "different"), "pairs")
 draw_choice(0, reading, pairs, n_samples)
 

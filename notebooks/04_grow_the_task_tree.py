@@ -66,8 +66,10 @@ from IPython.display import Markdown, display
 from ipywidgets import HTML, Dropdown, HBox, Label, Output, ToggleButtons, VBox
 from matplotlib import pyplot as plt
 
-from ptsa_lite.figures.plots import draw_similarity, draw_tree
-from ptsa_lite.figures.style import Drawing, save_figure, task_colour, use_style
+from ptsa_lite.figures.costs import BY_STAGE, draw_bars, draw_speed, draw_tree_costs
+from ptsa_lite.figures.similarity import draw_similarity
+from ptsa_lite.figures.style import INK, OURS, Drawing, save_figure, task_colour, use_style
+from ptsa_lite.figures.tree import draw_tree, draw_tree_beside
 from ptsa_lite.tasks import NYUD, PASCAL, default_tasks, known
 from ptsa_lite.tree import TaskTree, tree_score
 
@@ -289,23 +291,9 @@ print("chosen:", tree)
 # row they belong together, so a good tree shows as strong blue blocks along the diagonal.
 
 # %%
-def draw_beside(tree, similarity, error, u=0.85):
-    """The tree, and its matrix in the same order, each leaf level with its row; u inches a row."""
-    order, n = tree.leaf_order(), len(names)
-    at = [names.index(name) for name in order]
-    width, height = 6.4 + u * n + 1.6, u * (n + 1.45) + 0.9
-    figure = plt.figure(figsize=(width, height))
-    left = figure.add_axes([0, 0.9 / height - 0.1 * u / height, 6.4 / width, u * (n + 1.05) / height])
-    right = figure.add_axes([6.4 / width, 0.9 / height, u * n / width, u * n / height])
-    draw_tree(tree, title="The tree that the similarity chose", axes=left)
-    draw_similarity(similarity[np.ix_(at, at)], order, error[np.ix_(at, at)], axes=right)
-    figure.axes[-1].remove()  # the colour bar: the numbers are in the cells
-    right.set_position([6.4 / width, 0.9 / height, u * n / width, u * n / height])
-    right.set_yticks([]), right.set_title("similarity ± standard error")
-    return figure
-
-
-save_figure(draw_beside(tree, similarity, error), "04_tree", out_dir);
+figure = draw_tree_beside(tree, similarity, error, names, "The tree that the similarity chose")
+save_figure(figure, "04_tree", out_dir)
+figure
 
 # %% [markdown]
 # ## The two ends of the scale, and what the score cannot say
@@ -360,7 +348,7 @@ def wins(factor=1.0):
 
 share = wins()
 figure, axes = plt.subplots(figsize=(7, 0.42 * len(shown) + 1.1))
-axes.barh(range(len(shown)), share[shown], color=["#0072B2", *["#c3cbd1"] * (len(shown) - 1)])
+axes.barh(range(len(shown)), share[shown], color=[OURS, *["#c3cbd1"] * (len(shown) - 1)])
 for place, number in enumerate(shown):
     axes.text(share[number], place, f" {share[number]:.0%}", va="center")
 axes.set_yticks(range(len(shown)), [parted(trees[number]) for number in shown]), axes.invert_yaxis()
@@ -440,7 +428,7 @@ for stage, width in ((1, 2.5), (2, 1)):
     for group in grown.stages[stage]:
         rows = [at.index(twelve.index(task)) for task in group]
         corner = (min(rows) - 0.5, min(rows) - 0.5)
-        panels[1].add_patch(plt.Rectangle(corner, len(rows), len(rows), fill=False, linewidth=width, color="#1d2730"))
+        panels[1].add_patch(plt.Rectangle(corner, len(rows), len(rows), fill=False, linewidth=width, color=INK))
 save_figure(figure, "04_linkage", out_dir);
 
 # %% [markdown]
@@ -570,36 +558,16 @@ print(f"(1, 1, 2, 4) with the merging run by the groups of the stage that begins
 # of parameters?
 
 # %%
-SHADES = ("#8fbfdc", "#56a0cc", "#1f6fa3", "#0b3954")
-GREY = "#d3d9dd"
-
-
-def stacked(axes, y, parts, colours=(GREY, *SHADES), **style):
-    """One horizontal bar of several parts; returns where it ends."""
-    for start, part, colour in zip(itertools.accumulate([0, *parts]), parts, colours, strict=False):
-        axes.barh(y, part, left=start, color=colour, **style)
-    return sum(parts)
-
-
 settings = [(1, 1, 1, 1), (1, 1, 1, 4), (1, 1, 2, 2), (1, 1, 2, 4), (1, 2, 2, 4), (1, 1, 4, 4), (4, 4, 4, 4)]
 role = count_parameters(full_size((1, 1, 2, 4), PASCAL))
 others = role["trainable"] - role["adapters"]  # heads, norms, patch embedding and merging, position tables
-figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.6), sharey=True, layout="constrained")
-for y, counts in enumerate(settings):
-    end = stacked(left, y, [fixed / 1e9, *(g * s / 1e9 for g, s in zip(counts, stages, strict=True))])
-    left.text(end + 1.8, y, f"{end:.1f}", va="center")
-    adapters = [rank * g * p / 1e6 for g, p in zip(counts, LORA_PARAMETERS_PER_RANK, strict=True)]
-    end = stacked(right, y, [others / 1e6, *adapters])
-    right.text(end + 0.08, y, f"{end:.2f}", va="center")
-    if f"pascal {counts}" in said:
-        left.plot(said[f"pascal {counts}"].values["gmacs"], y, "D", color="white", markeredgecolor="#1d2730", zorder=3)
-left.set_yticks(range(len(settings)), settings), left.invert_yaxis()
-left.set(xlabel="GMACs for one image, lower is better", title="An early parting pays in all later stages", xlim=(0, 88))
-right.set(xlabel=f"trainable parameters, millions, rank {rank}", title="Early stages hold few parameters")
-left.legend([plt.Rectangle((0, 0), 1, 1, color=c) for c in (GREY, *SHADES)],
-            ["what all trees have", *(f"stage {s}" for s in range(1, 5))], fontsize=8, loc="upper right")
-right.set_xlim(0, 1.15 * right.get_xlim()[1])
-save_figure(figure, "04_costs", out_dir);
+gmacs = [[fixed / 1e9, *(g * s / 1e9 for g, s in zip(counts, stages, strict=True))] for counts in settings]
+millions = [[others / 1e6, *(rank * g * p / 1e6 for g, p in zip(counts, LORA_PARAMETERS_PER_RANK, strict=True))]
+            for counts in settings]
+published = {counts: said[f"pascal {counts}"].values["gmacs"] for counts in settings if f"pascal {counts}" in said}
+figure = draw_tree_costs(settings, gmacs, millions, published)
+save_figure(figure, "04_costs", out_dir)
+figure
 
 # %% [markdown]
 # The two panels disagree, and that is the point. In multiply-adds stage three is the giant, with its six blocks; the
@@ -667,8 +635,6 @@ for counts in ((1, 1, 1, 1), (1, 1, 2, 4), (4, 4, 4, 4)):
 # What ratio do the multiply-adds promise?
 
 # %%
-from ptsa_lite.figures.costs import draw_speed
-
 folders = [path for path in (Path("figures/results"), Path("../figures/results")) if path.is_dir()]
 bench = json.loads((folders[0] / "speed.json").read_text(encoding="utf-8")) if folders else None
 if bench:
@@ -778,13 +744,12 @@ def draw_grouping(letters):
     left, right = figure.subplots(1, 2, width_ratios=(5, 4))
     draw_tree(tree, axes=left)
     rows = {"all shared": (1,) * 4, "this tree": tree.n_groups, "all separate": (len(names),) * 4}
-    for y, (title, counts) in enumerate(rows.items()):
-        parts = [fixed_here / 1e9, *(g * s / 1e9 for g, s in zip(counts, stages, strict=True))]
-        end = stacked(right, y, parts, height=0.4, alpha=1 if title == "this tree" else 0.45)
-        adapters = sum(g * p for g, p in zip(counts, LORA_PARAMETERS_PER_RANK, strict=True))
-        right.text(0, y - 0.24, f"{title}: {end:.2f} GMACs, {adapters:,} adapter parameters per rank", va="bottom",
-                   fontsize=9, fontweight="bold" if title == "this tree" else None)
-    right.set(yticks=(), ylim=(2.6, -0.9), xlabel="GMACs of Swin-Tiny at 448x448")
+    adapters = {title: sum(g * p for g, p in zip(counts, LORA_PARAMETERS_PER_RANK, strict=True))
+                for title, counts in rows.items()}
+    parts = [[fixed_here / 1e9, *(g * s / 1e9 for g, s in zip(counts, stages, strict=True))] for counts in rows.values()]
+    names_of = [f"{title}\n{adapters[title]:,} per rank" for title in rows]
+    draw_bars(right, names_of, parts, BY_STAGE, "{:.2f}", height=0.5)
+    right.set(xlabel="GMACs of Swin-Tiny at 448x448, and adapter parameters")
     right.set_title(f"Groups {tree.n_groups}, score {tree_score(tree, similarity, names):+.3f}\n{gain_of(tree)}")
     display(figure)
 

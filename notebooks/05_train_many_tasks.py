@@ -39,47 +39,7 @@
 #
 # The figure is the whole of it. A frame walks from left to right; grey parts are frozen. Each task computes its own
 # loss, the losses are weighted and added, and *one* gradient goes back. It reaches only what is coloured: the adapters,
-# each from the tasks that run through it, and the heads. (The cell only draws; read on under the parameters.)
-
-# %%
-import matplotlib.pyplot as plt
-import numpy as np
-from matplotlib.patches import FancyBboxPatch
-
-from ptsa_lite.figures.style import INK, OURS, PAPER, SOFT, save_figure, task_colour, use_style
-
-
-def box(axes, x, y, width, height, words, colour="#dfe3e6", ink=INK):
-    corners = "round,pad=0,rounding_size=0.08"
-    axes.add_patch(FancyBboxPatch((x, y - height / 2), width, height, boxstyle=corners, color=colour, zorder=2))
-    axes.text(x + width / 2, y, words, ha="center", va="center", fontsize=9, color=ink, zorder=3)
-
-# %%
-def draw_idea(tree, tasks):
-    """Frozen stages with a coloured bar for each group's adapters, heads, losses, and the way back."""
-    figure, axes = plt.subplots(figsize=(11, 3.3))
-    rows = dict(zip(tree.leaf_order(), np.linspace(1.2, -1.2, len(tasks)), strict=True))
-    for s, stage in enumerate(tree.stages):
-        box(axes, 1.5 * s, 0, 1.15, 3.2, "")
-        for group in stage:
-            middle = np.mean([rows[name] for name in group])
-            for k, name in enumerate(group):
-                y = middle + 0.2 * ((len(group) - 1) / 2 - k)
-                axes.plot([1.5 * s + 0.2, 1.5 * s + 0.95], [y, y], color=task_colour(name), linewidth=5, zorder=3)
-        axes.text(1.5 * s + 0.57, 1.75, f"stage {s + 1}", ha="center", color=SOFT, fontsize=9)
-    start = 1.5 * len(tree.stages)
-    for name, y in rows.items():
-        box(axes, start, y, 1.0, 0.5, "head", task_colour(name), PAPER)
-        axes.text(start + 1.3, y, f"{tasks[name].loss_weight:g} × loss of {name}", va="center", fontsize=9,
-                  color=task_colour(name), fontweight="bold")
-        axes.plot([start + 3.9, start + 4.5], [y, 0.1 * y], color=SOFT, linewidth=1)
-    box(axes, start + 4.4, 0, 0.8, 0.6, "sum")
-    axes.plot([start + 4.8, start + 4.8, 0.57], [-0.3, -2, -2], color=INK, linewidth=1.5)
-    axes.annotate("", (0.57, -1.6), (0.57, -2.04), arrowprops=dict(arrowstyle="-|>", color=INK, linewidth=1.5))
-    axes.text(start / 2 + 2.4, -2.3, "one gradient: it trains what is coloured, and passes through what is grey",
-              color=INK, ha="center", fontsize=9)
-    axes.set(xlim=(-0.2, start + 5.3), ylim=(-2.5, 2.1)), axes.axis("off")
-    return figure
+# each from the tasks that run through it, and the heads.
 
 # %% tags=["parameters"]
 data: str = "scenes"  # scenes, nyud or pascal
@@ -105,6 +65,8 @@ import shutil
 import time
 from pathlib import Path
 
+import matplotlib.pyplot as plt
+import numpy as np
 import torch
 from IPython.display import display
 from torch.nn import functional as F
@@ -112,6 +74,8 @@ from torch.nn import functional as F
 from ptsa_lite.data import make_loader, open_dataset
 from ptsa_lite.experiments.queue import run_study
 from ptsa_lite.experiments.tables import table_of_methods
+from ptsa_lite.figures.style import BOX, INK, OURS, SOFT, Drawing, save_figure, task_colour, use_style
+from ptsa_lite.figures.tree import draw_training
 from ptsa_lite.tasks import IGNORE, default_tasks
 from ptsa_lite.tree import TaskTree
 
@@ -128,7 +92,9 @@ else:
     tree = TaskTree(((names,), (names,), halves, tuple((name,) for name in names)))
     origin = "notebook 04 left no tree for these tasks, so this one was cut by the tasks' order, not by similarity"
 print(f"{origin}:\n{tree}")
-save_figure(draw_idea(tree, tasks), "05_idea", out_dir);
+figure = draw_training(tree, tasks)
+save_figure(figure, "05_idea", out_dir)
+figure
 
 # %% [markdown]
 # ## The frames
@@ -261,7 +227,7 @@ for k in range(k_w, total):
     assert math.isclose(learning_rate(k, config, steps), expected, rel_tol=1e-9), f"step {k}: another rate"
 figure, axes = plt.subplots(figsize=(7, 2.4))
 axes.plot([k / steps for k in range(total)], [learning_rate(k, config, steps) for k in range(total)], color=OURS)
-axes.axvspan(0, warmup_epochs, color="#eceff1", zorder=0)
+axes.axvspan(0, warmup_epochs, color=BOX, zorder=0)
 axes.set(xlabel="epoch", ylabel="learning rate", title="A straight warm-up, then half a cosine", ylim=0)
 save_figure(figure, "05_schedule", out_dir);
 
@@ -429,7 +395,7 @@ for record in train_epochs(model, train_set, val_set, tasks, config, checkpoints
     print(describe(record, tasks), flush=True)
 
 # %%
-from ptsa_lite.figures.plots import draw_curves
+from ptsa_lite.figures.study import draw_curves
 
 losses = {name: [record["losses"][name] for record in history] for name in names}
 figure = draw_curves(losses, title="Each loss, divided by its first epoch's")
@@ -461,26 +427,13 @@ print("fallen since the first epoch:", ", ".join(f"{name} {value:.0%}" for name,
 # they are?
 
 # %%
-from ptsa_lite.figures.pictures import colour_labels, picture_of
-from ptsa_lite.figures.style import Drawing
+from ptsa_lite.figures.pictures import colour_labels, draw_progress, show
 
 
 def draw_sharpening(frame, epochs_shown):
     """A row per task: image, label, and the prediction after each of these epochs."""
-    rows, columns = len(names), 2 + len(epochs_shown)
-    figure = Drawing(figsize=(1.7 * columns, 1.75 * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for (name, task), axes in zip(tasks.items(), grid, strict=True):
-        pictures = [picture_of(shown["image"][frame]), colour_labels(task, shown[name][frame])]
-        pictures += [colour_labels(task, looks[e][name][frame], predicted=True) for e in epochs_shown]
-        for place, picture in zip(axes, pictures, strict=True):
-            place.imshow(picture, interpolation="nearest")
-            place.set(xticks=[], yticks=[]), place.spines[:].set_visible(False)
-        axes[0].set_ylabel(name, color=task_colour(name), fontweight="bold")
-    titles = ["image", "label", *(f"epoch {e}" if e else "before" for e in epochs_shown)]
-    for place, words in zip(grid[0], titles, strict=True):
-        place.set_title(words, fontsize=10, loc="center", fontweight="normal")
-    return figure
+    said = {f"epoch {e}" if e else "before": {name: looks[e][name][frame] for name in names} for e in epochs_shown}
+    return draw_progress({name: shown[name][frame] for name in names}, said, tasks, shown["image"][frame])
 
 
 milestones = sorted({0, 1, max(1, epochs // 3), epochs})
@@ -518,8 +471,7 @@ def draw_live(curves, predictions):
     draw_curves(curves, axes=figure.add_axes([0.06, 0.18, 0.27, 0.72]))
     for k, (name, task) in enumerate(tasks.items()):
         place = figure.add_axes([0.45 + 0.138 * k, 0.15, 0.13, 0.6])
-        place.imshow(colour_labels(task, predictions[name][0], predicted=True), interpolation="nearest")
-        place.set(xticks=[], yticks=[]), place.spines[:].set_visible(False)
+        show(place, colour_labels(task, predictions[name][0], predicted=True))
         place.set_title(name, color=task_colour(name), fontsize=9, loc="center")
     return figure
 
@@ -653,7 +605,7 @@ if {"lora_shared", "ptsa", "lora_separate"} <= set(by_method):
 # much larger frames. Its axes are not ours, which is why it stands apart; only the *pattern* may be compared.
 
 # %%
-from ptsa_lite.figures.plots import draw_tradeoff
+from ptsa_lite.figures.study import draw_tradeoff
 from ptsa_lite.experiments.published import as_points
 
 figure = Drawing(figsize=(8.5, 13))

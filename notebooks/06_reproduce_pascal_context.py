@@ -43,7 +43,9 @@
 # the [rows of a YAML file](../ptsa_lite/configs/recipe.yaml), and one folder of results.
 
 # %%
-from ptsa_lite.figures.frames import draw_costs, draw_frames, draw_road
+from ptsa_lite.figures.costs import draw_costs
+from ptsa_lite.figures.pictures import draw_frames
+from ptsa_lite.figures.study import draw_road
 from ptsa_lite.figures.style import save_figure, use_style
 
 use_style()
@@ -316,7 +318,8 @@ print(aligned(("a step in", "MB", "ratio", "seconds", "ratio"), lines))
 
 # %%
 from ptsa_lite.experiments.grow import measure
-from ptsa_lite.figures.plots import draw_similarity, draw_tree
+from ptsa_lite.figures.similarity import draw_similarity
+from ptsa_lite.figures.tree import draw_tree
 
 grown = [name for name, plan in plans.items() if plan.groups]
 matrix = None
@@ -371,7 +374,7 @@ for name, plan in plans.items():
 
 # %%
 from ptsa_lite.training.checkpoints import read_history
-from ptsa_lite.figures.plots import draw_curves
+from ptsa_lite.figures.study import draw_curves
 
 name = rows[-1]
 history = read_history(folder / name)

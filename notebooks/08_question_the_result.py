@@ -59,17 +59,17 @@ from IPython.display import display
 from ipywidgets import Dropdown, interact
 
 from ptsa_lite.methods import METHODS
-from ptsa_lite.figures.plots import draw_tradeoff
+from ptsa_lite.figures.similarity import draw_estimates
 from ptsa_lite.figures.study import (
     draw_choices,
-    draw_cosines,
-    draw_costs_and_gains,
     draw_differences,
     draw_ranked,
     draw_sweep,
     draw_task_gains,
+    draw_tradeoff,
 )
-from ptsa_lite.figures.style import CHOSEN, OURS, PAPER, Drawing, save_figure, task_colour, use_style
+from ptsa_lite.figures.style import CHOSEN, OURS, Drawing, save_figure, use_style
+from ptsa_lite.figures.tree import draw_capacities
 from ptsa_lite.experiments.published import PASCAL_RESULTS, as_points
 from ptsa_lite.experiments.reproduction import aligned
 from ptsa_lite.experiments.queue import collected
@@ -103,26 +103,7 @@ rivals = [  # title, tree, ranks
 ]
 
 
-def draw_capacity(axes, tree, ranks, top=44):
-    """A column a stage, a box a group, its height the rank, its stripes the tasks that train it."""
-    for stage, (groups, rank) in enumerate(zip(tree.stages, ranks, strict=True)):
-        floor = 0
-        for group in groups:
-            height = min(rank, top - floor)
-            for k, name in enumerate(group):
-                axes.bar(stage, height / len(group), 0.8, floor + height * k / len(group), color=task_colour(name))
-            axes.bar(stage, height, 0.8, floor, facecolor="none", edgecolor=PAPER, linewidth=1.5)
-            floor += height
-        axes.text(stage, floor + 0.8, f"{len(groups)} × {rank}", ha="center", va="bottom", fontsize=8)
-
-# %%
-design = Drawing(figsize=(12, 3.6))
-for axes, (title, tree, ranks) in zip(design.subplots(1, len(rivals), sharey=True), rivals, strict=True):
-    draw_capacity(axes, tree, ranks)
-    axes.set_title(title, fontsize=9.5)
-    axes.set(ylim=(0, 48), yticks=(), xticks=range(4), xticklabels=[f"stage {s}" for s in range(1, 5)])
-    axes.tick_params(labelsize=7.5, length=0), axes.spines[["left", "bottom"]].set_visible(False)
-design.subplots_adjust(left=0.01, right=0.99, wspace=0.12)
+design = draw_capacities(rivals)
 save_figure(design, "08_design", out_dir)
 design
 
@@ -246,8 +227,8 @@ for name, study in shown.items():
     figure = Drawing(figsize=(8.6, 10.6))
     top, bottom = figure.subplots(2, 1)
     rows = without_other_trees(study["rows"])
-    draw_costs_and_gains(rows, "trainable", title=f"{name}: gain against parameters", axes=top)
-    draw_costs_and_gains(rows, "gmacs", title="gain against the arithmetic of one frame", axes=bottom)
+    draw_tradeoff(rows, "trainable", f"{name}: gain against parameters", top)
+    draw_tradeoff(rows, "gmacs", "gain against the arithmetic of one frame", bottom)
     figure.subplots_adjust(right=0.72, hspace=0.28)
     save_figure(figure, f"08_costs_{name}", out_dir)
     display(figure)
@@ -552,8 +533,9 @@ for name, content in measured.items():
             change = np.abs(np.subtract(condition["similarity"][CHOICE]["matrix"],
                                         content["conditions"][0]["similarity"][CHOICE]["matrix"])).max()
             assert change < 1e-4, f"{name}: {condition['name']} moved a plain cosine by {change}"
-    kept = [c for c in content["conditions"] if "loss" not in c["name"]]
-    figure = draw_cosines(kept, content["setting"]["tasks"], CHOICE, f"{name}: square, as in notebook 03; discs, others")
+    kept = {c["name"]: (c["similarity"][CHOICE]["matrix"], c["similarity"][CHOICE]["error"])
+            for c in content["conditions"] if "loss" not in c["name"]}
+    figure = draw_estimates(kept, content["setting"]["tasks"], f"{name}: square, as in notebook 03; discs, others")
     save_figure(figure, f"08_cosines_{name}", out_dir)
     display(figure)
 

@@ -52,7 +52,8 @@ from torch.nn import functional as F
 from ptsa_lite import backbones
 from ptsa_lite.workshop import distil, muon, teacher
 from ptsa_lite.scenes.render import render_scene
-from ptsa_lite.figures.style import Drawing, spread, use_style
+from ptsa_lite.figures.pictures import draw_grid
+from ptsa_lite.figures.style import Drawing, name_ends, use_style
 
 use_style()
 
@@ -130,18 +131,9 @@ assert distil.channels_of(targets) == [64, 152, 432, 320], "the pairing above gi
 # Here is what the student sees, and one channel of each thing it is asked to say.
 
 # %%
-figure, axes = plt.subplots(3, 6, figsize=(11, 5.6))
-for row, i in zip(axes, range(3), strict=True):
-    row[0].imshow(crops[i].permute(1, 2, 0))
-    row[1].imshow(F.avg_pool2d(crops[i].float(), 2).byte().permute(1, 2, 0))
-    for axis, target in zip(row[2:], targets, strict=True):
-        axis.imshow(target[-1][i, -1], cmap="viridis")
-titles = ["teacher's crop", "student's crop", "stride 4", "stride 8", "stride 16", "stride 32"]
-for axis, title in zip(axes[0], titles, strict=True):
-    axis.set_title(title, fontsize=9)
-for axis in axes.flat:
-    axis.set_axis_off()
-plt.show()
+rows = [[crops[i].permute(1, 2, 0), F.avg_pool2d(crops[i].float(), 2).byte().permute(1, 2, 0),
+         *(target[-1][i, -1] for target in targets)] for i in range(3)]
+draw_grid(rows, ["teacher's crop", "student's crop", "stride 4", "stride 8", "stride 16", "stride 32"], cmap="viridis")
 
 # %% [markdown]
 # ## The loss is a share of variance
@@ -182,12 +174,7 @@ assert abs(lost / (teacher.STEP**2 / 12) - 1) < 0.1
 # %%
 six = F.avg_pool2d(crops[:1].float(), 2).repeat(6, 1, 1, 1) / 255
 jittered = distil.jitter(six, torch.Generator().manual_seed(seed))
-figure, axes = plt.subplots(1, 6, figsize=(10, 1.9))
-for axis, image in zip(axes, jittered, strict=True):
-    axis.imshow(image.permute(1, 2, 0))
-    axis.set_axis_off()
-axes[0].set_title("One crop, six ways to the student", fontsize=10)
-plt.show()
+draw_grid([list(jittered.permute(0, 2, 3, 1))], [f"jitter {i}" for i in range(1, 7)])
 
 # %% [markdown]
 # ## A step in every direction
@@ -268,7 +255,7 @@ def find_results() -> Path:
 
 real = json.loads((find_results() / "distil.json").read_text())
 history = real["history"]
-STAGES = ("#56a0cc", "#1f6fa3", "#0b3954", "#D55E00")  # light to dark and then red: stage 1 to 4
+SHADES = ("#56a0cc", "#1f6fa3", "#0b3954", "#D55E00")  # light to dark and then red: stage 1 to 4
 
 
 def draw_history(stage: int) -> Drawing:
@@ -277,12 +264,14 @@ def draw_history(stage: int) -> Drawing:
     axis = figure.subplots()
     minutes_so_far = [record["minutes"] for record in history]
     last = history[-1]["held_out"]
-    for i, (shade, height) in enumerate(zip(STAGES, spread(last, 0.028), strict=True)):
+    ends = []
+    for i, shade in enumerate(SHADES):
         look = dict(color=shade, alpha=1 if stage in (0, i + 1) else 0.25)
         axis.plot(minutes_so_far, [record["held_out"][i] for record in history], **look)
-        axis.text(1.02 * minutes_so_far[-1], height, f"stride {4 * 2**i}", va="center", fontweight="bold", **look)
+        ends.append((minutes_so_far[-1], last[i], f"stride {4 * 2**i}", {**look, "fontweight": "bold"}))
     axis.set(xlabel="minutes of training", ylabel="variance explained", ylim=(0, None))
     axis.set_title(f"On photographs it never saw, it explains {min(last):.0%} to {max(last):.0%} of its teacher")
+    name_ends(axis, ends, tie=False)
     return figure
 
 

@@ -7,10 +7,8 @@ from matplotlib.figure import Figure
 from .parts import FROZEN, RIBBON, STRAND, adapter, box, plus, sheet
 from .style import BOX, INK, PAPER, SOFT, task_colour
 
-PAIR = (("semseg", "human_parts"), ("saliency", "normals"))
 
-
-def draw_block(groups: Sequence[Sequence[str]] = PAIR) -> Figure:
+def draw_block(groups: Sequence[Sequence[str]]) -> Figure:
     """A Swin block with its four linear layers frozen and an adapter per task group on each of them."""
     low = -0.97 - 0.66 * (len(groups) - 1)
     figure, axes = sheet((-0.6, 12.0), (low - 0.95, 1.75))
@@ -42,7 +40,7 @@ def draw_block(groups: Sequence[Sequence[str]] = PAIR) -> Figure:
     return figure
 
 
-def draw_layer(groups: Sequence[Sequence[str]] = PAIR) -> Figure:
+def draw_layer(groups: Sequence[Sequence[str]]) -> Figure:
     """h_G = W x_G + b + s B_G A_G x_G for two groups: one frozen product for both, a low-rank detour for each."""
     first, second = groups
     figure, axes = sheet((-1.0, 7.0), (-2.9, 1.5))

@@ -1,6 +1,6 @@
 """What the idea figures are made of: strands, hourglasses, boxes. Grey is frozen, colour is trained."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,42 +17,48 @@ INCH = 0.8  # inches a unit
 STRAND = 72 * RIBBON * INCH * 0.8  # width of a strand's line, in points
 
 
-def sheet(xlim: tuple[float, float], ylim: tuple[float, float], title: str = "") -> tuple[Figure, Any]:
+def sheet(xlim: tuple[float, float], ylim: tuple[float, float]) -> tuple[Figure, Any]:
     """A figure whose units are INCH inches, so that line widths can be given in units too."""
     figure = Drawing(figsize=(INCH * (xlim[1] - xlim[0]), INCH * (ylim[1] - ylim[0])))
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=xlim, ylim=ylim, title=title)
+    axes.set(xlim=xlim, ylim=ylim)
     axes.set_aspect("equal")
     axes.axis("off")
     return figure, axes
 
 
-def strands(axes, tree: TaskTree, leaf: Mapping[str, float], xs: Sequence[float], lit: set, fan_in=False) -> None:
-    """A ribbon a task from the image (xs[0]) through every stage's group to its head (xs[-1])."""
-    order = list(leaf)
-    columns = [tuple((name,) for name in order) if fan_in else (tuple(order),), *tree.stages, [(n,) for n in order]]
-    heights = [
-        {name: np.mean([leaf[n] for n in group]) - RIBBON * (i - (len(group) - 1) / 2)
-         for group in groups for i, name in enumerate(sorted(group, key=order.index))}
-        for groups in columns
+def strands(
+    axes, tree: TaskTree, leaf: Mapping[str, float], xs: Sequence[float], lit: Collection[str] | None = None,
+    fan_in: bool = False, ribbon: float = RIBBON, width: float = STRAND,
+) -> None:  # fmt: skip
+    """A ribbon per task from the image (xs[0]) through its group in every stage to its head (xs[-1]).
+
+    leaf: each task's height at its head. With `fan_in` tasks share nothing and part at the image.
+    """
+    alone, middle = tuple((name,) for name in leaf), np.mean(list(leaf.values()))
+    heights = [  # for each column, where each task's ribbon runs
+        {name: np.mean([leaf[n] for n in group]) - ribbon * (i - (len(group) - 1) / 2)
+         for group in groups for i, name in enumerate(sorted(group, key=list(leaf).index))}
+        for groups in ((tuple(leaf),), *tree.stages, alone)
     ]  # fmt: skip
     if fan_in:
-        heights[0] = dict.fromkeys(order, np.mean(list(leaf.values())))
-    for name in order:
-        points, codes = [(xs[0], heights[0][name])], [Curve.MOVETO]
-        for a, b, y, z in zip(xs, xs[1:], (h[name] for h in heights), (h[name] for h in heights[1:]), strict=False):
+        heights[0] = dict.fromkeys(leaf, middle)
+    for name in leaf:
+        ys = [column[name] for column in heights]
+        points, codes = [(xs[0], ys[0])], [Curve.MOVETO]
+        for a, b, y, z in zip(xs, xs[1:], ys, ys[1:], strict=False):
             flat = 0.25 * (b - a)  # straight through a column, bent between two
             points += [(a + flat, y), ((a + b) / 2, y), ((a + b) / 2, z), (b - flat, z), (b, z)]
             codes += [Curve.LINETO, *[Curve.CURVE4] * 3, Curve.LINETO]
-        axes.add_patch(PathPatch(Curve(points, codes), facecolor="none", edgecolor=task_colour(name), linewidth=STRAND,
-                                 alpha=1.0 if name in lit else 0.15, zorder=2))
+        axes.add_patch(PathPatch(Curve(points, codes), facecolor="none", edgecolor=task_colour(name), linewidth=width,
+                                 alpha=1.0 if lit is None or name in lit else 0.15, zorder=2))
 
 
 def adapter(axes, x: float, y: float, names: Sequence[str], width: float = 0.7, height: float | None = None,
-             lit: set | None = None, ground: str = FROZEN) -> None:  # fmt: skip
+            lit: Collection[str] | None = None, ground: str = FROZEN) -> None:  # fmt: skip
     """An hourglass, many channels to few to many, striped by the tasks that share it, on a ground of this colour."""
     height, n = height or 0.3 + 0.12 * len(names), len(names)
-    alpha = 1.0 if lit is None or lit & set(names) else 0.15  # whoever shares an adapter lights it as a whole
+    alpha = 1.0 if lit is None or set(lit) & set(names) else 0.15  # whoever shares an adapter lights it as a whole
     cover = (x - width / 2, y - RIBBON * n / 2 - 0.02), width, RIBBON * n + 0.04
     axes.add_patch(Rectangle(*cover, facecolor=ground, edgecolor="none", zorder=3))
     edges = np.linspace(0.5, -0.5, n + 1)
@@ -72,7 +78,7 @@ def plus(axes, x: float, y: float, size: float) -> None:
 
 
 def box(axes, x: float, y: float, width: float, height: float, colour: str, edge: str | None = None, alpha=None,
-         dash: bool = False, zorder: float = 2) -> None:  # fmt: skip
+        dash: bool = False, zorder: float = 2) -> None:  # fmt: skip
     """A rounded box by its centre."""
     rounding = min(0.08, width / 3, height / 3)
     axes.add_patch(FancyBboxPatch((x - width / 2, y - height / 2), width, height, facecolor=colour, alpha=alpha,

@@ -1,19 +1,22 @@
 """Dense labels, predictions and features as pictures: what a network sees and says, one look a task."""
 
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from ptsa_lite.backbones import IMAGENET_MEAN, IMAGENET_STD
 from ptsa_lite.tasks import IGNORE, Task
 
-from .style import Drawing, task_colour
+from .style import INK, Drawing, task_colour
 
 HATCH = np.uint8([[205], [165]]) * np.ones(3, np.uint8)  # the two greys of "no label here"
-PARTS = ("#E8E8E4", "#D55E00", "#0072B2", "#E69F00", "#F0E442", "#009E73", "#56B4E9")  # background, head, torso, ...
+CLASS_COLOURS = {  # background, head, torso, ...; all other segmentations wear `palette`
+    "human_parts": ("#E8E8E4", "#D55E00", "#0072B2", "#E69F00", "#F0E442", "#009E73", "#56B4E9"),
+}
 
 
 def palette(classes: int) -> np.ndarray:
@@ -54,10 +57,11 @@ def colour_labels(
     if not predicted:
         missing = values == IGNORE if values.ndim == 2 else (values == IGNORE).any(0)
     if task.kind == "segmentation":
-        colours = np.uint8([[round(255 * c) for c in to_rgb(part)] for part in PARTS]) if task.name == "human_parts" \
+        colours = CLASS_COLOURS.get(task.name, ())
+        colours = 255 * np.array([to_rgb(one) for one in colours]) if len(colours) == task.channels \
             else palette(task.channels)
         classes = values.argmax(0) if predicted else np.where(missing, 0, values)
-        picture = colours[classes.astype(int)]  # (H, W) -> (H, W, 3)
+        picture = np.uint8(np.round(colours))[classes.astype(int)]  # (H, W) -> (H, W, 3)
     elif task.kind == "normals":
         vectors = values.astype(np.float64) / np.maximum(np.linalg.norm(values, axis=0), 1e-6)
         right, down, away = np.where(missing, 0, vectors)
@@ -65,7 +69,7 @@ def colour_labels(
     elif task.kind == "depth":
         low, high = limits or depth_limits(values)
         near = 1 - np.clip((values[0] - low) / max(high - low, 1e-6), 0, 1)
-        picture = np.uint8(np.round(255 * matplotlib.colormaps["cividis"](near)[..., :3]))
+        picture = np.uint8(np.round(255 * colormaps["cividis"](near)[..., :3]))
     else:
         share = 1 / (1 + np.exp(-values[0].astype(np.float64))) if predicted else np.where(missing, 0, values[0])
         pale, full = np.array([0.96, 0.96, 0.94]), 0.8 * np.array(to_rgb(task_colour(task)))
@@ -74,55 +78,123 @@ def colour_labels(
     return np.where(missing[..., None], HATCH[(rows + columns) // 4 % 2], picture)
 
 
-def draw_predictions(
-    images: Any, targets: dict[str, Any], predictions: dict[str, Any], tasks: dict[str, Task]
+def draw_grid(
+    pictures: Sequence[Sequence[Any]], columns: Sequence[str], rows: Sequence[str] = (), tasks: Collection[str] = (),
+    **look: Any,
+) -> Figure:  # fmt: skip
+    """Rows of pictures, all of one aspect: names of columns above, names of rows to the left, tasks' in their colours.
+
+    pictures: (H, W, 3), or maps of numbers (H, W), for which `look` is what imshow wants, such as a colour map.
+    """
+    side, left, top = 1.75, 1.4 * bool(rows), 0.3 * any(columns)  # inches
+    shape = np.shape(pictures[0][0])
+    size = left + side * len(columns), top + side * shape[0] / shape[1] * len(pictures)
+    figure = Drawing(figsize=size)
+    grid = figure.subplots(len(pictures), len(columns), squeeze=False, gridspec_kw=dict(
+        wspace=0.04, hspace=0.04, left=left / size[0], right=0.995, bottom=0.005, top=0.995 - top / size[1]))
+    for places, row in zip(grid, pictures, strict=True):
+        for axes, picture in zip(places, row, strict=True):
+            show(axes, picture, **look)
+    for axes, name in zip(grid[0], columns, strict=True):
+        axes.set_title(name, fontsize=10, color=task_colour(name) if name in tasks else INK, loc="center")
+    for axes, name in zip(grid[:, 0], rows, strict=False):
+        axes.set_ylabel(name, fontsize=10, color=task_colour(name) if name in tasks else INK, rotation=0, ha="right",
+                        va="center", fontweight="bold" if name in tasks else "normal")  # fmt: skip
+    return figure
+
+
+def show(axes, picture: Any, **look: Any) -> None:
+    """A picture without a frame, its pixels as they are."""
+    axes.imshow(picture, interpolation="nearest", **look)
+    axes.set(xticks=[], yticks=[], anchor="N")
+    axes.spines[:].set_visible(False)
+
+
+def draw_frames(batch: Mapping[str, Any], tasks: Mapping[str, Task]) -> Figure:
+    """A row per frame of a batch as loaders give it: the image, then every task's label."""
+    rows = [[picture_of(image), *(colour_labels(task, batch[name][i]) for name, task in tasks.items())]
+            for i, image in enumerate(batch["image"])]  # fmt: skip
+    return draw_grid(rows, ["image", *tasks], tasks=tasks)
+
+
+def draw_progress(
+    label: Mapping[str, Any], moments: Mapping[str, Mapping[str, Any]], tasks: Mapping[str, Task], image: Any = None
 ) -> Figure:
-    """A band per frame: the image, then a column per task with its label above and its prediction below.
+    """A row per task for one frame: the image where given, its label, and what the model said at each moment.
+
+    label {task: label}; moments {title: {task: prediction (C, H, W)}}. Label and predictions share the range of depth.
+    """
+    rows = []
+    for name, task in tasks.items():
+        limits = depth_limits(label[name]) if task.kind == "depth" else None
+        row = [colour_labels(task, label[name], limits=limits)]
+        row += [colour_labels(task, said[name], predicted=True, limits=limits) for said in moments.values()]
+        rows.append(row if image is None else [picture_of(image), *row])
+    return draw_grid(rows, [*["image"][: image is not None], "label", *moments], list(tasks), tasks)
+
+
+def draw_labels(sample: Mapping[str, Any], tasks: Mapping[str, Task]) -> Figure:
+    """One frame, large, and beside it the label of every task in two rows."""
+    pictures = [colour_labels(task, sample[name]) for name, task in tasks.items()]
+    figure, ((image, *rows),) = _bands([picture_of(sample["image"])], [(pictures[::2], pictures[1::2])], hspace=0.2)
+    image.set_title("image", fontsize=10, pad=4)
+    for axes, name in zip((*rows[0], *rows[1]), (*list(tasks)[::2], *list(tasks)[1::2]), strict=True):
+        axes.set_title(name, fontsize=10, color=task_colour(name), pad=4)
+    return figure
+
+
+def draw_predictions(
+    images: Any, targets: Mapping[str, Any], predictions: Mapping[str, Any], tasks: Mapping[str, Task]
+) -> Figure:
+    """A band per frame: the image, then a column per predicted task with its label above and its prediction below.
 
     images (B, 3, H, W), uint8, or float as the transforms normalise them; targets {task: (B, ...)} and predictions
     {task: (B, C, H, W)}. Label and prediction share the range of depth.
     """
-    frames, names = len(images), [name for name in tasks if name in predictions]
-    size = 1.45
-    figure = Drawing(figsize=(size * (len(names) + 2.2), size * 2.05 * frames + 0.35))
-    grid = figure.add_gridspec(
-        2 * frames, len(names) + 1, width_ratios=[2.05, *[1] * len(names)], wspace=0.05, hspace=0.05,
-        left=0.01, right=0.955, bottom=0.01, top=1 - 0.35 / figure.get_figheight(),
-    )
-    for frame in range(frames):
-        axes = figure.add_subplot(grid[2 * frame : 2 * frame + 2, 0])
-        _show(axes, picture_of(images[frame]), "image" if frame == 0 else "")
-        for column, name in enumerate(names, 1):
-            task, target, guess = tasks[name], as_array(targets[name][frame]), as_array(predictions[name][frame])
-            limits = depth_limits(target) if task.kind == "depth" else None
-            upper = figure.add_subplot(grid[2 * frame, column])
-            lower = figure.add_subplot(grid[2 * frame + 1, column])
-            _show(upper, colour_labels(task, target, limits=limits), task.name if frame == 0 else "", task_colour(task))
-            _show(lower, colour_labels(task, guess, predicted=True, limits=limits))
-            if column == len(names):
-                for side, words in ((upper, "label"), (lower, "prediction")):
-                    side.yaxis.set_label_position("right")
-                    side.set_ylabel(words, rotation=270, va="bottom", fontsize=9)
+    names = [name for name in tasks if name in predictions]
+    rows = []
+    for i in range(len(images)):
+        limits = {name: depth_limits(targets[name][i]) for name in names if tasks[name].kind == "depth"}
+        rows.append(([colour_labels(tasks[n], targets[n][i], limits=limits.get(n)) for n in names],
+                     [colour_labels(tasks[n], predictions[n][i], True, limits.get(n)) for n in names]))  # fmt: skip
+    figure, bands = _bands([picture_of(image) for image in images], rows, hspace=0.05)
+    bands[0][0].set_title("image", fontsize=10, pad=4)
+    for axes, name in zip(bands[0][1], names, strict=True):
+        axes.set_title(name, fontsize=10, color=task_colour(name), pad=4)
+    for _, upper, lower in bands:
+        for axes, words in ((upper[-1], "label"), (lower[-1], "prediction")):
+            axes.yaxis.set_label_position("right")
+            axes.set_ylabel(words, rotation=270, va="bottom", fontsize=9)
     return figure
 
 
-def draw_pca(features: dict[str, Any], images: Any = None) -> Figure:
+def _bands(images: Sequence[Any], rows: Sequence[tuple[list, list]], hspace: float) -> tuple[Figure, list]:
+    """Per frame a large image, and two rows of small pictures to its right: the figure, and the axes in that shape."""
+    columns, side = len(rows[0][0]), 1.45
+    figure = Drawing(figsize=(side * (columns + 2.2), side * 2.05 * len(images) + 0.35))
+    grid = figure.add_gridspec(
+        2 * len(images), columns + 1, width_ratios=[2.05, *[1] * columns], wspace=0.05, hspace=hspace, left=0.01,
+        right=0.955, bottom=0.01, top=1 - 0.35 / figure.get_figheight(),
+    )  # fmt: skip
+    bands = []
+    for i, (image, band) in enumerate(zip(images, rows, strict=True)):
+        places = [[figure.add_subplot(grid[2 * i + k, j + 1]) for j in range(len(band[k]))] for k in (0, 1)]
+        bands.append((figure.add_subplot(grid[2 * i : 2 * i + 2, 0]), *places))
+        show(bands[-1][0], image)
+        for axes, picture in zip((*places[0], *places[1]), (*band[0], *band[1]), strict=True):
+            show(axes, picture)
+    return figure, bands
+
+
+def draw_pca(features: Mapping[str, Any], images: Any = None) -> Figure:
     """Feature maps as colours: their three main directions as red, green and blue, a column per named set of maps.
 
     features {name: (B, C, h, w)}, a row per frame; the directions are common to all frames of a column. Alike colours
     mean alike features. Each direction's sign is set so that its largest entry is positive: runs compare.
     """
-    columns = ([("image", [picture_of(image) for image in images])] if images is not None else []) + [
-        (name, main_directions(as_array(maps))) for name, maps in features.items()
-    ]
-    frames = len(columns[0][1])
-    figure = Drawing(figsize=(1.9 * len(columns), 1.9 * frames + 0.35))
-    room = dict(wspace=0.05, hspace=0.05, left=0.01, right=0.99, bottom=0.01, top=1 - 0.35 / figure.get_figheight())
-    axes = figure.subplots(frames, len(columns), squeeze=False, gridspec_kw=room)
-    for column, (name, pictures) in enumerate(columns):
-        for row, picture in enumerate(pictures):
-            _show(axes[row, column], picture, name if row == 0 else "")
-    return figure
+    columns = {} if images is None else {"image": [picture_of(image) for image in images]}
+    columns |= {name: main_directions(as_array(maps)) for name, maps in features.items()}
+    return draw_grid(list(zip(*columns.values(), strict=True)), list(columns))
 
 
 def main_directions(maps: np.ndarray) -> np.ndarray:
@@ -149,8 +221,9 @@ def picture_of(image: Any) -> np.ndarray:
     return np.uint8(np.round(255 * np.clip(image * IMAGENET_STD + IMAGENET_MEAN, 0, 1)))
 
 
-def depth_limits(depth: np.ndarray) -> tuple[float, float]:
+def depth_limits(depth: Any) -> tuple[float, float]:
     """Nearest and farthest labelled metres of a depth map; (0, 1) where nothing is labelled."""
+    depth = as_array(depth)
     known = depth[depth != IGNORE]
     return (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
 
@@ -160,12 +233,3 @@ def as_array(values: Any) -> np.ndarray:
     if hasattr(values, "detach"):
         values = values.detach().float().cpu() if values.dtype.is_floating_point else values.detach().cpu()
     return np.asarray(values)
-
-
-def _show(axes, picture: np.ndarray, title: str = "", colour: str = "black") -> None:
-    axes.imshow(picture, interpolation="nearest")
-    axes.set_anchor("N")
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
-    if title:
-        axes.set_title(title, fontsize=10, color=colour, pad=4)

@@ -1,69 +1,92 @@
-"""Figures of a study: every seed a small point, every mean a large one, so that spread is seen before it is named."""
+"""Figures of trainings and studies: every seed a small point, every mean a large one, so that spread is seen."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from ptsa_lite.metrics import delta_m
 from ptsa_lite.tasks import Task
 
-from .style import CHOSEN, INK, OURS, PAPER, SOFT, THEIRS, canvas, spread, task_colour
+from .style import BOX, CHOSEN, INK, OURS, PAPER, SOFT, THEIRS, Drawing, canvas, name_ends, task_colour
+
+GAIN = "Δm against single task, %, higher is better"
 
 
-def draw_costs_and_gains(rows: Sequence[dict], x: str = "trainable", title: str = "", axes=None) -> Figure:
-    """delta_m over seeds against cost: discs are means, points single seeds.
+def draw_road(steps: Mapping[str, str]) -> Figure:
+    """The steps of a reproduction from left to right: a name in a box each, and under it what the step leaves."""
+    figure = Drawing(figsize=(10, 1.3))
+    axes = figure.add_axes((0, 0, 1, 1))
+    for x, (name, leaves) in enumerate(steps.items()):
+        axes.text(x, 0, name, ha="center", va="center", fontweight="bold",
+                  bbox=dict(boxstyle="round,pad=0.5", facecolor=BOX, edgecolor=OURS))  # fmt: skip
+        axes.text(x, -0.36, leaves, ha="center", va="top", color=SOFT, fontsize=9)
+        if x:
+            axes.annotate("", (x - 0.36, 0), (x - 0.6, 0), arrowprops=dict(arrowstyle="-|>", color=SOFT))
+    axes.set(xlim=(-0.6, len(steps) - 0.4), ylim=(-0.85, 0.4))
+    axes.axis("off")
+    return figure
 
-    rows: of `summary.summarise`. x: "trainable" or "gmacs".
+
+def draw_curves(losses: Mapping[str, Sequence[float]], xlabel: str = "epoch", title: str = "", axes=None) -> Figure:
+    """{task: its loss at each epoch or step}, each divided by its first value, as the units differ."""
+    figure, axes = canvas((6.4, 3.4), axes)
+    ends = []
+    for name, values in losses.items():
+        shares = np.divide(values, values[0])
+        axes.plot(range(1, len(shares) + 1), shares, color=task_colour(name))
+        ends.append((len(shares), shares[-1], name, dict(color=task_colour(name), fontweight="bold", fontsize=10)))
+    axes.set(xlabel=xlabel, ylabel="loss / first loss, lower is better", title=title, ylim=(0, None))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.margins(x=0.01)
+    name_ends(axes, ends, tie=False)
+    return figure
+
+
+def draw_tradeoff(rows: Sequence[Mapping], x: str = "trainable", title: str = "", axes=None) -> Figure:
+    """delta_m against cost, a point per row; names stand to the right, from best to worst.
+
+    rows: {"label", "delta_m", "trainable" (a count) or "gmacs"}; "gains" {seed: delta_m} adds a small point per seed,
+    "published" makes a hollow diamond, "strong" lets it stand out. Rows without a gain or a cost are left out.
     """
-    figure, axes = canvas(axes, (8.6, 5.2))
-    scale = 1e-6 if x == "trainable" else 1.0
-    rows = [row for row in rows if row["delta_m"] is not None]
+    if x not in ("trainable", "gmacs"):
+        raise ValueError(f"cost {x!r} is neither 'trainable' nor 'gmacs'")
+    figure, axes = canvas((8.6, 4.6), axes)
     axes.axhline(0, color=SOFT, linewidth=1, linestyle=(0, (4, 3)))
+    ends = []
     for row in rows:
-        axes.plot([row[x] * scale] * len(row["gains"]), list(row["gains"].values()), ".", color=OURS, alpha=0.45)
-        axes.plot(row[x] * scale, row["delta_m"], "o", markersize=9, color=OURS, zorder=3)
+        if row.get("delta_m") is None or row.get(x) is None:
+            continue
+        cost, gains = row[x] * (1e-6 if x == "trainable" else 1), list(row.get("gains", {}).values())
+        axes.plot([cost] * len(gains), gains, ".", color=OURS, alpha=0.45)
+        look = dict(marker="o", markersize=9, color=OURS)
+        if row.get("published"):
+            look = dict(marker="D", markersize=7, markerfacecolor=PAPER, markeredgewidth=1.5,
+                        markeredgecolor=OURS if row.get("strong") else THEIRS)  # fmt: skip
+        axes.plot(cost, row["delta_m"], linestyle="", zorder=3, **look)
+        ends.append((cost, row["delta_m"], row["label"], dict(fontweight="bold" if row.get("strong") else "normal")))
+    axes.set(xlabel="trainable parameters, millions" if x == "trainable" else "GMACs, one image", ylabel=GAIN,
+             title=title)  # fmt: skip
     if x == "trainable":
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter("")
-    axes.margins(x=0.12, y=0.08)
-    _label(axes, [(row[x] * scale, row["delta_m"], row["label"]) for row in rows])
-    axes.set_xlabel("trainable parameters, millions" if x == "trainable" else "GMACs, one image")
-    axes.set_ylabel("Δm against single task, %, higher is better")
-    axes.set_title(title)
+    axes.margins(x=0.08, y=0.1)
+    name_ends(axes, sorted(ends, key=lambda end: -end[1]))
     return figure
 
 
-def _label(axes, marks: Sequence[tuple[float, float, str]]) -> None:
-    """Names in a column to the right, in the order of their heights, each tied to its mark by a thin line."""
-    (low, high), line = axes.get_ylim(), _inches(axes, 0.19)
-    heights = np.array(spread([y for _, y, _ in marks], line))
-    heights += max(0, low + line / 2 - heights.min()) - max(0, heights.max() - high + line / 2)
-    for (x, y, words), height in zip(marks, heights, strict=True):
-        axes.annotate(
-            words, (x, y), (1.03, height), textcoords=axes.get_yaxis_transform(), fontsize=8.5, color=INK, va="center",
-            arrowprops=dict(arrowstyle="-", color=SOFT, linewidth=0.5, alpha=0.6, shrinkA=1, relpos=(0, 0.5)),
-        )  # fmt: skip
-
-
-def _inches(axes, height: float) -> float:
-    """A height on paper in units of the vertical axis."""
-    low, high = axes.get_ylim()
-    return (high - low) * height / (axes.get_position().height * axes.figure.get_figheight())
-
-
 def draw_ranked(rows: Sequence[dict], names: Sequence[str], chosen: str = "", references: Sequence[dict] = (),
-                title: str = "", axes=None) -> Figure:  # fmt: skip
+                title: str = "") -> Figure:  # fmt: skip
     """Conditions from best to worst delta_m, a line each: single seeds, their mean, and the chosen one in red.
 
-    rows: of `summary.summarise`; names: what each is called. references: further rows, drawn as vertical lines.
+    rows: of `experiments.tables.summarise`; names: what each is called. references: further rows, vertical lines.
     """
     order = sorted(range(len(rows)), key=lambda i: rows[i]["delta_m"])
-    figure, axes = canvas(axes, (8.6, 0.42 * len(rows) + 1.5))
+    figure, axes = canvas((8.6, 0.42 * len(rows) + 1.5))
     for place, i in enumerate(order):
         row, colour = rows[i], CHOSEN if names[i] == chosen else OURS
         gains = list(row["gains"].values())
@@ -80,18 +103,17 @@ def draw_ranked(rows: Sequence[dict], names: Sequence[str], chosen: str = "", re
         if names[order[place]] == chosen:
             label.set(color=CHOSEN, fontweight="bold")
     axes.set_ylim(-0.6, len(rows) - 0.2 + 0.45 * len(references))
-    axes.set_xlabel("Δm against single task, %, higher is better")
+    axes.set_xlabel(GAIN)
     axes.set_title(title)
     return figure
 
 
 def draw_task_gains(rows: Sequence[dict], single: dict, tasks: Mapping[str, Task], title: str = "") -> Figure:
-    """Who gains, who pays: a panel a task, a line a condition; means over seeds, with one standard deviation.
+    """Who gains, who pays: a panel per task, a line per condition; means over seeds, with one standard deviation.
 
     single: the row of the single-task models; gains are per cent of its means, positive is better.
     """
-    figure, _ = canvas(None, (11, 0.3 * len(rows) + 1.4))
-    figure.clear()
+    figure = Drawing(figsize=(11, 0.3 * len(rows) + 1.4))
     panels = figure.subplots(1, len(tasks), sharey=True)
     for axes, (name, task) in zip(panels, tasks.items(), strict=True):
         for place, row in enumerate(reversed(rows)):
@@ -109,9 +131,9 @@ def draw_task_gains(rows: Sequence[dict], single: dict, tasks: Mapping[str, Task
     return figure
 
 
-def draw_choices(bootstrap: Sequence[dict], names: Mapping[str, str], title: str = "", axes=None) -> Figure:
+def draw_choices(bootstrap: Sequence[dict], names: Mapping[str, str], title: str = "") -> Figure:
     """How often each tree is chosen from n samples: one stacked bar for each n. names: a short name for each tree."""
-    figure, axes = canvas(axes, (8.6, 3.4))
+    figure, axes = canvas((8.6, 3.4))
     trees = sorted({t for row in bootstrap for t in row["trees"]}, key=lambda t: (-bootstrap[-1]["trees"].get(t, 0), t))
     shades = colormaps["viridis"](np.linspace(0.15, 0.95, len(trees)))
     bottom = np.zeros(len(bootstrap))
@@ -126,32 +148,13 @@ def draw_choices(bootstrap: Sequence[dict], names: Mapping[str, str], title: str
     return figure
 
 
-def draw_cosines(conditions: Sequence[dict], tasks: Sequence[str], choice: str, title: str = "", axes=None) -> Figure:
-    """The similarity of each pair of tasks under each condition: a column a pair, a mark a condition and its error."""
-    figure, axes = canvas(axes, (9.5, 4.2))
-    pairs = [(i, j) for i in range(len(tasks)) for j in range(i + 1, len(tasks))]
-    width = 0.8 / len(conditions)
-    for k, condition in enumerate(conditions):
-        found = condition["similarity"][choice]
-        for place, (i, j) in enumerate(pairs):
-            x = place + (k - (len(conditions) - 1) / 2) * width
-            axes.errorbar(
-                x, found["matrix"][i][j], found["error"][i][j], fmt="o" if k else "s", markersize=8 if k == 0 else 5,
-                color=task_colour(tasks[i]), markeredgecolor=task_colour(tasks[j]), markeredgewidth=1.6, linewidth=1,
-            )  # fmt: skip
-    axes.axhline(0, color=SOFT, linewidth=1)
-    axes.set_xticks(range(len(pairs)), [f"{tasks[i]}\n{tasks[j]}" for i, j in pairs], fontsize=8.5)
-    axes.set(ylabel=f"cosine ({choice})", title=title)
-    return figure
-
-
-def draw_differences(rows: Sequence[dict], title: str = "", axes=None) -> Figure:
+def draw_differences(rows: Sequence[dict], title: str = "") -> Figure:
     """Paired differences, a line each: single seeds as points, their mean with its confidence interval, zero dashed.
 
-    rows: {"label"} with what `summary.paired_difference` returns. An interval that holds zero is drawn in grey: the two
-    are not told apart. A single seed has no interval.
+    rows: {"label"} with what `experiments.tables.paired_difference` returns. An interval that holds zero is grey: the
+    two could not be distinguished. A single seed has no interval.
     """
-    figure, axes = canvas(axes, (8.6, 0.42 * len(rows) + 1.3))
+    figure, axes = canvas((8.6, 0.42 * len(rows) + 1.3))
     for place, row in enumerate(reversed(rows)):
         known = row["low"] is not None and (row["low"] > 0 or row["high"] < 0)
         colour = OURS if known else THEIRS
@@ -167,12 +170,12 @@ def draw_differences(rows: Sequence[dict], title: str = "", axes=None) -> Figure
     return figure
 
 
-def draw_sweep(lines: Mapping[str, Sequence[tuple]], xlabel: str, title: str = "", axes=None) -> Figure:
-    """delta_m along a setting, a line a method: means joined, single seeds as points.
+def draw_sweep(lines: Mapping[str, Sequence[tuple]], xlabel: str, title: str = "") -> Figure:
+    """delta_m along a setting, a line per method: means joined, single seeds as points.
 
-    lines: name -> (x, row) in the order of x, rows of `summary.summarise`.
+    lines: name -> (x, row) in the order of x, rows of `experiments.tables.summarise`.
     """
-    figure, axes = canvas(axes, (8.6, 4.0))
+    figure, axes = canvas((8.6, 4.0))
     shades = dict(zip(lines, colormaps["viridis"](np.linspace(0.1, 0.75, len(lines))), strict=True))
     for (name, points), marker in zip(lines.items(), "osD^v", strict=False):
         axes.plot([x for x, _ in points], [row["delta_m"] for _, row in points], f"-{marker}", color=shades[name],

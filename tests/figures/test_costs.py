@@ -1,16 +1,9 @@
-"""The bench's figure says what its results say."""
+"""Figures of costs add up, and the bench's says what its results say."""
 
 import pytest
-from matplotlib import pyplot as plt
 
-from ptsa_lite.figures.costs import draw_speed
+from ptsa_lite.figures.costs import draw_costs, draw_speed, draw_tree_costs
 from ptsa_lite.figures.style import CHOSEN, INK, OURS
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def seconds(*medians):
@@ -45,3 +38,16 @@ def test_what_has_a_target_is_shown_with_it_and_a_missed_one_in_red():
 
 def test_without_the_later_parts_there_is_still_a_figure():
     assert [axes.get_visible() for axes in draw_speed({"ratios": FOUND["ratios"]}).axes] == [True, False, False]
+
+
+def test_the_parts_of_a_bar_add_up_to_the_number_beside_it():
+    roles = dict.fromkeys(("backbone", "norms", "positions", "patch_embed", "merging", "heads", "adapters"), 1_000_000)
+    (axes,) = draw_costs([{"label": "one", "parameters": roles, "macs": {"paper": 38.4e9}}]).axes
+    assert axes.texts[0].get_text().strip() == "7.00 M, 38.4 GMACs"
+    assert sum(bar.get_width() for bar in axes.patches) == pytest.approx(7)
+
+
+def test_trees_cost_what_their_stages_sum_to_and_the_published_number_stands_on_its_bar():
+    left, right = draw_tree_costs([(1, 1), (1, 2)], [[1, 2, 3, 4, 5]] * 2, [[1] * 5] * 2, {(1, 2): 14.9}).axes
+    assert [text.get_text().strip() for text in (*left.texts, *right.texts)] == ["15.0", "15.0", "5.00", "5.00"]
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in left.lines] == [(14.9, 1)]

@@ -1,25 +1,20 @@
-import matplotlib.pyplot as plt
+"""Figures of trainings and studies say what their rows say."""
+
 import pytest
 
 from ptsa_lite.figures.study import (
     draw_choices,
-    draw_cosines,
-    draw_costs_and_gains,
+    draw_curves,
     draw_differences,
     draw_ranked,
     draw_sweep,
     draw_task_gains,
+    draw_tradeoff,
 )
-from ptsa_lite.figures.style import CHOSEN, OURS, THEIRS
+from ptsa_lite.figures.style import CHOSEN, OURS, THEIRS, task_colour
 from ptsa_lite.tasks import NYUD, select
 
 TASKS = select(NYUD, ("semseg", "depth"))
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def row(label, *gains, trainable=2e6, gmacs=0.5):
@@ -38,14 +33,28 @@ def words(axes):
 
 
 @pytest.mark.parametrize("cost", ["trainable", "gmacs"])
-def test_every_seed_is_a_point_and_every_name_is_written_apart_from_the_others(cost):
-    (axes,) = draw_costs_and_gains(ROWS, cost).axes
-    assert words(axes) == [r["label"] for r in ROWS]
+def test_every_seed_is_a_point_and_every_name_is_written_from_best_to_worst(cost):
+    (axes,) = draw_tradeoff(ROWS, cost).axes
+    assert words(axes) == ["one", "three", "two"]
     assert sum(len(line.get_ydata()) for line in axes.lines if line.get_marker() == ".") == 6
-    heights = sorted(text.xyann[1] for text in axes.texts)
-    room = (axes.get_ylim()[1] - axes.get_ylim()[0]) * 0.19 / (axes.get_position().height * axes.figure.get_figheight())
-    assert axes.get_ylim()[0] < heights[0] and heights[-1] < axes.get_ylim()[1]
-    assert min(b - a for a, b in zip(heights, heights[1:], strict=False)) > 0.99 * room
+
+
+def test_published_points_look_unlike_ours_and_rows_without_numbers_are_left_out():
+    rows = [dict(label="ours", delta_m=1.0, trainable=2e6),
+            dict(label="theirs", delta_m=2.0, trainable=3e6, published=True),
+            dict(label="unknown", delta_m=None, trainable=1e6)]  # fmt: skip
+    (axes,) = draw_tradeoff(rows).axes
+    ours, theirs = (line for line in axes.lines if line.get_marker() in ("o", "D"))
+    assert ours.get_marker() != theirs.get_marker() and ours.get_xdata()[0] == 2.0
+    assert words(axes) == ["theirs", "ours"]
+    with pytest.raises(ValueError, match="neither 'trainable' nor 'gmacs'"):
+        draw_tradeoff(rows, x="seconds")
+
+
+def test_curves_start_at_one_and_carry_the_tasks_colour():
+    lines = draw_curves({"depth": [4.0, 2.0], "normals": [0.5, 0.1]}).axes[0].lines
+    assert [line.get_ydata()[0] for line in lines] == [1.0, 1.0] and lines[0].get_ydata()[1] == 0.5
+    assert [line.get_color() for line in lines] == [task_colour("depth"), task_colour("normals")]
 
 
 def test_conditions_stand_by_rank_with_the_chosen_one_marked():
@@ -65,7 +74,7 @@ def test_a_panel_a_task_shows_gains_in_per_cent_of_the_single_tasks():
     assert [label.get_text() for label in panels[0].get_yticklabels()] == ["three", "two", "one"]
 
 
-def test_choices_stack_up_to_one_and_cosines_show_every_pair_under_every_condition():
+def test_choices_stack_up_to_one():
     rows = [{"n": 4, "trees": {"x": 0.6, "y": 0.4}, "spread": 0.1}, {"n": 8, "trees": {"x": 1.0}, "spread": 0.05}]
     (axes,) = draw_choices(rows, {"x": "ex"}).axes
     tops = {}
@@ -73,9 +82,6 @@ def test_choices_stack_up_to_one_and_cosines_show_every_pair_under_every_conditi
         tops[bar.get_x()] = max(tops.get(bar.get_x(), 0), bar.get_y() + bar.get_height())
     assert list(tops.values()) == pytest.approx([1.0, 1.0])
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["ex", "y"]
-    found = {"matrix": [[1, 0.5], [0.5, 1]], "error": [[0, 0.1], [0.1, 0]]}
-    (axes,) = draw_cosines([{"similarity": {"plain, same": found}}] * 3, ["semseg", "depth"], "plain, same").axes
-    assert len(axes.containers) == 3
 
 
 def test_a_paired_difference_is_blue_only_where_its_interval_leaves_zero_out():

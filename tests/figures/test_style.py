@@ -1,0 +1,64 @@
+"""Colours that mean one task, files that do not change by themselves, names that stand apart."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
+
+from ptsa_lite.figures.pictures import draw_grid
+from ptsa_lite.figures.style import Drawing, canvas, name_ends, save_figure, spread, task_colour, task_title, use_style
+from ptsa_lite.figures.tree import draw_tree
+from ptsa_lite.tasks import NYUD, PASCAL, SCENES
+from ptsa_lite.tree import TaskTree
+
+
+def test_a_suites_task_keeps_its_colour_and_title_and_a_readers_own_gets_one_that_no_other_has():
+    assert (task_colour("depth"), task_title(PASCAL["human_parts"])) == ("#D55E00", "Human parts")
+    assert task_title("shading_of_light") == "Shading of light"
+    own = [task_colour(name) for name in ("albedo", "shading", "albedo")]
+    assert own[0] == own[2] != own[1] and not set(own) & {task_colour(task) for task in (*SCENES, *NYUD)}
+
+
+def test_saving_twice_gives_the_same_bytes_and_a_drawing_is_packed(tmp_path):
+    for folder in ("a", "b"):
+        with plt.rc_context():  # the style is that of this process, and other tests have their own
+            use_style()
+            path = save_figure(draw_tree(TaskTree.shared(("depth", "edge")), "A tree"), "04_tree", tmp_path / folder)
+        assert path == tmp_path / folder / "figures" / "04_tree.svg"
+    for name in ("04_tree.svg", "04_tree.png"):
+        first, second = ((tmp_path / folder / "figures" / name).read_bytes() for folder in ("a", "b"))
+        assert first == second and len(first) > 1000
+    photograph = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    save_figure(draw_grid([[photograph]], [""]), "04_frame", tmp_path)
+    kinds = [Image.open(path).mode for path in (path.with_suffix(".png"), tmp_path / "figures" / "04_frame.png")]
+    assert kinds == ["P", "RGB"], "a photograph keeps all its colours"
+
+
+def test_a_figure_without_its_notebooks_number_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="'tree' must be named after its notebook's number"):
+        save_figure(Drawing(), "tree", tmp_path)
+
+
+def test_figures_pile_up_nowhere():
+    before = plt.get_fignums()
+    assert draw_tree(TaskTree.shared(("depth", "edge")))._repr_png_().startswith(b"\x89PNG")
+    assert plt.get_fignums() == before
+
+
+def test_spread_leaves_the_gap_and_moves_nothing_that_has_room():
+    moved = spread([0.0, 0.1, 5.0, 0.05], 1.0)
+    assert moved[2] == 5.0 and np.diff(sorted(moved)).min() > 0.999
+    assert np.argsort(moved).tolist() == [0, 3, 1, 2]
+
+
+def test_names_beside_a_figure_stand_apart_inside_its_height_and_in_the_order_of_what_they_name():
+    figure, axes = canvas((4, 3))
+    axes.set_ylim(0, 1)
+    name_ends(axes, [(1, y, f"{y}", {}) for y in (0.99, 0.0, 1.0, 0.01, 0.5)], tie=False)
+    heights = {text.get_text(): text.xyann[1] for text in axes.texts}
+    assert sorted(heights, key=heights.get) == ["0.0", "0.01", "0.5", "0.99", "1.0"]
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    boxes = sorted((text.get_window_extent(renderer) for text in axes.texts), key=lambda box: box.y0)
+    assert all(lower.y1 <= upper.y0 for lower, upper in zip(boxes, boxes[1:], strict=False))
+    assert heights["0.0"] > 0 and heights["1.0"] < 1
