@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ptsa_lite.families import Backbone
 from ptsa_lite.losses import label_counts, total_loss
+from ptsa_lite.model import MultiTaskModel
 from ptsa_lite.recipe import TrainConfig
 from ptsa_lite.tasks import Task
 
@@ -46,10 +48,11 @@ class Stepper:
         fused = self.device.type in ("cpu", "cuda")  # the same update in a fraction of the time
         self.optimizer = torch.optim.AdamW(groups, betas=config.betas, fused=fused)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.amp == "float16")
-        self.forward = _over_processes(model, self.device) if distributed.size() > 1 else model
-        self.whole = self.forward
+        self.loss = total_loss
         if config.compile:
-            self.forward = torch.compile(self.forward)
+            compile_regions(model)
+            self.loss = torch.compile(total_loss, dynamic=False)
+        self.forward = _over_processes(model, self.device) if distributed.size() > 1 else model
 
     def __call__(self, batch: Mapping[str, Tensor], rate: float) -> dict[str, float]:
         """{"loss": weighted sum, task: loss, ...} of the whole batch, of which every process brings its part."""
@@ -74,10 +77,10 @@ class Stepper:
     def _backward(self, part, counts, last: bool) -> Tensor:
         """Adds a part's gradients; (1+T,) its share of the loss and of each task's."""
         several = distributed.size() > 1
-        with contextlib.nullcontext() if last or not several else self.whole.no_sync():
+        with contextlib.nullcontext() if last or not several else self.forward.no_sync():
             with autocast(self.device, self.config.amp):
                 predictions = self.forward(part["image"], resize=False)
-            loss, losses = total_loss(self.tasks, predictions, part, counts)
+            loss, losses = self.loss(self.tasks, predictions, part, counts)
             # DDP takes the mean over processes, and the loss of the whole batch is the sum of theirs
             self.scaler.scale(loss * distributed.size() if several else loss).backward()
         return torch.stack([loss.detach(), *(x.detach() for x in losses.values())])
@@ -104,6 +107,23 @@ class Stepper:
         if self.scaler.is_enabled() and "scaler" in state:
             self.scaler.load_state_dict(state["scaler"])
         self.optimizer.load_state_dict({key: value for key, value in state.items() if key != "scaler"})
+
+
+def compile_regions(model: nn.Module) -> None:
+    """Compiles every block of a backbone and every head where they are: for training, evaluation and whatever follows.
+
+    Blocks of one shape share their code, so that a deep model compiles in the time of a shallow one, and what lies
+    between the regions stays plain Python. Names of parameters, copies and files of the model are as before.
+    """
+    torch._dynamo.config.cache_size_limit = 128  # kinds of regions: widths and groups of a stage, shifts, modes, sizes
+    for module in list(model.modules()):
+        regions = []
+        if isinstance(module, Backbone):
+            regions = [block for stage in range(module.n_stages) for block in module.blocks(stage)]
+        elif isinstance(module, MultiTaskModel):
+            regions = module.heads.values()
+        for region in regions:
+            region.compile(dynamic=False)
 
 
 def autocast(device: torch.device, amp: str) -> torch.autocast:

@@ -4,11 +4,17 @@ import copy
 
 import pytest
 import torch
+from tiny import tiny_backbone, tiny_family
 from tiny_training import CONFIG, TASKS, TinyData, TinyModel, assert_same, run, tiny  # noqa: F401
+from torch._dynamo.backends.debugging import aot_eager
 
+from ptsa_lite.methods import METHODS, build_model
+from ptsa_lite.model import MultiTaskModel
 from ptsa_lite.recipe import TrainConfig
+from ptsa_lite.tasks import PASCAL, select
 from ptsa_lite.training.loop import parameter_groups
-from ptsa_lite.training.step import Stepper
+from ptsa_lite.training.step import Stepper, autocast, compile_regions
+from ptsa_lite.tree import TaskTree
 
 
 def changed(**settings):
@@ -68,16 +74,109 @@ def test_an_overflow_in_float16_skips_the_step_and_lowers_the_scale():
     assert stepper.scaler.get_scale() < scale
 
 
-def test_a_compiled_step_is_the_step(monkeypatch):
-    """With torch's plain back end, which traces as the real ones do and needs no C compiler."""
-    compiled = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda model: compiled(model, backend="eager", fullgraph=True))
-    models = [calm_model(), calm_model()]
-    for model, config in zip(models, (CONFIG, changed(compile=True)), strict=True):
-        stepper = Stepper(model.train(), TASKS, config, parameter_groups(model, 0.05))
-        stepper(batch_of(range(4)), 1e-2)
-    for (name, p), q in zip(models[0].named_parameters(), models[1].parameters(), strict=True):
-        torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-6, msg=name)
+@pytest.fixture
+def graphs(monkeypatch):
+    """What torch.compile traced. Its back end derives as the real ones do, and needs no C compiler."""
+    compiled, traced = torch.compile, []
+
+    def backend(graph, inputs):
+        traced.append(graph)
+        return aot_eager(graph, inputs)
+
+    monkeypatch.setattr(torch, "compile", lambda code, **options: compiled(code, backend=backend, **options))
+    torch._dynamo.reset()
+    return traced
+
+
+def labelled(tasks, n=2, size=64):
+    generator = torch.Generator().manual_seed(0)
+    batch = {"image": torch.randn(n, 3, size, size, generator=generator)}
+    for name, task in tasks.items():
+        labels = torch.rand(n, task.channels, size, size, generator=generator)
+        if task.kind == "segmentation":
+            batch[name] = labels.argmax(1)
+        else:
+            batch[name] = labels.round() if task.kind == "binary" else labels + 0.1
+    return batch
+
+
+TWO = select(PASCAL, ["human_parts", "normals"])
+PARTED = TaskTree(((("human_parts", "normals"),),) * 2 + ((("human_parts",), ("normals",)),) * 2)
+
+
+@pytest.mark.parametrize(("method", "family", "amp"), [
+    ("ptsa", "swin", "float32"), ("ptsa", "swin", "bfloat16"), ("mtlora", "swin", "bfloat16"),
+    ("lora_shared", "pvt", "bfloat16"),
+])  # fmt: skip
+def test_a_compiled_step_is_the_step_and_so_is_its_evaluation(graphs, method, family, amp):
+    backbone, batch = tiny_family(family)[1], labelled(TWO)
+    torch.manual_seed(0)
+    plain = build_model(method, backbone, TWO, PARTED if method == "ptsa" else None, rank=2)
+    for name, parameter in plain.named_parameters():
+        if "_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    seen = []
+    for model, compiled in ((plain, False), (copy.deepcopy(plain), True)):
+        config = changed(amp=amp, compile=compiled, batch_size=2)
+        stepper = Stepper(model.eval(), TWO, config, parameter_groups(model, 0.05))
+        with torch.inference_mode(), autocast(stepper.device, amp):
+            outputs = model(batch["image"])
+        model.train()
+        losses = stepper(batch, 1e-3)
+        gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+        seen.append((losses, outputs, gradients))
+        assert bool(graphs) == compiled
+    (losses, outputs, gradients), (theirs, their_outputs, their_gradients) = seen
+    near = 1e-5 if amp == "float32" else 2e-2
+    assert losses == pytest.approx(theirs, rel=near)
+    for name, y in outputs.items():
+        torch.testing.assert_close(y, their_outputs[name], rtol=near, atol=near * float(y.abs().max()))
+    largest = max(float(g.abs().max()) for g in gradients.values())
+    assert gradients.keys() == their_gradients.keys()
+    for name, g in gradients.items():
+        torch.testing.assert_close(g, their_gradients[name], rtol=near, atol=near * largest, msg=name)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_block_and_head_of_every_method_is_compiled_and_a_copy_is_plain(method):
+    model = build_model(method, tiny_backbone(), TWO, PARTED if method == "ptsa" else None, rank=2)
+    compile_regions(model)
+    compiled = [name for name, module in model.named_modules() if module._compiled_call_impl]
+    inner = [m for m in model.modules() if isinstance(m, MultiTaskModel)]
+    assert len(compiled) == sum(5 + len(m.heads) for m in inner)  # the tiny backbone has five blocks
+    assert not any(module._compiled_call_impl for module in copy.deepcopy(model).modules())
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_the_same_seed_gives_the_same_training_bit_for_bit():
+    """Nothing in the step is drawn or summed in an order that changes, and torch itself finds nothing either."""
+    states = []
+    torch.use_deterministic_algorithms(True)
+    try:
+        for _ in range(2):
+            torch.manual_seed(0)
+            model = build_model("ptsa", tiny_family("swin")[1], TWO, PARTED, rank=2, dropout=0.1).cuda().train()
+            config = changed(amp="bfloat16", batch_size=2)
+            stepper = Stepper(model, TWO, config, parameter_groups(model, 0.05))
+            for _ in range(3):
+                stepper(labelled(TWO), 1e-3)
+            states.append(copy.deepcopy(model.state_dict()))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert_same(*states)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("amp", ["float32", "bfloat16"])
+def test_a_step_on_a_gpu_is_that_of_the_processor_within_the_format(amp):
+    losses = []
+    for device in ("cpu", "cuda"):
+        torch.manual_seed(0)
+        model = build_model("ptsa", tiny_family("swin")[1], TWO, PARTED, rank=2).to(device).train()
+        stepper = Stepper(model, TWO, changed(amp=amp, batch_size=2), parameter_groups(model, 0.05))
+        losses.append([stepper(labelled(TWO), 1e-3) for _ in range(3)])
+    for a, b in zip(*losses, strict=True):
+        assert a == pytest.approx(b, rel=1e-4 if amp == "float32" else 2e-2)
 
 
 def test_auto_is_bfloat16_on_a_gpu_and_float32_elsewhere():
