@@ -27,6 +27,13 @@ def see(gpu: bool) -> None:
 see(gpu=False)
 
 
+def pytest_xdist_auto_num_workers(config):
+    """Two processes for the whole suite, where there are two processors; a part of it that was asked for starts sooner
+    in this one."""
+    whole = config.args_source is config.ArgsSource.TESTPATHS
+    return 2 if whole and (os.cpu_count() or 1) > 1 else 0
+
+
 def pytest_runtest_setup(item):
     """Tests run on the processor, whose results they compare bit for bit; those that are marked `gpu` on a GPU."""
     on_gpu = item.get_closest_marker("gpu") is not None
