@@ -15,6 +15,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+SET_BY_TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+def active() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
 
 def rank() -> int:
     """This process's number, 0 where it is alone."""
@@ -26,30 +32,31 @@ def size() -> int:
     return dist.get_world_size() if active() else 1
 
 
-def active() -> bool:
-    return dist.is_available() and dist.is_initialized()
-
-
 @contextmanager
 def processes() -> Iterator[torch.device]:
     """Joins the processes that torchrun started, for a `with` block that is given this process's device.
 
-    nccl between GPUs, gloo between CPUs. Without torchrun the process stays alone: on the GPU if there is one.
-    Raises ValueError where torchrun started more processes than the machine has GPUs.
+    nccl between GPUs, gloo between CPUs and on Windows. Without torchrun the process stays alone: on the GPU if there
+    is one. Raises ValueError where torchrun started more processes than the machine has GPUs, or where some of what it
+    sets is set by something else.
     """
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else None
-    if device:
-        n = torch.cuda.device_count()
+    device = torch.device("cpu")
+    if torch.cuda.is_available():
+        device, n = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))), torch.cuda.device_count()
         if device.index >= n:
             raise ValueError(f"process {device.index} has no GPU; torchrun can take --nproc_per_node {n} here")
         torch.cuda.set_device(device)
     if "WORLD_SIZE" not in os.environ or active():
-        yield device or torch.device("cpu")
+        yield device
         return
+    if missing := [name for name in SET_BY_TORCHRUN if name not in os.environ]:
+        words = "start several processes by torchrun, or unset it to train in one"
+        raise ValueError(f"WORLD_SIZE is set in the environment, and {', '.join(missing)} not; {words}")
+    nccl = device.type == "cuda" and dist.is_nccl_available()
     # an hour, because the first process may measure a similarity while the others wait
-    dist.init_process_group("nccl" if device else "gloo", timeout=timedelta(hours=1))
+    dist.init_process_group("nccl" if nccl else "gloo", timeout=timedelta(hours=1))
     try:
-        yield device or torch.device("cpu")
+        yield device
     finally:
         dist.destroy_process_group()
 
@@ -80,12 +87,11 @@ def gather(value) -> list:
 
 def merge_meters(meters: Mapping) -> Mapping:
     """The meters of all processes as one each: exactly what one process would have counted on the whole set."""
-    if size() > 1:
-        for number, others in enumerate(gather(meters)):
-            for name, meter in others.items():
-                if number != rank():
-                    meters[name].merge(meter)
-    return meters
+    first, *others = gather(meters)
+    for other in others:
+        for name, meter in other.items():
+            first[name].merge(meter)
+    return first
 
 
 class _Total(torch.autograd.Function):

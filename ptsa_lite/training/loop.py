@@ -99,46 +99,48 @@ def _check(model: nn.Module, train_set, config: TrainConfig) -> None:
 
 
 def _epochs(model, train_set, val_set, tasks, config, stepper, history, checkpoint) -> Iterator[dict]:
-    loader, durations = None, []
+    if len(history) == config.epochs:
+        return
+    loader = EpochLoader(
+        train_set, config.batch_size, config.seed, config.workers, (distributed.rank(), distributed.size()),
+        pin=stepper.device.type == "cuda",
+    )  # fmt: skip
+    durations = []
     for epoch in range(len(history), config.epochs):
-        start = time.perf_counter()
-        loader = loader or EpochLoader(
-            train_set, config.batch_size, config.seed, config.workers, (distributed.rank(), distributed.size()),
-            pin=stepper.device.type == "cuda",
-        )  # fmt: skip
-        record = {"epoch": epoch + 1, "epochs": config.epochs}
-        record |= _one_epoch(model, loader, config, stepper, epoch, checkpoint)
-        due = (epoch + 1) % config.eval_every == 0 or epoch + 1 == config.epochs
-        record["metrics"] = (
-            evaluate(model, val_set, tasks, config.batch_size // config.accumulate, config.workers, config.amp)
-            if due and val_set is not None else None
-        )  # fmt: skip
+        start, last = time.perf_counter(), epoch + 1 == config.epochs
+        model.train()
+        record = {"epoch": epoch + 1, "epochs": config.epochs, **_one_epoch(loader, config, stepper, epoch, checkpoint)}
+        model.eval()
+        record["metrics"] = None
+        if val_set is not None and (last or (epoch + 1) % config.eval_every == 0):
+            size = config.batch_size // config.accumulate
+            record["metrics"] = evaluate(model, val_set, tasks, size, config.workers, config.amp)
         durations.append(time.perf_counter() - start)
         record["seconds"] = durations[-1]
         record["seconds_left"] = sum(durations) / len(durations) * (config.epochs - epoch - 1)
         history.append(record)
-        model.eval()
         if checkpoint and distributed.rank() == 0:
             checkpoint.save(model, stepper, history)
         yield record
 
 
-def _one_epoch(model, loader, config, stepper, epoch: int, checkpoint) -> dict:
-    sums, rate = dict.fromkeys(("loss", *stepper.tasks), 0.0), 0.0
-    model.train()
+def _one_epoch(loader: EpochLoader, config: TrainConfig, stepper: Stepper, epoch: int, checkpoint) -> dict:
+    steps, losses, rate = len(loader), [], 0.0
     # Every epoch draws from its own seed, so that a checkpoint need not hold the state of the generators. Processes
     # draw their own dropout.
-    seed = config.seed * 1_000_003 + epoch + (distributed.rank() << 40)
-    with _own_randomness(stepper.device, seed):
+    with _own_randomness(stepper.device, config.seed * 1_000_003 + epoch + (distributed.rank() << 40)):
         for i, batch in enumerate(loader.epoch(epoch)):
-            rate = learning_rate(epoch * len(loader) + i, config, len(loader))
+            rate = learning_rate(epoch * steps + i, config, steps)
             try:
-                losses = stepper(batch, rate)
+                losses.append(stepper(batch, rate))
             except NotFinite as error:
-                raise FloatingPointError(_explain(error, epoch, i, checkpoint)) from None
-            for name, value in losses.items():
-                sums[name] += value
-    means = {name: value / len(loader) for name, value in sums.items()}
+                saved = checkpoint and checkpoint.path.exists()
+                kept = f"the last good checkpoint is {checkpoint.path}" if saved else "no checkpoint was written"
+                raise FloatingPointError(
+                    f"{error.what} is not finite in epoch {epoch + 1}, step {i + 1}, frames {error.frames}; the step "
+                    f"was not taken, {kept}. Look at these frames' labels, or lower the learning rate"
+                ) from None
+    means = {name: sum(step[name] for step in losses) / steps for name in losses[0]}
     return {"loss": means.pop("loss"), "losses": means, "lr": rate}
 
 
@@ -151,7 +153,7 @@ def evaluate(
     each; the batches, and so the metrics, are the same for any number of them.
     """
     meters = {name: make_meter(task) for name, task in tasks.items()}
-    device, mode = next(model.parameters()).device, model.training
+    device, was_training = next(model.parameters()).device, model.training
     amp = TrainConfig(amp=amp).on(device).amp
     part = (distributed.rank(), distributed.size())
     model.eval()
@@ -165,23 +167,21 @@ def evaluate(
                 for name, meter in meters.items():
                     meter.update(predictions[name], batch[name])
     finally:
-        model.train(mode)
+        model.train(was_training)
     return {name: meter.compute() for name, meter in distributed.merge_meters(meters).items()}
 
 
 def describe(record: dict, tasks: Mapping[str, Task]) -> str:
     """One line about an epoch: losses, rate, time, time left, and the metrics where it was evaluated."""
+    number = f"{record['epoch']:{len(str(record['epochs']))}}/{record['epochs']}"
     losses = ", ".join(f"{name} {value:.3f}" for name, value in record["losses"].items())
-    line = (
-        f"epoch {record['epoch']:{len(str(record['epochs']))}}/{record['epochs']}  loss {record['loss']:.3f} ({losses})"
-        f"  lr {record['lr']:.2e}  {clock_time(record['seconds'])}, {clock_time(record['seconds_left'])} left"
-    )
-    if record["metrics"]:
-        line += "  | " + ", ".join(
-            f"{name} {tasks[name].metric} {value:.{2 if value >= 1 else 3}f}"
-            for name, value in record["metrics"].items()
-        )
-    return line
+    times = f"{clock_time(record['seconds'])}, {clock_time(record['seconds_left'])} left"
+    line = f"epoch {number}  loss {record['loss']:.3f} ({losses})  lr {record['lr']:.2e}  {times}"
+    metrics = [
+        f"{name} {tasks[name].metric} {value:.{2 if value >= 1 else 3}f}"
+        for name, value in (record["metrics"] or {}).items()
+    ]
+    return f"{line}  | {', '.join(metrics)}" if metrics else line
 
 
 @contextmanager
@@ -190,12 +190,3 @@ def _own_randomness(device: torch.device, seed: int):
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
-
-
-def _explain(error: NotFinite, epoch: int, step: int, checkpoint) -> str:
-    saved = checkpoint and checkpoint.path.exists()
-    kept = f"the last good checkpoint is {checkpoint.path}" if saved else "no checkpoint was written"
-    return (
-        f"{error.what} is not finite in epoch {epoch + 1}, step {step + 1}, frames {error.frames}; the step was not "
-        f"taken, {kept}. Look at these frames' labels, or lower the learning rate"
-    )

@@ -71,3 +71,11 @@ def test_more_processes_than_gpus_are_refused_in_one_sentence(monkeypatch):
     sentence = "process 2 has no GPU; torchrun can take --nproc_per_node 2 here"
     with pytest.raises(ValueError, match=sentence), distributed.processes():
         pass
+
+
+def test_half_of_what_torchrun_sets_is_told_in_one_sentence(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("RANK", "0")
+    sentence = "WORLD_SIZE is set in the environment, and LOCAL_RANK, MASTER_ADDR, MASTER_PORT not; start several"
+    with pytest.raises(ValueError, match=sentence), distributed.processes():
+        pass
