@@ -29,20 +29,17 @@ def sheet(xlim: tuple[float, float], ylim: tuple[float, float]) -> tuple[Figure,
 
 def strands(
     axes, tree: TaskTree, leaf: Mapping[str, float], xs: Sequence[float], lit: Collection[str] | None = None,
-    fan_in: bool = False, ribbon: float = RIBBON, width: float = STRAND,
+    ribbon: float = RIBBON, width: float = STRAND,
 ) -> None:  # fmt: skip
     """A ribbon per task from the image (xs[0]) through its group in every stage to its head (xs[-1]).
 
-    leaf: each task's height at its head. With `fan_in` tasks share nothing and part at the image.
+    leaf: each task's height at its head.
     """
-    alone, middle = tuple((name,) for name in leaf), np.mean(list(leaf.values()))
     heights = [  # for each column, where each task's ribbon runs
         {name: np.mean([leaf[n] for n in group]) - ribbon * (i - (len(group) - 1) / 2)
          for group in groups for i, name in enumerate(sorted(group, key=list(leaf).index))}
-        for groups in ((tuple(leaf),), *tree.stages, alone)
+        for groups in ([tuple(leaf)], *tree.stages, [(name,) for name in leaf])
     ]  # fmt: skip
-    if fan_in:
-        heights[0] = dict.fromkeys(leaf, middle)
     for name in leaf:
         ys = [column[name] for column in heights]
         points, codes = [(xs[0], ys[0])], [Curve.MOVETO]

@@ -1,5 +1,6 @@
 """Dense labels, predictions and features as pictures: what a network sees and says, one look a task."""
 
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -135,11 +136,12 @@ def draw_progress(
 
 def draw_labels(sample: Mapping[str, Any], tasks: Mapping[str, Task]) -> Figure:
     """One frame, large, and beside it the label of every task in two rows."""
-    pictures = [colour_labels(task, sample[name]) for name, task in tasks.items()]
-    figure, ((image, *rows),) = _bands([picture_of(sample["image"])], [(pictures[::2], pictures[1::2])], hspace=0.2)
-    image.set_title("image", fontsize=10, pad=4)
-    for axes, name in zip((*rows[0], *rows[1]), (*list(tasks)[::2], *list(tasks)[1::2]), strict=True):
-        axes.set_title(name, fontsize=10, color=task_colour(name), pad=4)
+    pictures = {"image": picture_of(sample["image"])}
+    pictures |= {name: colour_labels(task, sample[name]) for name, task in tasks.items()}
+    names = [*tasks, *["."][: len(tasks) % 2]]  # "." is an empty place
+    figure, places = _mosaic([["image"] * 2 + names[::2], ["image"] * 2 + names[1::2]], pictures, hspace=0.16)
+    for name, axes in places.items():
+        axes.set_title(name, fontsize=10, color=task_colour(name) if name in tasks else INK, pad=4)
     return figure
 
 
@@ -151,39 +153,34 @@ def draw_predictions(
     images (B, 3, H, W), uint8, or float as the transforms normalise them; targets {task: (B, ...)} and predictions
     {task: (B, C, H, W)}. Label and prediction share the range of depth.
     """
-    names = [name for name in tasks if name in predictions]
-    rows = []
-    for i in range(len(images)):
-        limits = {name: depth_limits(targets[name][i]) for name in names if tasks[name].kind == "depth"}
-        rows.append(([colour_labels(tasks[n], targets[n][i], limits=limits.get(n)) for n in names],
-                     [colour_labels(tasks[n], predictions[n][i], True, limits.get(n)) for n in names]))  # fmt: skip
-    figure, bands = _bands([picture_of(image) for image in images], rows, hspace=0.05)
-    bands[0][0].set_title("image", fontsize=10, pad=4)
-    for axes, name in zip(bands[0][1], names, strict=True):
-        axes.set_title(name, fontsize=10, color=task_colour(name), pad=4)
-    for _, upper, lower in bands:
-        for axes, words in ((upper[-1], "label"), (lower[-1], "prediction")):
-            axes.yaxis.set_label_position("right")
-            axes.set_ylabel(words, rotation=270, va="bottom", fontsize=9)
+    names, rows, pictures = [name for name in tasks if name in predictions], [], {}
+    for i, image in enumerate(images):
+        pictures[f"image {i}"] = picture_of(image)
+        for name in names:
+            limits = depth_limits(targets[name][i]) if tasks[name].kind == "depth" else None
+            pictures[f"{name} label {i}"] = colour_labels(tasks[name], targets[name][i], limits=limits)
+            pictures[f"{name} prediction {i}"] = colour_labels(tasks[name], predictions[name][i], True, limits)
+        rows += [[f"image {i}"] * 2 + [f"{name} {what} {i}" for name in names] for what in ("label", "prediction")]
+    figure, places = _mosaic(rows, pictures, hspace=0.05)
+    places["image 0"].set_title("image", fontsize=10, pad=4)
+    for name in names:
+        places[f"{name} label 0"].set_title(name, fontsize=10, color=task_colour(name), pad=4)
+    for i, what in itertools.product(range(len(images)), ("label", "prediction")):
+        axes = places[f"{names[-1]} {what} {i}"]
+        axes.yaxis.set_label_position("right")
+        axes.set_ylabel(what, rotation=270, va="bottom", fontsize=9)
     return figure
 
 
-def _bands(images: Sequence[Any], rows: Sequence[tuple[list, list]], hspace: float) -> tuple[Figure, list]:
-    """Per frame a large image, and two rows of small pictures to its right: the figure, and the axes in that shape."""
-    columns, side = len(rows[0][0]), 1.45
-    figure = Drawing(figsize=(side * (columns + 2.2), side * 2.05 * len(images) + 0.35))
-    grid = figure.add_gridspec(
-        2 * len(images), columns + 1, width_ratios=[2.05, *[1] * columns], wspace=0.05, hspace=hspace, left=0.01,
-        right=0.955, bottom=0.01, top=1 - 0.35 / figure.get_figheight(),
-    )  # fmt: skip
-    bands = []
-    for i, (image, band) in enumerate(zip(images, rows, strict=True)):
-        places = [[figure.add_subplot(grid[2 * i + k, j + 1]) for j in range(len(band[k]))] for k in (0, 1)]
-        bands.append((figure.add_subplot(grid[2 * i : 2 * i + 2, 0]), *places))
-        show(bands[-1][0], image)
-        for axes, picture in zip((*places[0], *places[1]), (*band[0], *band[1]), strict=True):
-            show(axes, picture)
-    return figure, bands
+def _mosaic(rows: Sequence[Sequence[str]], pictures: Mapping[str, Any], hspace: float) -> tuple[Figure, dict]:
+    """Pictures where the rows name them, one over all cells with its name: the figure, and axes by name."""
+    width, height = 1.45 * len(rows[0]), 1.5 * len(rows) + 0.35
+    figure = Drawing(figsize=(width, height))
+    room = dict(wspace=0.05, hspace=hspace, left=0.01, right=0.955, bottom=0.01, top=1 - 0.35 / height)
+    places = figure.subplot_mosaic(rows, gridspec_kw=room)
+    for name, axes in places.items():
+        show(axes, pictures[name])
+    return figure, places
 
 
 def draw_pca(features: Mapping[str, Any], images: Any = None) -> Figure:

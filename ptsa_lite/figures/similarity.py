@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from ptsa_lite.similarity import Similarity
 
 from .parts import box
-from .style import FROZEN, INK, PAPER, SOFT, Drawing, canvas, name_ends, task_colour
+from .style import FROZEN, INK, PAPER, SOFT, Drawing, canvas, name_ends, plain_ticks, task_colour
 
 
 def draw_similarity(matrix: Any, names: Sequence[str], error: Any = None, title: str = "",
@@ -153,9 +153,7 @@ def draw_how_sure(shorter: Mapping[int, Similarity], titles: tuple[str, str]) ->
         right.loglog(counts, errors, line, color=colour, label=f"{choice} frame" + "s" * (choice == "different"))
         right.loglog(counts, [errors[-1] * (counts[-1] / n) ** 0.5 for n in counts], ":", color=colour)
     right.set(xlabel="frames", ylabel="standard error", title=titles[1])
-    low, high = right.get_ylim()
-    marks = [m for m in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if low < m < high]
-    right.set_yticks(marks, [f"{m:g}" for m in marks])
+    plain_ticks(right.yaxis)
     right.legend()
     for axes in (left, right):
         axes.set_xticks(counts, [str(n) for n in counts])

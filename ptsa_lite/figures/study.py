@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from ptsa_lite.metrics import delta_m
 from ptsa_lite.tasks import Task
 
-from .style import BOX, CHOSEN, INK, OURS, PAPER, SOFT, THEIRS, Drawing, canvas, name_ends, task_colour
+from .costs import draw_bars
+from .style import BOX, CHOSEN, INK, OURS, PAPER, SOFT, THEIRS, Drawing, canvas, name_ends, plain_ticks, task_colour
 
 GAIN = "Δm against single task, %, higher is better"
 
@@ -46,7 +47,7 @@ def draw_curves(losses: Mapping[str, Sequence[float]], xlabel: str = "epoch", ti
 
 
 def draw_tradeoff(rows: Sequence[Mapping], x: str = "trainable", title: str = "", axes=None) -> Figure:
-    """delta_m against cost, a point per row; names stand to the right, from best to worst.
+    """delta_m against cost, a point per row; names stand to the right by gain.
 
     rows: {"label", "delta_m", "trainable" (a count) or "gmacs"}; "gains" {seed: delta_m} adds a small point per seed,
     "published" makes a hollow diamond, "strong" lets it stand out. Rows without a gain or a cost are left out.
@@ -71,41 +72,62 @@ def draw_tradeoff(rows: Sequence[Mapping], x: str = "trainable", title: str = ""
              title=title)  # fmt: skip
     if x == "trainable":
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter("")
+        plain_ticks(axes.xaxis)
     axes.margins(x=0.08, y=0.1)
-    name_ends(axes, sorted(ends, key=lambda end: -end[1]))
+    name_ends(axes, ends)
     return figure
 
 
-def draw_ranked(rows: Sequence[dict], names: Sequence[str], chosen: str = "", references: Sequence[dict] = (),
+def draw_ranked(rows: Sequence[Mapping], names: Sequence[str], chosen: str = "", references: Sequence[Mapping] = (),
                 title: str = "") -> Figure:  # fmt: skip
     """Conditions from best to worst delta_m, a line each: single seeds, their mean, and the chosen one in red.
 
     rows: of `experiments.tables.summarise`; names: what each is called. references: further rows, vertical lines.
     """
-    order = sorted(range(len(rows)), key=lambda i: rows[i]["delta_m"])
     figure, axes = canvas((8.6, 0.42 * len(rows) + 1.5))
-    for place, i in enumerate(order):
-        row, colour = rows[i], CHOSEN if names[i] == chosen else OURS
-        gains = list(row["gains"].values())
-        axes.plot([min(gains), max(gains)], [place, place], color=colour, linewidth=1, alpha=0.5)
-        axes.plot(gains, [place] * len(gains), ".", color=colour, alpha=0.6)
-        axes.plot(row["delta_m"], place, "o", markersize=9, color=colour, zorder=3)
+    ranked = sorted(zip(names, rows, strict=True), key=lambda one: -one[1]["delta_m"])
+    _strips(axes, [
+        (name, row["gains"], row["delta_m"], (min(row["gains"].values()), max(row["gains"].values())),
+         CHOSEN if name == chosen else OURS) for name, row in ranked
+    ])  # fmt: skip
     for number, row in enumerate(references):
-        style = (0, (4, 2)) if number else "-"
-        axes.axvline(row["delta_m"], color=SOFT, linewidth=1.2, linestyle=style, zorder=0)
-        axes.annotate(row["label"], (row["delta_m"], len(rows) - 0.4 + 0.45 * number), (4, 0), fontsize=8, color=SOFT,
-                      textcoords="offset points", va="center")  # fmt: skip
-    axes.set_yticks(range(len(order)), [names[i] for i in order])
-    for place, label in enumerate(axes.get_yticklabels()):
-        if names[order[place]] == chosen:
+        axes.axvline(row["delta_m"], color=SOFT, linewidth=1.2, linestyle=(0, (4, 2)) if number else "-", zorder=0)
+        axes.annotate(row["label"], (row["delta_m"], -0.6 - 0.45 * number), (4, 0), textcoords="offset points",
+                      fontsize=8, color=SOFT, va="center", bbox=dict(facecolor=PAPER, edgecolor="none", pad=1))
+    axes.set(ylim=(len(rows) - 0.4, -0.8 - 0.45 * len(references)), xlabel=GAIN, title=title)
+    for label in axes.get_yticklabels():
+        if label.get_text() == chosen:
             label.set(color=CHOSEN, fontweight="bold")
-    axes.set_ylim(-0.6, len(rows) - 0.2 + 0.45 * len(references))
-    axes.set_xlabel(GAIN)
-    axes.set_title(title)
     return figure
+
+
+def draw_differences(rows: Sequence[Mapping], title: str = "") -> Figure:
+    """Paired differences, a line each: single seeds as points, their mean with its confidence interval, zero dashed.
+
+    rows: {"label"} with what `experiments.tables.paired_difference` returns. An interval that holds zero is grey: the
+    two could not be distinguished. A single seed has no interval.
+    """
+    figure, axes = canvas((8.6, 0.42 * len(rows) + 1.3))
+    strips = []
+    for row in rows:
+        interval = None if row["low"] is None else (row["low"], row["high"])
+        known = interval and (row["low"] > 0 or row["high"] < 0)
+        strips.append((row["label"], row["differences"], row["mean"], interval, OURS if known else THEIRS))
+    _strips(axes, strips)
+    axes.axvline(0, color=SOFT, linewidth=1, linestyle=(0, (4, 3)))
+    axes.set(ylim=(len(rows) - 0.4, -0.6), title=title,
+             xlabel="difference in Δm, per cent points, with its 95 % interval")  # fmt: skip
+    return figure
+
+
+def _strips(axes, strips: Sequence[tuple[str, Mapping, float, tuple[float, float] | None, str]]) -> None:
+    """A line each from the top down: (name, values by seed as points, their mean, an interval or None, colour)."""
+    for place, (_, values, mean, interval, colour) in enumerate(strips):
+        if interval:
+            axes.plot(interval, [place, place], color=colour, linewidth=2.5, alpha=0.4, solid_capstyle="butt")
+        axes.plot(list(values.values()), [place] * len(values), ".", color=INK, alpha=0.5, zorder=4)
+        axes.plot(mean, place, "D", markersize=7, color=colour, markeredgecolor=PAPER, zorder=3)
+    axes.set_yticks(range(len(strips)), [name for name, *_ in strips])
 
 
 def draw_task_gains(rows: Sequence[dict], single: dict, tasks: Mapping[str, Task], title: str = "") -> Figure:
@@ -116,7 +138,7 @@ def draw_task_gains(rows: Sequence[dict], single: dict, tasks: Mapping[str, Task
     figure = Drawing(figsize=(11, 0.3 * len(rows) + 1.4))
     panels = figure.subplots(1, len(tasks), sharey=True)
     for axes, (name, task) in zip(panels, tasks.items(), strict=True):
-        for place, row in enumerate(reversed(rows)):
+        for place, row in enumerate(rows):
             gain = delta_m({name: row["metrics"][name]}, {name: single["metrics"][name]}, {name: task})
             error = 100 * (row["metrics_sd"][name] or 0) / abs(single["metrics"][name])
             axes.errorbar(gain, place, xerr=error, fmt="o", color=task_colour(name), markersize=6, linewidth=1.2)
@@ -124,7 +146,8 @@ def draw_task_gains(rows: Sequence[dict], single: dict, tasks: Mapping[str, Task
         axes.set_title(name, color=task_colour(name))
         axes.set_xlabel("gain, %")
         axes.grid(axis="y")
-    panels[0].set_yticks(range(len(rows)), [row["label"] for row in reversed(rows)], fontsize=8.5)
+    panels[0].set_yticks(range(len(rows)), [row["label"] for row in rows], fontsize=8.5)
+    panels[0].set_ylim(len(rows) - 0.5, -0.5)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     inch = 1 / figure.get_figheight()
     figure.subplots_adjust(left=0.22, right=0.99, top=1 - 0.62 * inch, bottom=0.55 * inch, wspace=0.08)
@@ -132,41 +155,15 @@ def draw_task_gains(rows: Sequence[dict], single: dict, tasks: Mapping[str, Task
 
 
 def draw_choices(bootstrap: Sequence[dict], names: Mapping[str, str], title: str = "") -> Figure:
-    """How often each tree is chosen from n samples: one stacked bar for each n. names: a short name for each tree."""
+    """How often each tree is chosen from n samples: one stacked bar per n. names: a short name for each tree."""
     figure, axes = canvas((8.6, 3.4))
     trees = sorted({t for row in bootstrap for t in row["trees"]}, key=lambda t: (-bootstrap[-1]["trees"].get(t, 0), t))
-    shades = colormaps["viridis"](np.linspace(0.15, 0.95, len(trees)))
-    bottom = np.zeros(len(bootstrap))
-    for tree, shade in zip(trees, shades, strict=True):
-        heights = np.array([row["trees"].get(tree, 0.0) for row in bootstrap])
-        axes.bar(range(len(bootstrap)), heights, 0.8, bottom=bottom, color=shade, edgecolor=PAPER,
-                 label=names.get(tree, tree))  # fmt: skip
-        bottom += heights
-    axes.set_xticks(range(len(bootstrap)), [str(row["n"]) for row in bootstrap])
-    axes.set(xlabel="samples", ylabel="share of redraws", ylim=(0, 1), title=title)
+    shades = dict(zip([names.get(tree, tree) for tree in trees],
+                      colormaps["viridis"](np.linspace(0.15, 0.95, len(trees))), strict=True))  # fmt: skip
+    shares = [[row["trees"].get(tree, 0.0) for tree in trees] for row in bootstrap]
+    draw_bars(axes, [row["n"] for row in bootstrap], shares, shades, "", edgecolor=PAPER)
+    axes.set(xlabel="share of redraws", ylabel="samples", xlim=(0, 1), title=title)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8.5)
-    return figure
-
-
-def draw_differences(rows: Sequence[dict], title: str = "") -> Figure:
-    """Paired differences, a line each: single seeds as points, their mean with its confidence interval, zero dashed.
-
-    rows: {"label"} with what `experiments.tables.paired_difference` returns. An interval that holds zero is grey: the
-    two could not be distinguished. A single seed has no interval.
-    """
-    figure, axes = canvas((8.6, 0.42 * len(rows) + 1.3))
-    for place, row in enumerate(reversed(rows)):
-        known = row["low"] is not None and (row["low"] > 0 or row["high"] < 0)
-        colour = OURS if known else THEIRS
-        if row["low"] is not None:
-            axes.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=2.5, solid_capstyle="butt")
-        axes.plot(list(row["differences"].values()), [place] * row["n"], ".", color=INK, alpha=0.5, zorder=4)
-        axes.plot(row["mean"], place, "D", markersize=7, color=colour, markeredgecolor=PAPER, zorder=3)
-    axes.axvline(0, color=SOFT, linewidth=1, linestyle=(0, (4, 3)))
-    axes.set_yticks(range(len(rows)), [row["label"] for row in reversed(rows)])
-    axes.set_ylim(-0.6, len(rows) - 0.4)
-    axes.set_xlabel("difference in Δm, per cent points, with its 95 % interval")
-    axes.set_title(title)
     return figure
 
 

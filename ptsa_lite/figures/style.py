@@ -13,7 +13,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from PIL import Image
+from scipy.optimize import isotonic_regression
 
 from ptsa_lite.tasks import Task
 
@@ -80,6 +82,13 @@ def canvas(size: tuple[float, float], axes=None) -> tuple[Figure, plt.Axes]:
     return figure, figure.subplots()
 
 
+def plain_ticks(axis) -> None:
+    """Numbers as one says them at the ticks of a logarithmic axis."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter("")
+
+
 def save_figure(figure: Figure, name: str, out_dir: str | Path) -> Path:
     """Write out_dir/figures/NAME.svg and .png without dates or random ids: an unchanged figure is an unchanged file.
 
@@ -101,32 +110,16 @@ def save_figure(figure: Figure, name: str, out_dir: str | Path) -> Path:
     return folder / f"{name}.svg"
 
 
-def spread(values: Sequence[float], gap: float) -> list[float]:
-    """The values moved apart as little as it takes to leave `gap` between neighbours: heights for labels."""
-    order = np.argsort(values, kind="stable")
-    moved = np.asarray(values, float)[order]
-    for _ in range(200):  # each pair too close is pushed apart evenly until all have room
-        short = gap - np.diff(moved)
-        if (short <= 1e-9 * gap).all():
-            break
-        push = np.maximum(short, 0) / 2
-        moved[1:] += push
-        moved[:-1] -= push
-    result = np.empty(len(moved))
-    result[order] = moved
-    return result.tolist()
-
-
 def name_ends(axes, ends: Sequence[tuple[float, float, str, dict]], tie: bool = True) -> None:
     """Names in a column right of finished axes, in the order of their heights and apart from each other.
 
     ends: (x, y, words, the words' look) of what is named; with `tie` a thin line leads from each name to it.
     """
     (low, high), inches = axes.get_ylim(), axes.get_position().height * axes.figure.get_figheight()
-    line = 0.19 * (high - low) / inches
-    heights = spread([y for _, y, _, _ in ends], line)
-    rank = np.argsort(np.argsort(heights))
-    heights = np.clip(heights, low + line * (rank + 0.5), high - line * (len(rank) - rank - 0.5))  # none above or below
+    line, ends = 0.19 * (high - low) / inches, sorted(ends, key=lambda end: end[1])
+    steps = line * np.arange(len(ends))
+    heights = isotonic_regression([y for _, y, _, _ in ends] - steps).x + steps  # apart by a line, moved the least
+    heights = np.clip(heights, low + line / 2 + steps, high - line / 2 - steps[::-1])  # none above or below
     arrow = dict(arrowstyle="-", color=SOFT, linewidth=0.5, alpha=0.6, shrinkA=1, relpos=(0, 0.5)) if tie else None
     for (x, y, words, look), height in zip(ends, heights, strict=True):
         axes.annotate(words, (x, y), (1.03 if tie else 1.015, height), textcoords=axes.get_yaxis_transform(),

@@ -49,11 +49,10 @@ def draw_windows(image: Any, grid: int, window: int, shift: int, regions: Any, t
     neighbours before it. Windows that hold several regions are tinted by region: there the mask parts them.
     """
     image, regions = np.asarray(image), np.asarray(regions)
-    cell, (row, column) = image.shape[0] / grid, token
     figure = Drawing(figsize=(9.6, 3.5))
     panels = figure.subplots(1, 3, gridspec_kw=dict(wspace=0.06, left=0.005, right=0.995, bottom=0.01, top=0.9))
-    rolled = np.roll(image, (-round(shift * cell),) * 2, (0, 1))
-    places = ((0, (row, column)), (shift, (row, column)), (0, ((row - shift) % grid, (column - shift) % grid)))
+    rolled = np.roll(image, (-round(shift * len(image) / grid),) * 2, (0, 1))
+    places = (0, token), (shift, token), (0, [(place - shift) % grid for place in token])
     words = ("windows", "shifted windows", "computed so: rolled, cut, masked")
     for axes, (offset, (r, c)), title in zip(panels, places, words, strict=True):
         last = axes is panels[2]
@@ -64,11 +63,10 @@ def draw_windows(image: Any, grid: int, window: int, shift: int, regions: Any, t
             thick = (k - offset) % window == 0
             for line in (axes.axhline, axes.axvline):
                 line(k, color=PAPER, linewidth=2.2 if thick else 0.35, alpha=1 if thick else 0.6)
-        rows, columns = neighbours((row, column), grid, window, shift if axes is not panels[0] else 0)
-        if last:
-            rows, columns = (rows - shift) % grid, (columns - shift) % grid
-        for y, x in zip(rows, columns, strict=True):
-            axes.add_patch(Rectangle((x, y), 1, 1, facecolor=MARK, alpha=0.35, edgecolor="none", zorder=4))
+        rows, columns = window_of(token, grid, window, 0 if axes is panels[0] else shift)
+        corner = [(span.start - shift * last) % grid for span in (columns, rows)]
+        axes.add_patch(Rectangle(corner, columns.stop - columns.start, rows.stop - rows.start, facecolor=MARK,
+                                 alpha=0.35, edgecolor="none", zorder=4))  # fmt: skip
         axes.add_patch(Rectangle((c, r), 1, 1, facecolor=MARK, edgecolor=INK, linewidth=1, zorder=5))
         axes.set(xlim=(0, grid), ylim=(grid, 0))
         axes.set_title(title, fontsize=10)
@@ -143,14 +141,11 @@ def pooled(image: Any, grid: int) -> np.ndarray:
     return np.uint8(image.reshape(grid, cell, grid, cell, 3).mean((1, 3)).round())
 
 
-def neighbours(token: tuple[int, int], grid: int, window: int, shift: int) -> tuple[np.ndarray, np.ndarray]:
+def window_of(token: tuple[int, int], grid: int, window: int, shift: int) -> tuple[slice, slice]:
     """Rows and columns of the tokens in the (shifted) window of a token that are its true neighbours."""
-    spans = []
-    for place in token:
-        start = (place - shift) // window * window + shift
-        spans.append(np.arange(max(start, 0), min(start + window, grid)))
-    rows, columns = np.meshgrid(*spans, indexing="ij")
-    return rows.ravel(), columns.ravel()
+    starts = [(place - shift) // window * window + shift for place in token]
+    rows, columns = (slice(max(start, 0), min(start + window, grid)) for start in starts)
+    return rows, columns
 
 
 def tint(regions: np.ndarray, window: int) -> np.ndarray:

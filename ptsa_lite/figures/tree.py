@@ -62,12 +62,11 @@ def draw_adaptation(
     whose paths keep their colour while the others fade.
     """
     leaf = {name: -(1.15 if outputs else 0.75) * i for i, name in enumerate(tree.leaf_order())}
-    middle, low, head = min(leaf.values()) / 2, min(leaf.values()) - 0.55, 1.75 * len(tree.stages) + 1.8
-    figure, axes = sheet((-0.95, head + (3.1 if outputs else 1.9)), (low - 0.5, 1.3))
-    _network(axes, tree, leaf, [0.0, *(2.2 + 1.75 * i for i in range(len(tree.stages))), head], highlight)
-    for i, groups in enumerate(tree.stages):
+    figure, axes, xs = _network(tree, leaf, 3.1 if outputs else 1.9, 0.5, highlight)
+    middle, low, head = min(leaf.values()) / 2, min(leaf.values()) - 0.55, xs[-1]
+    for x, groups in zip(xs[1:], tree.stages, strict=False):
         count = f"{len(groups)} adapter{'s' * (len(groups) > 1)}"
-        axes.text(2.2 + 1.75 * i, low - 0.12, count, ha="center", va="top", color=INK, fontsize=9)
+        axes.text(x, low - 0.12, count, ha="center", va="top", color=INK, fontsize=9)
     picture(axes, image, 0.0, middle, 1.6)
     axes.text(0, middle + 0.92, "image", ha="center", va="bottom", color=SOFT, fontsize=9)
     for name, y in leaf.items():
@@ -82,9 +81,8 @@ def draw_adaptation(
 def draw_training(tree: TaskTree, tasks: Mapping[str, Task]) -> Figure:
     """One step of training: each task's weighted loss behind its head, their sum, and one gradient back."""
     leaf = {name: -0.75 * i for i, name in enumerate(tree.leaf_order())}
-    middle, low, head = min(leaf.values()) / 2, min(leaf.values()) - 0.55, 1.75 * len(tree.stages) + 1.8
-    figure, axes = sheet((-0.3, head + 5.0), (low - 1.0, 1.3))
-    _network(axes, tree, leaf, [0.0, *(2.2 + 1.75 * i for i in range(len(tree.stages))), head])
+    figure, axes, xs = _network(tree, leaf, 5.0, 1.0)
+    middle, low, head, first = min(leaf.values()) / 2, min(leaf.values()) - 0.55, xs[-1], xs[1]
     total = head + 4.4
     for name, y in leaf.items():
         axes.text(head + 0.4, y, f"{tasks[name].loss_weight:g} × loss of {name}", va="center", fontsize=9,
@@ -92,18 +90,25 @@ def draw_training(tree: TaskTree, tasks: Mapping[str, Task]) -> Figure:
         axes.plot([head + 3.3, total], [y, middle], color=SOFT, linewidth=1, zorder=1)
     box(axes, total, middle, 0.8, 0.6, BOX, SOFT, zorder=3)
     axes.text(total, middle, "sum", ha="center", va="center", fontsize=9, zorder=4)
-    axes.plot([total, total, 2.2], [middle - 0.3, low - 0.4, low - 0.4], color=INK, linewidth=1.5)
+    axes.plot([total, total, first], [middle - 0.3, low - 0.4, low - 0.4], color=INK, linewidth=1.5)
     arrow = dict(arrowstyle="-|>", color=INK, linewidth=1.5)
-    axes.annotate("", (2.2, low), (2.2, low - 0.44), arrowprops=arrow)
+    axes.annotate("", (first, low), (first, low - 0.44), arrowprops=arrow)
     words = "one gradient: it trains what is coloured, and passes through what is grey"
-    axes.text((total + 2.2) / 2, low - 0.5, words, ha="center", va="top", fontsize=9)
+    axes.text((total + first) / 2, low - 0.5, words, ha="center", va="top", fontsize=9)
     return figure
 
 
-def _network(axes, tree: TaskTree, leaf: Mapping[str, float], xs: Sequence[float], lit: Collection[str] | None = None):
-    """Strands from the image at xs[0] through frozen stages, with an adapter per group, to heads at xs[-1]."""
-    strands(axes, tree, leaf, xs, lit)
+def _network(
+    tree: TaskTree, leaf: Mapping[str, float], right: float, foot: float, lit: Collection[str] | None = None
+) -> tuple[Figure, Any, list[float]]:
+    """Strands from the image through frozen stages, with an adapter per group, to heads: figure, axes, x of each.
+
+    right and foot: the room beside the heads and under the stages.
+    """
+    xs = [0.0, *(2.2 + 1.75 * i for i in range(len(tree.stages))), 1.75 * len(tree.stages) + 1.8]
     low, high = min(leaf.values()) - 0.55, 0.55
+    figure, axes = sheet((-0.95, xs[-1] + right), (low - foot, 1.3))
+    strands(axes, tree, leaf, xs, lit)
     for number, (x, groups) in enumerate(zip(xs[1:], tree.stages, strict=False), 1):
         box(axes, x, (low + high) / 2, 1.1, high - low, FROZEN, zorder=1)
         axes.text(x, high + 0.12, f"stage {number}\nfrozen", ha="center", va="bottom", color=SOFT, fontsize=9)
@@ -113,6 +118,7 @@ def _network(axes, tree: TaskTree, leaf: Mapping[str, float], xs: Sequence[float
     for name, y in leaf.items():
         box(axes, xs[-1], y, 0.5, 0.42, task_colour(name), alpha=1.0 if lit is None or name in lit else 0.15, zorder=4)
         axes.text(xs[-1], y, "head", ha="center", va="center", color=PAPER, fontsize=8, zorder=5)
+    return figure, axes, xs
 
 
 SCHEMES = {"own": "One model per task", "shared": "One set of adapters for all",
@@ -135,7 +141,7 @@ def draw_schemes(tree: TaskTree, notes: Mapping[str, str]) -> Figure:
     figure = Drawing(figsize=(1.44 * (xlim[1] - xlim[0]), 1.44 * (ylim[1] - ylim[0])))
     for axes, (key, scheme) in zip(figure.subplots(2, 2).flat, trees.items(), strict=True):
         leaf = {name: -0.75 * i for i, name in enumerate(scheme.leaf_order())}
-        strands(axes, scheme, leaf, xs, fan_in=key == "own")
+        strands(axes, scheme, leaf, xs)
         for x, groups in zip(xs[1:], scheme.stages, strict=False):
             if key != "own":
                 box(axes, x, -depth / 2, 0.85, depth + 0.8, FROZEN, zorder=1)

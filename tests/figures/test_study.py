@@ -33,9 +33,9 @@ def words(axes):
 
 
 @pytest.mark.parametrize("cost", ["trainable", "gmacs"])
-def test_every_seed_is_a_point_and_every_name_is_written_from_best_to_worst(cost):
+def test_every_seed_is_a_point_and_every_name_is_written_by_gain(cost):
     (axes,) = draw_tradeoff(ROWS, cost).axes
-    assert words(axes) == ["one", "three", "two"]
+    assert words(axes) == ["two", "three", "one"]
     assert sum(len(line.get_ydata()) for line in axes.lines if line.get_marker() == ".") == 6
 
 
@@ -46,7 +46,7 @@ def test_published_points_look_unlike_ours_and_rows_without_numbers_are_left_out
     (axes,) = draw_tradeoff(rows).axes
     ours, theirs = (line for line in axes.lines if line.get_marker() in ("o", "D"))
     assert ours.get_marker() != theirs.get_marker() and ours.get_xdata()[0] == 2.0
-    assert words(axes) == ["theirs", "ours"]
+    assert words(axes) == ["ours", "theirs"]
     with pytest.raises(ValueError, match="neither 'trainable' nor 'gmacs'"):
         draw_tradeoff(rows, x="seconds")
 
@@ -60,7 +60,7 @@ def test_curves_start_at_one_and_carry_the_tasks_colour():
 def test_conditions_stand_by_rank_with_the_chosen_one_marked():
     (axes,) = draw_ranked(ROWS, ["a", "b", "c"], "c", references=[row("shared", 0.2)]).axes
     labels = axes.get_yticklabels()
-    assert [label.get_text() for label in labels] == ["b", "c", "a"]
+    assert [label.get_text() for label in labels] == ["a", "c", "b"]
     assert [label.get_color() == CHOSEN for label in labels] == [False, True, False]
     assert words(axes) == ["shared"]
 
@@ -69,18 +69,17 @@ def test_a_panel_a_task_shows_gains_in_per_cent_of_the_single_tasks():
     single = row("single", 0.0)
     panels = draw_task_gains(ROWS, single, TASKS).axes
     assert [panel.get_title() for panel in panels] == list(TASKS)
-    (*_, top) = panels[0].containers
-    assert top[0].get_xdata()[0] == pytest.approx(100 * 3 / 10)  # drawn from the bottom up, so this is the first row
-    assert [label.get_text() for label in panels[0].get_yticklabels()] == ["three", "two", "one"]
+    assert panels[0].containers[0][0].get_xdata()[0] == pytest.approx(100 * 3 / 10)
+    assert [label.get_text() for label in panels[0].get_yticklabels()] == ["one", "two", "three"]
 
 
 def test_choices_stack_up_to_one():
     rows = [{"n": 4, "trees": {"x": 0.6, "y": 0.4}, "spread": 0.1}, {"n": 8, "trees": {"x": 1.0}, "spread": 0.05}]
     (axes,) = draw_choices(rows, {"x": "ex"}).axes
-    tops = {}
+    ends = {}
     for bar in axes.patches:
-        tops[bar.get_x()] = max(tops.get(bar.get_x(), 0), bar.get_y() + bar.get_height())
-    assert list(tops.values()) == pytest.approx([1.0, 1.0])
+        ends[bar.get_y()] = max(ends.get(bar.get_y(), 0), bar.get_x() + bar.get_width())
+    assert list(ends.values()) == pytest.approx([1.0, 1.0])
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["ex", "y"]
 
 
@@ -92,8 +91,8 @@ def test_a_paired_difference_is_blue_only_where_its_interval_leaves_zero_out():
     ]
     (axes,) = draw_differences(rows).axes
     means = {line.get_ydata()[0]: line.get_color() for line in axes.lines if line.get_marker() == "D"}
-    assert means == {2: OURS, 1: THEIRS, 0: THEIRS}, "drawn from the bottom up"
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["one seed", "open", "clear"]
+    assert means == {0: OURS, 1: THEIRS, 2: THEIRS}
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["clear", "open", "one seed"]
     intervals = [list(line.get_xdata()) for line in axes.lines if line.get_linewidth() == 2.5]
     assert sorted(intervals) == [[-1.0, 2.0], [1.0, 3.0]], "a single seed has no interval"
 

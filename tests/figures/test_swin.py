@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ptsa_lite.figures.swin import draw_likeness, neighbours, pooled, tint
+from ptsa_lite.figures.swin import draw_likeness, pooled, tint, window_of
 
 
 def regions(grid, window, shift):
@@ -22,8 +22,8 @@ def test_a_token_is_shown_to_see_what_the_mask_lets_it_see(grid, window, shift):
         top, left = r // window * window, c // window * window
         here = np.s_[top : top + window, left : left + window]
         expected = rolled[here][region[here] == region[r, c]]
-        rows, columns = neighbours(divmod(int(token), grid), grid, window, shift)
-        assert set(number[rows, columns]) == set(expected)
+        seen = number[window_of(divmod(int(token), grid), grid, window, shift)]
+        assert set(seen.ravel()) == set(expected)
 
 
 def test_only_windows_with_several_regions_are_tinted():
