@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-POSITION_TABLES = "relative_position_bias_table"
-"""Their shapes follow the size of the images, so another size's are fitted rather than compared."""
+POSITION_TABLES = ("relative_position_bias_table", "pos_embed")
+"""Ends of names. Their shapes follow the size of the images, so another size's are fitted rather than compared."""
 
 
 def differences(theirs: Mapping, ours: Mapping, free: Collection[str] = (), there: str = "there") -> list[str]:
@@ -49,9 +49,10 @@ def _said(value) -> str:
 def frozen_weights(model: nn.Module) -> dict[str, str]:
     """Hashes of what training leaves as it is, which files of what it changes do not hold."""
     frozen = [(name, p) for name, p in model.named_parameters() if not p.requires_grad]
-    tables = [pair for pair in frozen if pair[0].endswith(POSITION_TABLES)]
-    others = [pair for pair in frozen if not pair[0].endswith(POSITION_TABLES)]
-    return {"frozen weights": digest(others), "frozen position tables": digest(tables)}
+    return {
+        "frozen weights": digest(pair for pair in frozen if not pair[0].endswith(POSITION_TABLES)),
+        "frozen position tables": digest(pair for pair in frozen if pair[0].endswith(POSITION_TABLES)),
+    }
 
 
 def digest(tensors: Iterable[tuple[str, Tensor]]) -> str:

@@ -138,10 +138,8 @@ def to_device(batch: Mapping[str, Tensor], tasks, device: torch.device) -> dict[
 
 
 def _cut(batch: dict[str, Tensor], n: int) -> list[dict[str, Tensor]]:
-    if n == 1:
-        return [batch]
-    pieces = {key: value.chunk(n) for key, value in batch.items()}
-    return [{key: values[k] for key, values in pieces.items()} for k in range(n)]
+    pieces = zip(*(value.chunk(n) for value in batch.values()), strict=True)
+    return [dict(zip(batch, piece, strict=True)) for piece in pieces]
 
 
 def _over_processes(model: nn.Module, device: torch.device) -> DistributedDataParallel:
