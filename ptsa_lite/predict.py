@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ptsa_lite.data.pictures import read_picture
 from ptsa_lite.data.transforms import normalise
 
 from .losses import unit
@@ -17,7 +18,7 @@ from .tasks import Task
 STRIP = 256  # rows of a map that are computed at once: 40 classes of a large photograph would not fit
 
 
-def predict(model: nn.Module, image: str | Path | Image.Image, tasks: Iterable[str] | None = None) -> dict:
+def predict(model: nn.Module, image: str | Path | Image.Image | np.ndarray, tasks: Iterable[str] | None = None) -> dict:
     """{task: map} of one picture of any size H x W, each map at that size.
 
     ============ ==========================================
@@ -27,13 +28,14 @@ def predict(model: nn.Module, image: str | Path | Image.Image, tasks: Iterable[s
     depth        (H, W) float32, metres
     ============ ==========================================
 
-    image: a path, or a PIL image. It is resized to the model's size as test frames are, without keeping the aspect; a
-    rotation noted in EXIF is not applied. The model is put into evaluation mode.
-    Raises FileNotFoundError, or ValueError for a file that is no picture.
+    image: a path, a PIL image or an array; the rules for odd ones stand in `data.pictures`. A rotation noted in EXIF is
+    applied, so that maps come as a viewer shows the picture. It is resized to the model's size as test frames are,
+    without keeping the aspect. The model is put into evaluation mode.
+    Raises ValueError naming a file that is missing, or no picture.
     """
-    picture = image if isinstance(image, Image.Image) else _open(Path(image))
+    picture = Image.fromarray(read_picture(image))
     height, width = model.img_size
-    small = picture.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
+    small = picture.resize((width, height), Image.Resampling.BICUBIC)
     device = next(model.parameters()).device
     with torch.inference_mode():
         inputs = normalise(np.asarray(small))[None].to(device)
@@ -93,13 +95,3 @@ def export(model: nn.Module, batch: int = 1) -> torch.export.ExportedProgram:
     with torch.no_grad():
         return torch.export.export(merged.eval(), (images,))
 
-
-def _open(path: Path) -> Image.Image:
-    if not path.is_file():
-        raise FileNotFoundError(f"no picture at {path}")
-    try:
-        picture = Image.open(path)
-        picture.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} is no picture that can be decoded ({error})") from error
-    return picture

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from ptsa_lite.scenes.render import SCENE_CLASSES, render_scene
+from ptsa_lite.scenes import SCENE_CLASSES, render_scene
 from ptsa_lite.tasks import known
 
 from . import store

@@ -3,20 +3,22 @@
 Each function returns the table with the source that turns its rows into frames.
 """
 
-import ast
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from ptsa_lite.scenes import SCENES_VERSION, render_scene
 from ptsa_lite.tasks import PASCAL, SCENES, known, suite
 
 from . import frames, hub_nyuv2, nyud, pascal, store
-from .files import DataError, read_frame
+from .files import DataError
 
 ARCHIVES = {"nyud": nyud, "pascal": pascal}
 SOURCES = ("scenes", *ARCHIVES, "nyuv2_13")
 SCENE_COUNT = {"train": 512, "val": 128}
+FRAMES_VERSION = 1
+"""Part of every prepared copy's key. It grows whenever a change of the readers of archives, of `transforms.shrink` or
+of `frames` changes a value of a prepared frame, and never otherwise: no line end and no comment makes a copy anew."""
 FIRST_SCENE = {"train": 0, "val": 1_000_000}  # far apart: no scene of val is ever one of train
 
 
@@ -36,7 +38,7 @@ class Listed:
     tasks: tuple[str, ...]
 
     def read_row(self, row: dict) -> frames.Frame:
-        return read_frame(self.archive, row, self.tasks)
+        return self.archive.frame(row, self.tasks)
 
 
 @dataclass(frozen=True)
@@ -70,11 +72,9 @@ def scene_tasks(tasks) -> tuple[str, ...]:
 
 
 def scenes(split: str, size: int, limit: int | None, seed: int, tasks: tuple[str, ...], cache) -> tuple:
-    """Rendered on first use, with every label, and kept; a change of the renderer's source renders anew."""
-    from ptsa_lite.scenes.render import render_scene
-
+    """Rendered on first use, with every label, and kept until SCENES_VERSION grows."""
     n, first, title = limit or SCENE_COUNT[split], FIRST_SCENE[split], f"rendering {split} scenes"
-    key = store.fingerprint(_source_hash("scenes"), size, seed, split)
+    key = store.fingerprint(SCENES_VERSION, size, seed, split)
     folder = store.cache_folder(cache) / f"scenes-{split}-{size}-{key}"
 
     def row_at(i: int) -> dict:
@@ -103,7 +103,7 @@ def list_archive(name: str, root: str | Path, split: str, tasks) -> Listing:
         if task not in archive.tasks:
             raise DataError(
                 "missing",
-                f"{root} has no folder {archive.folder(task)}, which task {task!r} needs; add it, or choose among "
+                f"{root} has no labels for {task!r}: {archive.why_not(task)}; add it, or choose among "
                 f"tasks={archive.tasks}",
             )
     return Listing(name, archive, split, archive.names(split), chosen)
@@ -142,20 +142,20 @@ def prepared(listing: Listing, work_size: int, limit: int | None, cache) -> tupl
 def build_copy(listing: Listing, work_size: int, limit: int | None, cache, check: bool = False) -> tuple:
     """(folder, part files, number of frames) of the prepared copy, building what lacks of it.
 
-    Its folder is named after the archive's files as they are now and the code that reads them, so that a change of
-    either makes a new copy. It holds the suite's other tasks too where their files are complete: runs on fewer tasks
+    Its folder is named after the archive's files as they are now and FRAMES_VERSION, so that a change of either makes a
+    new copy. It holds the suite's other tasks too where their files are complete: runs on fewer tasks
     share it.
     """
     from .transforms import shrink
 
     archive, (labels, stats) = listing.archive, _labels(listing)
-    code, root = _source_hash(listing.name, "transforms"), str(archive.root.resolve())
-    key = store.fingerprint(code, root, work_size, labels, listing.frames, stats)
+    root = str(archive.root.resolve())
+    key = store.fingerprint(FRAMES_VERSION, root, work_size, labels, listing.frames, stats)
     folder = store.cache_folder(cache) / f"{listing.name}-{listing.split}-{work_size}-{key}"
     rows = listing.rows(labels, limit)
 
     def row_at(i: int) -> dict:
-        return frames.encode(shrink(read_frame(archive, rows[i], labels), work_size), i, labels)
+        return frames.encode(shrink(archive.frame(rows[i], labels), work_size), i, labels)
 
     title = f"preparing {listing.split} of {archive.root}"
     return folder, store.build(folder, len(rows), row_at, frames.schema(labels), title, check), len(rows)
@@ -202,16 +202,3 @@ def _ordered(tasks, choices) -> tuple[str, ...]:
         raise ValueError(f"tasks are {names}; name at least one, and each once")
     return tuple(task for task in choices if task in names)
 
-
-def _source_hash(*modules: str) -> str:
-    """Changes with the source of these modules of this folder, and of those that they import from it."""
-    here, todo, texts = Path(__file__).parent, list(modules), {}
-    while todo:
-        path = here / f"{todo.pop()}.py"
-        if path.name in texts or not path.is_file():
-            continue
-        texts[path.name] = path.read_bytes()
-        for node in ast.walk(ast.parse(texts[path.name])):
-            if isinstance(node, ast.ImportFrom) and node.level == 1:
-                todo += [node.module] if node.module else [alias.name for alias in node.names]
-    return hashlib.sha256(b"".join(texts[name] for name in sorted(texts))).hexdigest()

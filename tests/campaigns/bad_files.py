@@ -101,7 +101,7 @@ def labels(rng: random.Random, folder: Path) -> Iterator[Case]:
 
         def act(module=module, root=root, name=name):
             archive = module.open_archive(root)
-            return files.read_frame(archive, archive.files(name, module.TASKS), module.TASKS, [])
+            return archive.frame(archive.files(name, module.TASKS), module.TASKS, [])
 
         yield Case(act, re.escape(path.stem), sound_frame, path)
         path.write_bytes(good[path])

@@ -4,7 +4,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import types
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +12,8 @@ import torch
 from archives import SHARED, needs_shared, random_frame, write_nyud, write_pascal
 
 import ptsa_lite.data as data
-from ptsa_lite.data import files, frames, make_loader, open_dataset, prepare, set_epoch, store, tables, transforms
+from ptsa_lite.data import frames, make_loader, open_dataset, prepare, set_epoch, store, tables, transforms
+from ptsa_lite.data.archive import Archive
 from ptsa_lite.tasks import IGNORE, NYUD, PASCAL, SCENES
 
 
@@ -32,7 +32,7 @@ def fake_scenes(monkeypatch):
         calls.append(index)
         return random_frame(index + 7 * seed, size, size)
 
-    monkeypatch.setitem(sys.modules, "ptsa_lite.scenes.render", types.SimpleNamespace(render_scene=render_scene))
+    monkeypatch.setattr(tables, "render_scene", render_scene)
     return calls
 
 
@@ -101,12 +101,6 @@ def test_a_folder_that_cannot_be_written_is_named_with_the_free_space(tmp_path):
         store.build(tmp_path / "file" / "x", 1, rows_of([]), frames.schema(("depth",)), "test")
 
 
-def test_a_copy_is_renewed_when_the_code_that_makes_it_changes():
-    imported = tables._source_hash("nyud")
-    assert imported != tables._source_hash("pascal") and imported == tables._source_hash("nyud", "files", "frames")
-    # What the renderer imports from its folder belongs to it.
-    assert tables._source_hash("scenes") != tables._source_hash("raycast")
-
 
 # Archives
 
@@ -134,7 +128,8 @@ def test_a_copy_at_the_images_own_size_is_the_plain_test_transform(tmp_path):
 
 def test_a_prepared_copy_is_used_while_the_archive_stays_and_made_anew_when_it_changes(tmp_path, monkeypatch):
     root, cache, reads = write_nyud(tmp_path / "root"), tmp_path / "cache", []
-    monkeypatch.setattr(tables, "read_frame", lambda *a: reads.append(a) or files.read_frame(*a))
+    read = Archive.frame
+    monkeypatch.setattr(Archive, "frame", lambda *a: reads.append(a) or read(*a))
     folder = prepare("nyud", root, "train", 16, cache=cache)
     assert len(reads) == 3 and folder.parent == cache
     first = open_dataset("nyud", root, img_size=8, work_size=16, cache=cache)[1]
@@ -248,6 +243,15 @@ def test_scenes_are_drawn_once_and_kept(tmp_path, fake_scenes):
     assert equal({**transforms.to_sample(random_frame(4, 16, 16), 16, SCENES), "index": 4}, exact)
 
 
+def test_scenes_and_copies_are_kept_by_their_versions_and_by_no_source(tmp_path, monkeypatch, fake_scenes):
+    root, options = write_nyud(tmp_path / "root"), dict(img_size=16, work_size=16, cache=tmp_path / "cache")
+    for version, name, other in ((tables.SCENES_VERSION, "scenes", ""), (tables.FRAMES_VERSION, "nyud", root)):
+        made = [open_dataset(name, other, limit=2, **options) and set((tmp_path / "cache").iterdir())]
+        monkeypatch.setattr(tables, "SCENES_VERSION" if name == "scenes" else "FRAMES_VERSION", version + 1)
+        made.append(open_dataset(name, other, limit=2, **options) and set((tmp_path / "cache").iterdir()))
+        assert len(made[1] - made[0]) == 1
+
+
 def test_scenes_of_val_are_no_scenes_of_train_and_another_seed_draws_others(tmp_path, fake_scenes):
     open_dataset("scenes", img_size=16, cache=tmp_path, limit=3, split="val")
     assert min(fake_scenes) >= 1_000_000
@@ -256,7 +260,6 @@ def test_scenes_of_val_are_no_scenes_of_train_and_another_seed_draws_others(tmp_
 
 
 def test_the_renderer_gives_what_the_data_set_takes(tmp_path):
-    pytest.importorskip("ptsa_lite.scenes.render")
     dataset = open_dataset("scenes", img_size=32, cache=tmp_path, limit=2, tasks=list(SCENES))
     batch = next(iter(make_loader(dataset, 2)))
     assert batch["image"].shape == (2, 3, 32, 32) and batch["depth"].shape == (2, 1, 32, 32)
