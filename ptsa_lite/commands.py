@@ -95,8 +95,8 @@ def verify(args: argparse.Namespace) -> int:
 
 
 def prepare(args: argparse.Namespace) -> int:
+    from ptsa_lite.data.listing import ARCHIVES
     from ptsa_lite.data.prepared import prepare_archive
-    from ptsa_lite.data.tables import ARCHIVES
 
     from .tasks import known
 

@@ -76,7 +76,8 @@ class PascalArchive(Archive):
     @property
     def tasks(self) -> tuple[str, ...]:
         """The tasks that can be read: those with files, and normals only with the LabelMap of their mask."""
-        there = [task for task in TASKS if any(self.holds(folder, [KINDS[task]]) for folder in FOLDERS[task])]
+        there = [task for task in TASKS if any(self.holds(folder, [KINDS[task]]) for folder in FOLDERS[task])
+                 or (task == "human_parts" and self.folders.get(task) == {})]  # fmt: skip  nobody annotated
         return tuple(task for task in there if task != "normals" or self.holds(*CLASSES))
 
     def describe(self) -> str:

@@ -8,9 +8,10 @@ import numpy as np
 
 from ptsa_lite.tasks import known
 
-from . import files, store
+from . import files
+from .cache import progress
 from .files import DataError
-from .tables import ARCHIVES
+from .listing import ARCHIVES
 
 KINDS = ("missing", "unreadable", "range", "size")
 RULES = "ptsa_lite/data/files.py, or pictures.py"
@@ -104,7 +105,7 @@ def verify(name: str, root: str | Path) -> Report:
 def _check_split(archive, tasks, split: str, names: list[str]) -> list[Row]:
     rows = {label: Row(split, label, len(names), unread=label not in archive.tasks) for label in tasks}
     image_row = Row(split, "image", len(names))
-    progress = store.Progress(len(names), f"checking {split} of {archive.root}")
+    bar = progress(len(names), f"checking {split} of {archive.root}")
     present = [task for task in tasks if task in archive.tasks]
     for name in names:
         paths = archive.files(name, present)
@@ -115,7 +116,8 @@ def _check_split(archive, tasks, split: str, names: list[str]) -> list[Row]:
                 rows[task].remarks["not annotated"] += 1
                 continue
             _check(rows[task], lambda remarks, t=task, p=paths, s=size: archive.label(t, p, s, remarks))
-        progress.step()
+        bar.update()
+    bar.close()
     for row in rows.values():
         if row.good > 2 and not row.remarks["not annotated"] and row.low >= row.high:
             row.remarks[ONE_VALUE] += row.good

@@ -146,7 +146,7 @@ def result_of(run: Run, model: nn.Module, history: list[dict], sets: tuple) -> d
 
 def open_sets(run: Run) -> tuple:
     """What a run trains on and what it is measured on."""
-    data = dict(root=run.root, img_size=run.img_size, tasks=list(run.tasks), limit=run.limit or None)
+    data = dict(root=run.root, img_size=run.img_size, tasks=list(run.tasks), n_frames=run.limit or None)
     work_size = run.img_size * 3 // 2 if run.data != "scenes" else None  # a zoom of 1.5 loses nothing
     train_set = open_dataset(run.data, split="train", work_size=work_size, **data)
     if not run.holdout:

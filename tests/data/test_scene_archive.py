@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ptsa_lite.data import scene_archive
+from ptsa_lite.data.listing import ARCHIVES
 from ptsa_lite.data.scene_archive import NYU40, VOC, write_scene_archive
-from ptsa_lite.data.tables import ARCHIVES
 from ptsa_lite.data.verify import verify
 from ptsa_lite.scenes import SCENE_CLASSES, render_scene
 
