@@ -10,7 +10,7 @@ Instead of an archive, nyud and pascal take a folder that `data prepare` made of
 
 from importlib import import_module
 
-__all__ = ["SOURCES", "count_frames", "make_loader", "open_dataset", "prepare", "set_epoch"]
+__all__ = ["SOURCES", "count_frames", "make_loader", "open_dataset", "set_epoch"]
 HOME = {"make_loader": "loading"}  # of all others: open
 
 

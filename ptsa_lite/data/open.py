@@ -14,9 +14,10 @@ from ptsa_lite.checks import COUNT, check
 from ptsa_lite.scenes import SCENES_VERSION, render_scene
 from ptsa_lite.tasks import PASCAL, SCENES, known
 
-from . import cache, frames, hub
+from . import frames, hub
 from . import transforms as tr
 from .archive import Archive
+from .cache import build, cache_folder, fingerprint, hugging_face, open_parts
 from .listing import ARCHIVES, Listing, list_archive, open_archive, ordered
 from .prepared import build_copy, is_prepared, open_prepared, read_manifest
 
@@ -95,30 +96,21 @@ def open_dataset(
         work_size = None  # they are drawn at it
     elif name == "nyuv2_13":
         tasks = ordered(hub.TASKS if tasks is None else tasks, hub.TASKS)
-        table = _hub(root, split, n_frames, tasks, cache)
+        made = hub.build(root, split, n_frames, cache)
+        table = open_parts(*made, frames.columns(tasks), f"{split}: NYUv2 with 13 classes (tanganke/nyuv2), {root}")
     elif is_prepared(root):
         table, tasks, work_size = open_prepared(name, root, split, tasks, work_size, n_frames)
     else:
         listing = list_archive(name, root, split, tasks)
         tasks = listing.tasks
         if work_size and prepared:
-            table, work_size = _copy(listing, work_size, n_frames, cache), None
+            _, *made = build_copy(listing, work_size, n_frames, cache)
+            table = open_parts(*made, frames.columns(tasks), f"{listing}, at {work_size}x{work_size}")
+            work_size = None
         else:
             table, archive = _paths(listing, n_frames), listing.archive
     augment = split == "train" if augment is None else augment
     return _seen_as(table, Samples(archive, name if augment else "", tasks, img_size, work_size, seed))
-
-
-def prepare(
-    name: str, root: str | Path, split: str, work_size: int, tasks=None, n_frames: int | None = None, cache=None
-) -> Path:
-    """Decodes an archive's split once, resizes it to work_size and stores it; returns the folder.
-
-    Resumes where an earlier call stopped, and compares the checksums of what that call left. `open_dataset` with the
-    same work_size then reads this copy, and finds by itself that it belongs to the archive as it is now.
-    """
-    split = _checked(name, split, n_frames=n_frames, work_size=work_size)
-    return build_copy(list_archive(name, root, split, tasks), work_size, n_frames, cache, check=True)[0]
 
 
 def count_frames(name: str, root: str | Path, split: str, n_frames: int | None = None) -> int | None:
@@ -164,34 +156,21 @@ def _seen_as(table, samples: Samples):
 def _scenes(split: str, size: int, n_frames: int | None, seed: int, tasks: tuple[str, ...], folder):
     """Rendered on first use, with every label, and kept until SCENES_VERSION grows."""
     n, first = n_frames or SCENE_COUNT[split], FIRST_SCENE[split]
-    key = cache.fingerprint(SCENES_VERSION, size, seed, split)
+    key = fingerprint(SCENES_VERSION, size, seed, split)
 
     def row_at(i: int) -> dict:
         return frames.encode(render_scene(first + i, seed=seed, size=size), i, SCENES)
 
-    place = cache.cache_folder(folder) / f"scenes-{split}-{size}-{key}"
-    paths = cache.build(place, n, row_at, frames.schema(SCENES), f"rendering {split} scenes")
+    place = cache_folder(folder) / f"scenes-{split}-{size}-{key}"
+    paths = build(place, n, row_at, frames.schema(SCENES), f"rendering {split} scenes")
     words = f"{split}: {n} procedural scenes, {size}x{size}, seed {seed}"
-    return cache.open_parts(paths, n, frames.columns(tasks), words)
-
-
-def _hub(root: str | Path, split: str, n_frames: int | None, tasks: tuple[str, ...], folder):
-    """The Hugging Face copy of NYUv2 with 13 classes, converted on first use."""
-    paths, n = hub.build(root, split, n_frames, folder)
-    words = f"{split}: NYUv2 with 13 classes (tanganke/nyuv2), {n} frames"
-    return cache.open_parts(paths, n, frames.columns(tasks), words)
-
-
-def _copy(listing: Listing, work_size: int, n_frames: int | None, folder):
-    """The archive's frames at a square working size, decoded once and kept."""
-    _, paths, n = build_copy(listing, work_size, n_frames, folder)
-    return cache.open_parts(paths, n, frames.columns(listing.tasks), f"{listing}, at {work_size}x{work_size}")
+    return open_parts(paths, n, frames.columns(tasks), words)
 
 
 def _paths(listing: Listing, n_frames: int | None):
     """One row of paths a frame; every file of the chosen tasks must be there. Memory: one frame a read."""
     listing.stats(listing.tasks, n_frames)
-    hf, rows = cache.hugging_face(), listing.rows(listing.tasks, n_frames)
+    hf, rows = hugging_face(), listing.rows(listing.tasks, n_frames)
     return hf.Dataset.from_list(rows, info=hf.DatasetInfo(description=str(listing)))
 
 
