@@ -1,172 +1,331 @@
-"""The command line: python -m ptsa_lite COMMAND."""
+"""The command line: python -m ptsa_lite COMMAND. Each command imports what it needs, so that --help answers at once."""
 
-import argparse
 import os
 import sys
 from pathlib import Path
 
-from . import commands as do
+import click
+
+from .workshop.border import Words, sentence, status
+
+FOLDER = click.Path(path_type=Path)
+ROOT = click.option("--root", default="", metavar="PATH", help="Folder of the archive, for nyud and pascal.")
+SET = click.option("--set", "changes", multiple=True, metavar="KEY=VALUE",
+                   help="Another value for a setting, such as config.accumulate=4; as often as needed.")  # fmt: skip
+WEIGHTS = click.option("--weights", default="last", metavar="NAME", help="last (default) or best.")
+RUN = click.argument("run_folder", type=FOLDER, metavar="RUN")
 
 
-def parser() -> argparse.ArgumentParser:
-    """The commands and what they say of themselves."""
-    top = argparse.ArgumentParser(
-        prog="python -m ptsa_lite",
-        description="Progressive task-specific adaptation (TGLoRA, arXiv 2509.19602), reproduced in notebooks.",
-        epilog="A mistake in what you type is answered in one sentence; with PTSA_TRACEBACK=1 set, by its traceback.",
-    )
-    commands = top.add_subparsers(metavar="COMMAND", required=True)
+def say(line: str) -> None:
+    print(line, flush=True)
 
-    one = commands.add_parser(
-        "reproduce",
-        help="execute the series of notebooks and print the table of methods",
-        description="Execute the series of notebooks by papermill and write the executed notebooks, report.html and "
-        "results.json. Without options: on the embedded scenes, without network.",
-    )
-    one.add_argument("--data", default="scenes", metavar="NAME", help="scenes (default), nyud or pascal")
-    one.add_argument("--root", default="", metavar="PATH", help="folder of the archive, for nyud and pascal")
-    one.add_argument(
-        "--limit", default=0, type=int, metavar="N", help="at most N frames of each split (default: as settings say)"
-    )
-    one.add_argument("--seed", default=0, type=int, metavar="N", help="seed of everything drawn at random (default 0)")
-    one.add_argument(
-        "--settings", default="", metavar="NAME",
-        help="notebooks/settings/NAME.yaml, or a YAML file of your own: notebook -> parameters (default: as --data)",
-    )
-    one.add_argument("--out", default="", metavar="DIR", help="folder to write (default runs/TIME)")
-    one.add_argument("--resume", default="", metavar="DIR", help="go on with a run that was interrupted or failed")
-    one.set_defaults(run=do.reproduce)
 
-    books = commands.add_parser("notebooks", help="build or check the .ipynb files made from notebooks/NN_*.py")
-    actions = books.add_subparsers(metavar="ACTION", required=True)
-    one = actions.add_parser(
-        "build", help="execute sources and write the .ipynb beside them",
-        description="Execute notebooks/NN_*.py with their defaults and write NN_*.ipynb with outputs, and the figures "
-        "that they save to figures/. What is up to date is left alone.",
-    )
-    one.add_argument("names", nargs="*", metavar="NAME", help="numbers or names, such as 03 (default: all)")
-    one.add_argument("--force", action="store_true", help="build also what is up to date")
-    one.set_defaults(run=do.build)
-    one = actions.add_parser(
-        "run", help="execute one notebook with other parameters",
-        description="Execute one notebook, such as 06, and write it with its outputs to FILE; the one in notebooks/ "
-        "stays as it is.",
-    )  # fmt: skip
-    one.add_argument("name", metavar="NAME", help="a number or a name")
-    one.add_argument("--settings", default="", metavar="NAME", help="notebooks/settings/NAME.yaml, such as paper")
-    one.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a parameter; as often as needed")
-    one.add_argument("--out", default="", metavar="FILE", help="the notebook to write (default runs/NAME.ipynb)")
-    one.set_defaults(run=do.run)
-    one = actions.add_parser(
-        "check", help="say what is wrong with them, without executing",
-        description="Compare each .ipynb with its source and look for errors, warnings, machine paths, dead links, "
-        "missing headings and orphan figures. Exits with 1 if anything is wrong.",
-    )
-    one.set_defaults(run=do.check)
+@click.group(
+    no_args_is_help=False, context_settings={"max_content_width": 100},
+    epilog="A mistake in what you type is answered in one sentence; with PTSA_TRACEBACK=1 set, by its traceback.",
+)  # fmt: skip
+@click.option("--traceback", is_flag=True, expose_value=False, help="Show where an error comes from.")
+def cli() -> None:
+    """Progressive task-specific adaptation (TGLoRA, arXiv 2509.19602), reproduced in notebooks."""
 
-    one = commands.add_parser(
-        "study",
-        help="run a grid of trainings, with what was done before kept",
-        description="Train every run of GRID.yaml that is not done, and collect the results in figures/results. The "
-        "same call goes on after an interruption; several processes may share one folder.",
-    )
-    one.add_argument("grid", metavar="GRID.yaml", help="see figures/grids for examples")
-    one.add_argument("--root", default="", metavar="PATH", help="folder of the archive, for nyud and pascal")
-    one.add_argument("--jobs", default=1, type=int, metavar="N", help="processes on this machine (default 1)")
-    one.add_argument("--out", default="", metavar="DIR", help="folder of runs (default runs/study/NAME)")
-    one.set_defaults(run=do.study)
 
-    one = commands.add_parser(
-        "similarity",
-        help="measure the task similarity under many choices, and the tree of each",
-        description="Measure the gradient task similarity with other heads, loss weights and numbers of samples, and "
-        "write what tree each would have grown to figures/results. The same call goes on after an interruption.",
-    )
-    one.add_argument("--data", default="scenes", metavar="NAME", help="scenes (default), nyud or pascal")
-    one.add_argument("--root", default="", metavar="PATH", help="folder of the archive, for nyud and pascal")
-    one.add_argument("--limit", default=0, type=int, metavar="N", help="the first N training frames (default: all)")
-    one.add_argument("--out", type=Path, metavar="FILE", help="default figures/results/similarity_NAME.json")
-    one.set_defaults(run=do.similarity)
+@cli.command()
+@click.option("--data", default="scenes", metavar="NAME", help="scenes (default), nyud or pascal.")
+@ROOT
+@click.option("--limit", default=0, metavar="N", help="At most N frames of each split (default: as settings say).")
+@click.option("--seed", default=0, metavar="N", help="Seed of everything drawn at random (default 0).")
+@click.option("--settings", default="", metavar="NAME",
+              help="notebooks/settings/NAME.yaml, or a YAML file of your own: notebook -> parameters (default: as "
+              "--data).")  # fmt: skip
+@click.option("--out", default="", metavar="DIR", help="Folder to write (default runs/TIME).")
+@click.option("--resume", default="", metavar="DIR", help="Go on with a run that was interrupted or failed.")
+def reproduce(data, root, limit, seed, settings, out, resume) -> int:
+    """Execute the series of notebooks and print the table of methods.
 
-    one = commands.add_parser(
-        "train",
-        help="train at full size what a YAML file describes, on one GPU or, under torchrun, on several",
-        description="Train what CONFIG describes; the same call goes on after an interruption. With N GPUs: torchrun "
-        "--nproc_per_node N -m ptsa_lite train CONFIG. The batch size is that of all of them together.",
-    )
-    one.add_argument("config", metavar="CONFIG", help="a YAML file, or pascal or nyud: the paper's settings")
-    one.add_argument("row", nargs="?", default="", metavar="ROW", help="which of the file's rows, such as ptsa_1124")
-    one.add_argument("--root", default="", metavar="PATH", help="folder of the archive")
-    one.add_argument("--out", default="", metavar="DIR", help="folder of the run (default runs/train/CONFIG-ROW)")
-    one.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE",
-        help="another value for a setting, such as config.accumulate=4; may be given several times",
-    )
-    one.set_defaults(run=do.train)
+    Papermill executes them; the executed notebooks, report.html and results.json are written. Without options: on the
+    embedded scenes, without network.
+    """
+    from .workshop.reproduce import Request, reproduce
 
-    one = commands.add_parser(
-        "evaluate",
-        help="measure a trained run again",
-        description="Measure what `train` left in a folder on the test frames, and write evaluation-*.json there.",
-    )
-    one.add_argument("run_folder", type=Path, metavar="RUN", help="a folder that `train` wrote")
-    one.add_argument("--weights", default="last", metavar="NAME", help="last (default) or best")
-    one.add_argument("--root", default="", metavar="PATH", help="where the archive lies, if not where it did")
-    one.set_defaults(run=do.evaluate)
+    return reproduce(Request(data, root, limit, seed, settings), out=out, resume=resume)
 
-    one = commands.add_parser(
-        "predict",
-        help="every task's map of a picture, by a trained run",
-        description="Write TASK.npy (classes, probabilities, unit vectors, metres) and TASK.png (to look at) of a "
-        "picture of any size, at that size.",
-    )
-    one.add_argument("run_folder", type=Path, metavar="RUN", help="a folder that `train` wrote")
-    one.add_argument("image", type=Path, metavar="IMAGE", help="a picture")
-    one.add_argument("--weights", default="last", metavar="NAME", help="last (default) or best")
-    one.add_argument("--out", default="", metavar="DIR", help="folder to write (default runs/predict)")
-    one.set_defaults(run=do.predict)
 
-    data = commands.add_parser("data", help="look at an archive on disk")
-    actions = data.add_subparsers(metavar="ACTION", required=True)
-    one = actions.add_parser("verify", help="say what is missing or wrong in an archive")
-    one.add_argument("name", metavar="NAME", help="nyud or pascal")
-    one.add_argument("root", type=Path, metavar="ROOT", help="the archive's folder")
-    one.set_defaults(run=do.verify)
-    one = actions.add_parser(
-        "prepare", help="decode an archive once, for fast training from its own folder",
-        description="Decode both splits of an archive, resize them for training at SIZE (1.5 times as large for the "
-        "training frames) and write them to OUT as Arrow files with checksums. The same call goes on after an "
-        "interruption. OUT then serves as --root, and gives the same samples as the archive, bit for bit.",
-    )  # fmt: skip
-    one.add_argument("name", metavar="NAME", help="nyud or pascal")
-    one.add_argument("root", type=Path, metavar="ROOT", help="the archive's folder")
-    one.add_argument("out", type=Path, metavar="OUT", help="the folder to write")
-    one.add_argument("--size", default=448, type=int, metavar="N", help="side of the frames trained at (default 448)")
-    one.add_argument("--tasks", default="", metavar="A,B", help="tasks to keep (default: all that the archive has)")
-    one.add_argument("--limit", default=0, type=int, metavar="N", help="at most N frames of each split")
-    one.set_defaults(run=do.prepare)
-    return top
+@cli.group(no_args_is_help=False)
+def notebooks() -> None:
+    """Build, run or check the notebooks: the .ipynb files made from notebooks/NN_*.py."""
+
+
+@notebooks.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--force", is_flag=True, help="Build also what is up to date.")
+def build(names, force) -> int:
+    """Execute sources and write the .ipynb beside them.
+
+    Executes notebooks/NN_*.py with their defaults and writes NN_*.ipynb with outputs, and the figures that they save
+    to figures/. What is up to date is left alone. NAME is a number or a name, such as 03 (default: all).
+    """
+    from .workshop import notebooks
+    from .workshop.places import notebooks_folder
+
+    notebooks.build(notebooks_folder(), names, force=force)
+    return 0
+
+
+@notebooks.command()
+@click.argument("name", metavar="NAME")
+@click.option("--settings", default="", metavar="NAME", help="notebooks/settings/NAME.yaml, such as paper.")
+@SET
+@click.option("--out", default="", metavar="FILE", help="The notebook to write (default runs/NAME.ipynb).")
+def run(name, settings, changes, out) -> int:
+    """Execute one notebook with other parameters.
+
+    NAME is a number or a name, such as 06. It is written with its outputs to FILE; the one in notebooks/ stays as it
+    is.
+    """
+    from .workshop import notebooks
+    from .workshop.places import notebooks_folder
+    from .workshop.reproduce import Request, read_settings
+
+    folder = notebooks_folder()
+    source = notebooks.choose(folder, [name])[0]
+    overlay = read_settings(Request(settings=settings), folder)[1] if settings else {}
+    output = out or Path("runs") / source.with_suffix(".ipynb").name
+    notebooks.execute(source, output, overlay.get(source.stem, {}) | read_changes(changes),
+                      lambda done, cells, line: line and say(line))  # fmt: skip
+    say(f"executed: {output}")
+    return 0
+
+
+@notebooks.command()
+def check() -> int:
+    """Say what is wrong with them, without executing.
+
+    Compares each .ipynb with its source and the code behind it, and looks for errors, warnings, machine paths, dead
+    links, missing headings and orphan figures. Exits with 1 if anything is wrong.
+    """
+    from .workshop import notebooks
+    from .workshop.check import check
+    from .workshop.places import notebooks_folder
+
+    folder = notebooks_folder()
+    found = check(folder)
+    say("\n".join(found) if found else f"{len(notebooks.sources(folder))} notebooks, nothing wrong")
+    return 1 if found else 0
+
+
+@cli.command()
+@click.argument("grid", metavar="GRID.yaml")
+@ROOT
+@click.option("--jobs", default=1, metavar="N", help="Processes on this machine (default 1).")
+@click.option("--out", default="", metavar="DIR", help="Folder of runs (default runs/study/NAME).")
+def study(grid, root, jobs, out) -> int:
+    """Run a grid of trainings, with what was done before kept.
+
+    Trains every run of GRID.yaml that is not done, and collects the results in figures/results; figures/grids holds
+    examples. The same call goes on after an interruption; several processes may share one folder.
+    """
+    from .experiments.grid import read_grid
+    from .experiments.queue import collect, collected, restore, run_study
+
+    name, runs = read_grid(grid, root)
+    folder, path = Path(out or Path("runs") / "study" / name), Path("figures/results") / f"{name}.json"
+    command = f"python -m ptsa_lite study {grid}" + (" --root PATH" if root else "")
+
+    def report(line: str) -> None:
+        collect(runs, folder, path, command)
+        say(line)
+
+    if n := restore(collected(path), runs, folder):
+        say(f"{n} results taken from {path}")
+    try:
+        run_study(runs, folder, jobs, report)
+    finally:
+        left = collect(runs, folder, path, command)
+        say(f"{left} runs left" if left else f"all runs are done: {path}")
+    return 0
+
+
+@cli.command()
+@click.option("--data", default="scenes", metavar="NAME", help="scenes (default), nyud or pascal.")
+@ROOT
+@click.option("--limit", default=0, metavar="N", help="The first N training frames (default: all).")
+@click.option("--out", type=FOLDER, metavar="FILE", help="Default figures/results/similarity_NAME.json.")
+def similarity(data, root, limit, out) -> int:
+    """Measure the task similarity under many choices, and the tree of each.
+
+    Other heads, loss weights and numbers of samples; what tree each would have grown goes to figures/results. The same
+    call goes on after an interruption.
+    """
+    from .experiments.similarity_study import study_similarity
+
+    path = out or Path("figures/results") / f"similarity_{data}.json"
+    command = f"python -m ptsa_lite similarity --data {data}" + " --root PATH" * bool(root)
+    command += f" --limit {limit}" * bool(limit)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    report = study_similarity(data, root, path, limit=limit or None, command=command)
+    say(f"{len(report['conditions'])} conditions in {path}")
+    return 0
+
+
+@cli.command()
+@click.argument("config", metavar="CONFIG")
+@click.argument("row", default="", metavar="[ROW]")
+@ROOT
+@click.option("--out", default="", metavar="DIR", help="Folder of the run (default runs/train/CONFIG-ROW).")
+@SET
+def train(config, row, root, out, changes) -> int:
+    """Train at full size what a YAML file describes, on one GPU or, under torchrun, on several.
+
+    CONFIG is a YAML file, or pascal or nyud: the paper's settings; ROW is one of its rows, such as ptsa_1124. The same
+    call goes on after an interruption. With N GPUs: torchrun --nproc_per_node N -m ptsa_lite train CONFIG. The batch
+    size is that of all of them together.
+    """
+    from .experiments.plans import read_plan, train_plan
+
+    plan = read_plan(config, row, ({"root": root} if root else {}) | read_changes(changes))
+    train_plan(plan, out or Path("runs") / "train" / plan.name, say)
+    return 0
+
+
+@cli.command()
+@RUN
+@WEIGHTS
+@click.option("--root", default="", metavar="PATH", help="Where the archive lies, if not where it did.")
+def evaluate(run_folder, weights, root) -> int:
+    """Measure a trained run again.
+
+    Measures what `train` left in the folder RUN on the test frames, and writes evaluation-*.json there.
+    """
+    from .data.disk import write_json
+    from .experiments.plans import evaluate_run, read_run
+    from .experiments.run import run_tasks
+
+    found, tasks = evaluate_run(run_folder, weights, root), run_tasks(read_run(run_folder))
+    if not int(os.environ.get("RANK", 0)):
+        write_json(run_folder / f"evaluation-{weights}.json", found)
+        say(f"{found['run']}, {weights} weights, {found['frames']} frames:")
+        for name, value in found["metrics"].items():
+            better = "higher" if tasks[name].higher_is_better else "lower"
+            say(f"{name:>12} {tasks[name].metric} {value:.4g} ({better} is better)")
+    return 0
+
+
+@cli.command()
+@RUN
+@click.argument("pictures", nargs=-1, required=True, type=FOLDER, metavar="IMAGE...")
+@WEIGHTS
+@click.option("--out", default=Path("runs/predict"), type=FOLDER, metavar="DIR",
+              help="Folder to write (default runs/predict).")  # fmt: skip
+def predict(run_folder, pictures, weights, out) -> int:
+    """Every task's map of pictures, by a trained run.
+
+    IMAGE is a picture or a folder of pictures, of any size. Of PICTURE.jpg, PICTURE.TASK.npy (classes, probabilities,
+    unit vectors, metres) and PICTURE.TASK.png (to look at) are written, at that size. A picture that cannot be read is
+    told, and the others are done.
+    """
+    from .experiments.plans import load_run
+    from .predict import find_pictures, predict_files
+
+    found = find_pictures(pictures)
+    failed = predict_files(load_run(run_folder, weights)[1], found, out, say)
+    say(f"maps of {len(found) - len(failed)} of {len(found)} pictures are in {out}")
+    return 2 if failed else 0
+
+
+@cli.command()
+@RUN
+@click.argument("file", type=FOLDER, metavar="MODEL.pt2")
+@WEIGHTS
+def export(run_folder, file, weights) -> int:
+    """Write a trained run as a program for other runtimes.
+
+    The merged model of RUN, for batches of any number of images (batch, 3, H, W), as torch.export writes it; none of
+    this package is needed to run it.
+    """
+    from .experiments.plans import load_run
+    from .predict import write_program
+
+    write_program(load_run(run_folder, weights)[1], file)
+    say(f"written: {file}; torch.export.load reads it")
+    return 0
+
+
+@cli.group(no_args_is_help=False)
+def data() -> None:
+    """Look at an archive on disk, or decode it once."""
+
+
+@data.command()
+@click.argument("name", metavar="NAME")
+@click.argument("root", type=FOLDER, metavar="ROOT")
+def verify(name, root) -> int:
+    """Say what is missing or wrong in an archive: NAME is nyud or pascal, ROOT its folder."""
+    from .data.verify import verify
+
+    report = verify(name, root)
+    say(str(report))
+    return 0 if report.ok else 1
+
+
+@data.command()
+@click.argument("name", metavar="NAME")
+@click.argument("root", type=FOLDER, metavar="ROOT")
+@click.argument("out", type=FOLDER, metavar="OUT")
+@click.option("--size", default=448, metavar="N", help="Side of the frames trained at (default 448).")
+@click.option("--tasks", default="", metavar="A,B", help="Tasks to keep (default: all that the archive has).")
+@click.option("--limit", default=0, metavar="N", help="At most N frames of each split.")
+def prepare(name, root, out, size, tasks, limit) -> int:
+    """Decode an archive once, for fast training from its own folder.
+
+    NAME is nyud or pascal, ROOT its folder. Both splits are decoded, resized for training at SIZE (1.5 times as large
+    for the training frames) and written to OUT as Arrow files with checksums. The same call goes on after an
+    interruption. OUT then serves as --root, and gives the same samples as the archive, bit for bit.
+    """
+    from .data.prepared import prepare_archive
+    from .data.tables import ARCHIVES
+    from .tasks import known
+
+    known(name, ARCHIVES, "archive")
+    made = prepare_archive(name, root, out, size, tasks.split(",") if tasks else None, limit or None, say)
+    say(f"ready; train from it with --root {made.parent}")
+    return 0
+
+
+def read_changes(given) -> dict:
+    """KEY=VALUE pairs of a command line, values as YAML reads them."""
+    from .experiments.yaml_files import parse_yaml
+
+    changes = {}
+    for change in given:
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise ValueError(f"--set {change!r} sets nothing; write --set KEY=VALUE, such as --set config.epochs=10")
+        changes[key] = parse_yaml(value, f"the value in --set {change}")
+    return changes
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status.
 
-    A mistake in what was asked is told in one sentence, with status 2; a disk that refuses, or a training whose numbers
-    are no longer finite, with status 1. Ctrl-C says how to go on, with status 130: nothing else is needed, because
-    every command that writes leaves files that are whole.
+    Whatever goes wrong is told in one sentence: a mistake in what was asked with status 2, anything else, such as a
+    disk that refuses or a training whose numbers are no longer finite, with status 1. Ctrl-C says how to go on, with
+    status 130: nothing else is needed, because every command that writes leaves files that are whole.
     """
-    args = parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    traceback = "--traceback" in words or os.environ.get("PTSA_TRACEBACK")  # wherever it stands
     try:
-        return args.run(args)
-    except (ValueError, OSError, FloatingPointError) as error:
-        if os.environ.get("PTSA_TRACEBACK"):
-            raise
-        print(f"ptsa_lite: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ValueError | FileNotFoundError) else 1
-    except KeyboardInterrupt:
+        words = [word for word in words if word != "--traceback"]
+        return cli.main(words, prog_name="python -m ptsa_lite", standalone_mode=False)
+    except (KeyboardInterrupt, click.Abort):
         print("\nptsa_lite: stopped; the same command goes on from here", file=sys.stderr)
         return 130
+    except Exception as error:
+        if traceback:
+            raise
+        print(f"ptsa_lite: {sentence(error)}", file=sys.stderr)
+        return status(error)
 
 
 if __name__ == "__main__":
+    sys.stdout, sys.stderr = Words(sys.stdout), Words(sys.stderr)
     sys.exit(main())

@@ -12,7 +12,7 @@ import yaml
 from campaigns import junk
 from campaigns.cases import Case, sound_run, written
 
-from ptsa_lite import commands
+from ptsa_lite.__main__ import read_changes
 from ptsa_lite.experiments.grid import read_grid
 from ptsa_lite.experiments.plans import read_plan
 from ptsa_lite.lora import GroupedLoRALinear
@@ -101,7 +101,7 @@ def plans(rng: random.Random, folder: Path) -> Iterator[Case]:
             changes = [f"{key}={value}" if rng.random() < 0.9 else key]
 
         def act(path=path, row=row, changes=changes):
-            return read_plan(path, row, commands._changes(changes))
+            return read_plan(path, row, read_changes(changes))
 
         yield Case(act, known, lambda plan: sound_run(plan.run), changes or content)
 
