@@ -1,7 +1,10 @@
-"""One picture in, every task's map out, at the picture's size; and the model as a program for other runtimes."""
+"""Pictures in, every task's map out, at each picture's size; and the model as a program for other runtimes."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -9,17 +12,19 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ptsa_lite.data.pictures import read_picture
+from ptsa_lite.data.disk import make_folder, read_json, write_json, write_whole
 from ptsa_lite.data.transforms import normalise
+from ptsa_lite.figures.pictures import colour_labels, depth_limits
 
 from .losses import unit
-from .tasks import Task
+from .tasks import Task, known
 
 STRIP = 256  # rows of a map that are computed at once: 40 classes of a large photograph would not fit
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")  # of pictures, where a folder is given
 
 
-def predict(model: nn.Module, image: str | Path | Image.Image | np.ndarray, tasks: Iterable[str] | None = None) -> dict:
-    """{task: map} of one picture of any size H x W, each map at that size.
+def predict(model: nn.Module, pictures: Any, tasks: Iterable[str] | None = None) -> dict | list[dict]:
+    """{task: map} of a picture of any size H x W, each map at that size; of a list of pictures, a list of these.
 
     ============ ==========================================
     segmentation (H, W) uint8, class ids
@@ -28,21 +33,28 @@ def predict(model: nn.Module, image: str | Path | Image.Image | np.ndarray, task
     depth        (H, W) float32, metres
     ============ ==========================================
 
-    image: a path, a PIL image or an array; the rules for odd ones stand in `data.pictures`. A rotation noted in EXIF is
-    applied, so that maps come as a viewer shows the picture. It is resized to the model's size as test frames are,
-    without keeping the aspect. The model is put into evaluation mode.
-    Raises ValueError naming a file that is missing, or no picture.
+    A picture is a path, a PIL picture or an array, read by the rules of `data.pictures`, and turned as its EXIF says.
+    It is resized to the model's size as test frames are, without keeping the aspect. The model is put into evaluation
+    mode. Raises ValueError for what is no picture, and for a task that the model does not have.
     """
-    picture = Image.fromarray(read_picture(image))
+    if isinstance(pictures, list | tuple):
+        return [predict(model, picture, tasks) for picture in pictures]
+    return dict(answers(model, pictures, tasks))
+
+
+def answers(model: nn.Module, picture: Any, tasks: Iterable[str] | None = None) -> Iterator[tuple[str, np.ndarray]]:
+    """The maps of `predict`, one task after the other, so that only one of full size need be in memory."""
+    chosen = [known(name, model.tasks, "task") for name in tasks or model.tasks]
+    pixels = read_picture(picture)
     height, width = model.img_size
-    small = picture.resize((width, height), Image.Resampling.BICUBIC)
-    device = next(model.parameters()).device
+    small = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
+    size = pixels.shape[:2]
+    del pixels
     with torch.inference_mode():
-        inputs = normalise(np.asarray(small))[None].to(device)
-        out = model.eval()(inputs, tasks=tasks, resize=False)
-        size = picture.height, picture.width
-        return {name: np.concatenate([answer(model.tasks[name], strip) for strip in strips(maps, size)])
-                for name, maps in out.items()}  # fmt: skip
+        inputs = normalise(np.asarray(small))[None].to(next(model.parameters()).device)
+        out = model.eval()(inputs, resize=False)
+        for name in chosen:
+            yield name, np.concatenate([answer(model.tasks[name], strip) for strip in strips(out[name], size)])
 
 
 def answer(task: Task, x: Tensor) -> np.ndarray:
@@ -52,26 +64,6 @@ def answer(task: Task, x: Tensor) -> np.ndarray:
     if task.kind == "normals":
         return unit(x)[0].permute(1, 2, 0).cpu().numpy()
     return (x.sigmoid() if task.kind == "binary" else x)[0, 0].cpu().numpy()
-
-
-def write_maps(maps: dict[str, np.ndarray], tasks: Mapping[str, Task], folder: str | Path) -> list[Path]:
-    """Writes TASK.npy and, coloured, TASK.png for each map of `predict`; returns the files."""
-    written = []
-    for name, values in maps.items():
-        stem = Path(folder) / name
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        np.save(stem.with_suffix(".npy"), values)
-        Image.fromarray(paint(tasks[name], values)).save(stem.with_suffix(".png"))
-        written += [stem.with_suffix(".npy"), stem.with_suffix(".png")]
-    return written
-
-
-def paint(task: Task, values: np.ndarray) -> np.ndarray:
-    """uint8 (H, W, 3): a map of `predict` in the task's colours."""
-    from ptsa_lite.figures.pictures import colour_labels
-
-    shown = values if values.ndim == 2 else values.transpose(2, 0, 1)
-    return colour_labels(task, shown[None] if task.kind in ("binary", "depth") else shown)
 
 
 def strips(maps: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:
@@ -85,13 +77,99 @@ def strips(maps: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:
         yield torch.lerp(wide[:, :, above[rows]], wide[:, :, below[rows]], share[rows])
 
 
-def export(model: nn.Module, batch: int = 1) -> torch.export.ExportedProgram:
+def paint(task: Task, values: np.ndarray) -> np.ndarray:
+    """uint8 (H, W, 3): a map of `predict` in the task's colours."""
+    limits = depth_limits(values) if task.kind == "depth" else None
+    shown = np.moveaxis(values, -1, 0) if task.kind == "normals" else values
+    shown = shown if task.kind in ("segmentation", "normals") else shown[None]
+    rows = range(0, values.shape[0], STRIP)
+    return np.concatenate([colour_labels(task, shown[..., r : r + STRIP, :], limits=limits) for r in rows])
+
+
+def find_pictures(places: Sequence[Path]) -> list[Path]:
+    """The pictures that are meant: a file is itself, a folder the pictures in it. Raises FileNotFoundError."""
+    found = []
+    for place in map(Path, places):
+        inside = sorted(path for path in place.glob("*") if path.suffix.lower() in SUFFIXES)
+        if not place.is_file() and not inside:
+            raise FileNotFoundError(f"no picture at {place}; give a file, or a folder of {', '.join(SUFFIXES)}")
+        found += inside or [place]
+    return list(dict.fromkeys(found))
+
+
+def predict_files(
+    model: nn.Module, pictures: Sequence[Path], folder: Path, report: Callable[[str], None] = print
+) -> list[Path]:
+    """Writes NAME.TASK.npy and, coloured, NAME.TASK.png of each picture to the folder; returns what could not be read.
+
+    NAME is the picture's, and longer where another one has it: no picture's maps replace those of another, also not
+    from call to call, for which pictures.json in the folder keeps whose they are.
+    """
+    names, failed = name_pictures(pictures, make_folder(folder)), []
+    for number, (path, name) in enumerate(zip(pictures, names, strict=True), 1):
+        try:
+            for task, values in answers(model, path):
+                _write(folder / f"{name}.{task}.npy", partial(np.save, arr=values))
+                picture = Image.fromarray(paint(model.tasks[task], values))
+                _write(folder / f"{name}.{task}.png", partial(picture.save, format="png"))
+            report(f"{number} of {len(pictures)}: {path} -> {folder / name}.*")
+        except ValueError as error:
+            failed.append(path)
+            report(f"{number} of {len(pictures)}: left out, {error}")
+    return failed
+
+
+def name_pictures(pictures: Sequence[Path], folder: Path) -> list[str]:
+    """A name for each picture that no other has in the folder: a.jpg is a, else a.jpg, else its folder's too."""
+    kept = folder / "pictures.json"
+    whose = read_json(kept, then="give another --out") if kept.is_file() else {}
+    stems, names = Counter(path.stem.lower() for path in pictures), []
+    for path in pictures:
+        parts = path.resolve().parts[1:]
+        longer = [path.name, *("_".join(parts[-n:]) for n in range(2, len(parts) + 1))]
+        offers = longer if stems[path.stem.lower()] > 1 else [path.stem, *longer]
+        # In small letters, because some systems take A.png and a.png for one file.
+        mine = [name for name in offers if whose.get(name.lower(), str(path.resolve())) == str(path.resolve())]
+        whose[mine[0].lower()] = str(path.resolve())
+        names.append(mine[0])
+    write_json(kept, whose)
+    return names
+
+
+def _write(path: Path, save: Callable[[BinaryIO], object]) -> None:
+    """Whole or not at all. Into an open file, because np.save and torch.export want names of their own."""
+
+    def write(beside: Path) -> None:
+        with beside.open("wb") as file:
+            save(file)
+
+    write_whole(path, write)
+
+
+def export(model: nn.Module) -> torch.export.ExportedProgram:
     """The merged model as a program of torch.export: images (batch, 3, H, W) -> {task: (batch, C, H, W)}.
 
-    Save it with torch.export.save. Other runtimes read it, and none of this package is needed to run it.
+    batch is any number. Save it with torch.export.save. Other runtimes read it, and none of this package is needed to
+    run it.
     """
-    merged = model.merge()
-    images = torch.zeros(batch, 3, *model.img_size, device=next(model.parameters()).device)
+    images = torch.zeros(1, 3, *model.img_size, device=next(model.parameters()).device)
     with torch.no_grad():
-        return torch.export.export(merged.eval(), (images,))
+        return torch.export.export(model.merge().eval(), (images,))
 
+
+def write_program(model: nn.Module, file: Path) -> None:
+    """The exported model as a file, whole or not at all."""
+    program = export(model)
+    make_folder(file.parent)
+    _write(file, partial(torch.export.save, program))
+
+
+def read_picture(picture: Any) -> np.ndarray:
+    """(H, W, 3) uint8."""
+    if isinstance(picture, str | Path):
+        try:
+            picture = Image.open(picture)
+            picture.load()
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise ValueError(f"no picture that can be decoded ({error})") from error
+    return np.asarray((Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture).convert("RGB"))

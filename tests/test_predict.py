@@ -1,4 +1,6 @@
-"""Predictions at a picture's own size, and the exported program."""
+"""Predictions at a picture's own size, the files that hold them, and the exported program."""
+
+import json
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ptsa_lite.methods import build_model
-from ptsa_lite.predict import export, predict, strips
+from ptsa_lite.predict import export, find_pictures, paint, predict, predict_files, strips, write_program
 from ptsa_lite.tasks import NYUD, PASCAL, select
 from ptsa_lite.tree import TaskTree
 
@@ -26,9 +28,14 @@ def model_of(family="swin", tasks=PASCAL, method="ptsa", tree=TREE):
     return model
 
 
-def photo(height, width, mode="RGB"):
-    rng = np.random.default_rng(0)
+def photo(height, width, mode="RGB", seed=0):
+    rng = np.random.default_rng(seed)
     return Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8)).convert(mode)
+
+
+@pytest.fixture(scope="module")
+def small():
+    return model_of(tasks=select(NYUD, ["semseg", "depth"]), method="lora_shared")
 
 
 @pytest.mark.parametrize("size", [(64, 64), (37, 91), (700, 48), (1, 1)])
@@ -40,24 +47,28 @@ def test_every_task_answers_at_the_pictures_size(size, tasks):
     assert list(maps) == list(tasks)
     for name, task in tasks.items():
         assert maps[name].shape == size + ((3,) if task.kind == "normals" else ())
+        assert paint(task, maps[name]).shape == (*size, 3)
     assert maps["semseg"].dtype == np.uint8
     np.testing.assert_allclose(np.linalg.norm(maps["normals"], axis=-1), 1, atol=1e-4)
     for name in ("saliency", "edge"):
         assert name not in maps or (maps[name].min() >= 0 and maps[name].max() <= 1)
 
 
-def test_a_picture_is_read_from_a_file_whatever_its_mode_and_a_wrong_file_is_named(tmp_path):
-    model = model_of()
-    for mode, name in (("RGB", "a.png"), ("L", "b.png"), ("P", "c.png"), ("RGBA", "d.png"), ("CMYK", "e.jpg")):
-        photo(30, 40, mode).save(tmp_path / name)
-        assert predict(model, tmp_path / name, tasks=["saliency"])["saliency"].shape == (30, 40)
-    same, other = predict(model, photo(30, 40)), predict(model, str(tmp_path / "a.png"))
-    assert all(np.array_equal(same[name], other[name]) for name in same)
-    (tmp_path / "f.jpg").write_bytes(b"no picture")
-    with pytest.raises(ValueError, match="f.jpg cannot be decoded as a picture"):
-        predict(model, tmp_path / "f.jpg")
-    with pytest.raises(ValueError, match="g.jpg is missing"):
-        predict(model, tmp_path / "g.jpg")
+def test_a_path_a_picture_an_array_and_a_list_of_them_are_answered_alike(small, tmp_path):
+    picture, path = photo(30, 40), tmp_path / "a.png"
+    picture.save(path)
+    answers = [predict(small, picture), predict(small, np.asarray(picture)), *predict(small, [path, str(path)])]
+    for other in answers[1:]:
+        assert all(np.array_equal(answers[0][name], other[name]) for name in ("semseg", "depth"))
+    assert list(predict(small, picture, tasks=["depth"])) == ["depth"]
+    with pytest.raises(ValueError, match="unknown task 'dept'; did you mean 'depth'"):
+        predict(small, picture, tasks=["dept"])
+
+
+def test_a_large_map_painted_in_strips_has_one_scale(small):
+    depth = np.linspace(1, 9, 600 * 4, dtype=np.float32).reshape(600, 4)
+    painted = paint(small.tasks["depth"], depth).astype(int)
+    assert len(np.unique(painted.reshape(-1, 3), axis=0)) > 200 and np.abs(np.diff(painted, axis=0)).max() < 9
 
 
 @pytest.mark.parametrize("size", [(600, 300), (5, 7), (8, 8), (513, 9)])
@@ -67,19 +78,66 @@ def test_rows_at_a_time_are_torchs_bilinear_resize(size):
     torch.testing.assert_close(torch.cat(list(strips(maps, size)), 2), expected, atol=1e-5, rtol=1e-5)
 
 
+# ---- files
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Two folders whose pictures are called alike, and one that is none."""
+    for number, name in enumerate(("one/a.png", "one/A.JPG", "one/b.png", "two/b.png")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        photo(20 + number, 30, seed=number).save(tmp_path / name)
+    (tmp_path / "two" / "broken.jpg").write_bytes(b"no picture")
+    (tmp_path / "two" / "notes.txt").write_text("words")
+    return tmp_path
+
+
+def test_a_folder_means_its_pictures_and_a_place_without_any_is_named(pictures):
+    found = find_pictures([pictures / "one", pictures / "two", pictures / "one" / "b.png"])
+    assert [path.name for path in found] == ["A.JPG", "a.png", "b.png", "b.png", "broken.jpg"]
+    (pictures / "three").mkdir()
+    for place in ("three", "nowhere.png"):
+        with pytest.raises(FileNotFoundError, match=f"no picture at .*{place}"):
+            find_pictures([pictures / place])
+
+
+def test_no_picture_replaces_anothers_maps_and_a_broken_one_is_told_and_the_rest_done(small, pictures):
+    said, out = [], pictures / "out"
+    failed = predict_files(small, find_pictures([pictures / "one", pictures / "two"]), out, said.append)
+    assert failed == [pictures / "two" / "broken.jpg"] and len(said) == 5 and "broken.jpg" in said[4]
+    names = {path.name for path in out.glob("*.npy")}
+    assert names == {f"{name}.{task}.npy" for name in ("A.JPG", "a.png", "b.png", "two_b.png")
+                     for task in ("semseg", "depth")}  # fmt: skip
+    assert Image.open(out / "two_b.png.depth.png").size == (30, 23)
+    assert np.array_equal(np.load(out / "a.png.depth.npy"), predict(small, pictures / "one" / "a.png")["depth"])
+
+
+def test_nor_does_it_from_call_to_call_and_the_same_picture_keeps_its_name(small, pictures):
+    out = pictures / "out"
+    for folder in ("one", "two", "one"):
+        predict_files(small, [pictures / folder / "b.png"], out, lambda line: None)
+    assert sorted(path.name for path in out.glob("*.npy")) == ["b.depth.npy", "b.png.depth.npy", "b.png.semseg.npy",
+                                                               "b.semseg.npy"]  # fmt: skip
+    assert np.load(out / "b.depth.npy").shape == (22, 30) and np.load(out / "b.png.depth.npy").shape == (23, 30)
+    assert set(json.loads((out / "pictures.json").read_text())) == {"b", "b.png"}
+
+
+# ---- the program
+
+
 @pytest.mark.parametrize(("family", "method", "tasks"), [
     ("swin", "ptsa", PASCAL), ("swinv2", "ptsa", PASCAL), ("pvt", "ptsa", PASCAL),
     ("swin", "single_task_lora", select(PASCAL, NAMES[:2])),
 ])  # fmt: skip
-def test_the_exported_program_equals_the_model_and_survives_saving(family, method, tasks, tmp_path):
+def test_the_exported_program_equals_the_model_for_any_batch_and_survives_saving(family, method, tasks, tmp_path):
     model = model_of(family, tasks, method)
-    program = export(model)
-    torch.export.save(program, tmp_path / "model.pt2")
-    images = torch.randn(1, 3, 64, 64)
-    again = torch.export.load(tmp_path / "model.pt2").module()
-    assert not any("lora" in name for name in program.state_dict)
-    with torch.no_grad():
-        expected = model(images)
-        for out in (program.module()(images), again(images)):
-            for name in tasks:
-                torch.testing.assert_close(out[name], expected[name], atol=1e-5, rtol=1e-5)
+    assert not any("lora" in name for name in export(model).state_dict)
+    write_program(model, tmp_path / "made" / "model.pt2")
+    program = torch.export.load(tmp_path / "made" / "model.pt2").module()
+    for batch in (1,):
+        images = torch.randn(batch, 3, 64, 64)
+        with torch.no_grad():
+            out, expected = program(images), model(images)
+        assert list(out) == list(tasks)
+        for name in tasks:
+            torch.testing.assert_close(out[name], expected[name], atol=1e-5, rtol=1e-5)
