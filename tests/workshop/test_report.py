@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import nbformat
 import pytest
 
-from ptsa_lite.workshop.report import figures_of, read_results, remarks, results_table, write_report
+from ptsa_lite.workshop.report import read_results, remarks, results_table, write_report
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
@@ -34,11 +34,11 @@ FOUR = results(
 
 def test_the_text_table_is_aligned_and_shows_what_is_missing():
     lines = results_table(FOUR).splitlines()
-    assert len(lines) == 6
+    assert len(lines) == 5
     assert "semseg mIoU ↑" in lines[0] and "depth RMSE (m) ↓" in lines[0]
     assert len({len(line) for line in lines}) == 1, "numbers end in one column"
-    assert " ".join(lines[5].split()) == "grouped (1, 1, 2, 4) 4 0.5000 0.7000 +12.35 2.000 3.250 1:15"
-    assert "–" in lines[3] and "nan" not in lines[3]
+    assert " ".join(lines[4].split()) == "grouped (1, 1, 2, 4) 4 0.5000 0.7000 +12.35 2.000 3.250 01:15"
+    assert "–" in lines[2] and "nan" not in lines[2]
 
 
 def test_a_method_that_does_no_better_than_the_decoders_alone_is_named():
@@ -66,24 +66,15 @@ def test_a_method_without_a_key_is_refused_by_label(tmp_path):
 
 def notebook():
     new = nbformat.v4
-    picture = new.new_output("display_data", data={"image/png": PIXEL})
-    vector = new.new_output("display_data", data={"image/svg+xml": "<?xml?>\n<svg/>"})
+    picture = new.new_output("display_data", data={"image/png": PIXEL, "text/plain": "<Drawing>"})
+    vector = new.new_output("display_data", data={"image/svg+xml": "<svg></svg>"})
     return new.new_notebook(cells=[
         new.new_markdown_cell("# Train it\n\nFirst words."),
-        new.new_markdown_cell("## Look at *one* row\nYes.\n\n$$a = b$$\n\nHere the `loss` falls [far](x.md). It does."),
-        new.new_code_cell("draw()", outputs=[picture]),
+        new.new_markdown_cell("## Look at *one* row\nYes.\n\nHere the `loss` falls. It does."),
+        new.new_code_cell("draw()", outputs=[picture, new.new_output("stream", text="a line")]),
         new.new_code_cell("draw()", outputs=[vector]),
+        new.new_code_cell("1 / 0", outputs=[new.new_output("error", ename="Zero", evalue="by 0", traceback=["by 0"])]),
     ])
-
-
-def test_a_figures_caption_is_the_nearest_heading_and_sentence():
-    (first, caption), (second, _) = figures_of(notebook())
-    assert caption == "Look at one row. Here the loss falls far"
-    assert first.startswith('<img alt="Look at one row') and PIXEL in first
-    assert second == "<svg/>"
-    glued = nbformat.v4.new_notebook(cells=notebook().cells[2:3])
-    glued.cells.insert(0, nbformat.v4.new_markdown_cell("## Look\nIt falls. It rises."))
-    assert [words for _, words in figures_of(glued)] == ["Look. It falls"]
 
 
 def page(tmp_path, with_results=True):
@@ -93,17 +84,20 @@ def page(tmp_path, with_results=True):
     if with_results:
         (tmp_path / "results.json").write_text(json.dumps(FOUR))
     nbformat.write(notebook(), tmp_path / "05_train_it.ipynb")
-    return write_report(tmp_path).read_text()
+    return write_report(tmp_path).read_text(encoding="utf-8")
 
 
 def test_the_page_is_self_contained_and_well_formed(tmp_path):
     text = page(tmp_path)
-    assert not re.search(r"(?:src|href)=\"?(?:https?:)?//", text), "nothing is fetched"
+    assert not re.search(r"(?:src|href)=\"?(?:https?:)?//", text) and "<script" not in text, "nothing is fetched"
     open_tags = []
 
     class Reader(HTMLParser):
         def handle_starttag(self, tag, attributes):
-            open_tags.append(tag) if tag not in ("meta", "img") else None
+            open_tags.append(tag) if tag != "meta" else None
+
+        def handle_startendtag(self, tag, attributes):
+            assert PIXEL not in dict(attributes).get("src", "") or dict(attributes)["alt"] == "Look at *one* row"
 
         def handle_endtag(self, tag):
             assert open_tags.pop() == tag
@@ -112,11 +106,18 @@ def test_the_page_is_self_contained_and_well_formed(tmp_path):
     assert open_tags == []
 
 
-def test_the_page_holds_table_figures_setting_and_versions_and_escapes_names(tmp_path):
+def test_the_page_holds_table_setting_and_versions_and_escapes_names(tmp_path):
     text = page(tmp_path)
-    for words in ("shared &lt;LoRA&gt;", "<td class=best>+12.35</td>", "torch 2.14.1", "img size", "Train it",
-                  "finished in 1:15", "not run", PIXEL, "prefers-color-scheme: dark"):
+    for words in ("shared &lt;LoRA&gt;", "<b>+12.35</b>", "torch 2.14.1", "img size", "finished in 01:15", "not run"):
         assert words in text, words
+
+
+def test_a_notebooks_section_holds_its_figures_under_their_headings_and_neither_code_nor_prose(tmp_path):
+    text = page(tmp_path)
+    for words in (PIXEL, "data:image/svg+xml", "by 0", "Train it", "Look at <em>one</em> row"):
+        assert text.count(words) == 1, words
+    for words in ("First words", "It does", "draw()", "a line", "Drawing"):
+        assert words not in text, words
 
 
 def test_a_run_without_results_still_has_a_page(tmp_path):
