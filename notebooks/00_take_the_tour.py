@@ -67,7 +67,7 @@ from functools import lru_cache
 
 import torch
 from IPython.display import display
-from ipywidgets import Dropdown, FileUpload, SelectionSlider, interact
+from ipywidgets import Dropdown, FileUpload, SelectionSlider
 
 from ptsa_lite.data import make_loader, open_dataset
 from ptsa_lite.figures.layer import draw_block
@@ -77,13 +77,17 @@ from ptsa_lite.figures.style import Drawing, save_figure, task_title, use_style
 from ptsa_lite.figures.tree import draw_adaptation, draw_schemes
 from ptsa_lite.tasks import IGNORE, PASCAL, SCENES, default_tasks
 from ptsa_lite.tree import TaskTree
+from ptsa_lite.checks import COUNT, POSITIVE, SIZE
+from ptsa_lite.workshop.parameters import checked
+from ptsa_lite.workshop.widgets import interact
 
+checked(globals(), limit=SIZE, seed=SIZE, rank=COUNT, steps=COUNT, batch_size=COUNT, lr=POSITIVE)
 use_style()
 torch.manual_seed(seed)
 tasks = default_tasks(data)
 names = tuple(tasks)
 every_task = SCENES if data == "scenes" else tasks
-looking = open_dataset(data, root, "val", img_size=look_size, tasks=every_task, n_frames=6)
+looking = open_dataset(data, root, "val", img_size=look_size, tasks=every_task, limit=6)
 sample = looking[3]
 print("a sample holds:", ", ".join(f"{key} {tuple(torch.as_tensor(value).shape)}" for key, value in sample.items()))
 
@@ -341,7 +345,7 @@ def path_widget(task):
     display(show_path(task))
 
 
-interact(path_widget, task=list(names));
+interact(path_widget, task=list(names))
 
 # %% [markdown]
 # The drawing is a claim. Here is the test: compute the loss of one task alone, run backward, and list the adapters
@@ -416,7 +420,7 @@ def costs_widget(groups, rank):
 
 
 interact(costs_widget, rank=Dropdown(options=[4, 8, 16, 32, 64], value=16),
-         groups=SelectionSlider(options=settings, value=(1, 1, 2, 4), continuous_update=False));
+         groups=SelectionSlider(options=settings, value=(1, 1, 2, 4), continuous_update=False))
 
 # %% [markdown]
 # Nothing in these bills is an estimate. Adapters cost $r \sum_i G_i\, a_i$ with $a = (3072, 6144, 36864, 24576)$
@@ -528,7 +532,7 @@ def upload_widget(picture=()):
         print(f"{picture[0].name} is no picture that can be read; a JPEG or PNG file will do")
 
 
-interact(upload_widget, picture=FileUpload(accept="image/*", description="your picture"));
+interact(upload_widget, picture=FileUpload(accept="image/*", description="your picture"))
 
 # %% [markdown]
 # And the losses, each divided by its first value and averaged over five steps, since single batches jump:

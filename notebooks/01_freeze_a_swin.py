@@ -61,7 +61,6 @@ import math
 import timm
 import torch
 from IPython.display import display
-from ipywidgets import interact
 from torch.nn import functional as F
 
 from ptsa_lite.backbones import SMALL, load_backbone
@@ -70,10 +69,14 @@ from ptsa_lite.figures.pictures import draw_pca, draw_predictions, picture_of
 from ptsa_lite.figures.style import save_figure, use_style
 from ptsa_lite.figures.swin import draw_by_stage, draw_likeness, draw_patch, draw_pyramid, draw_where, draw_windows
 from ptsa_lite.tasks import default_tasks
+from ptsa_lite.checks import COUNT, POSITIVE, SIZE
+from ptsa_lite.workshop.parameters import checked
+from ptsa_lite.workshop.widgets import interact
 
+checked(globals(), limit=SIZE, seed=SIZE, steps=COUNT, batch_size=COUNT, lr=POSITIVE)
 use_style()
 tasks = default_tasks(data)
-looking = open_dataset(data, root, "val", img_size=look_size, tasks=tasks, n_frames=6)
+looking = open_dataset(data, root, "val", img_size=look_size, tasks=tasks, limit=6)
 frames = next(iter(make_loader(looking, 6)))["image"]  # (6, 3, look_size, look_size), normalised
 images = F.interpolate(frames, (img_size, img_size), mode="area")  # (6, 3, H, W)
 backbone = load_backbone("swin_small_distilled", img_size=img_size)
@@ -269,7 +272,7 @@ def windows_widget(stage=2, row=0.66, column=0.72):
 
 
 interact(windows_widget, stage=[("1", 1), ("2", 2), ("3", 3), ("4", 4)], row=(0.0, 1.0, 0.02),
-         column=(0.0, 1.0, 0.02));
+         column=(0.0, 1.0, 0.02))
 
 # %% [markdown]
 # With that, one block is four lines: attention in windows, then a small network applied to each token alone, each
@@ -615,7 +618,7 @@ def likeness_widget(stage=4, frame=shown[1], row=0.34, column=0.62):
 
 
 interact(likeness_widget, stage=[("1", 1), ("2", 2), ("3", 3), ("4", 4)], frame=shown, row=(0.0, 1.0, 0.02),
-         column=(0.0, 1.0, 0.02));
+         column=(0.0, 1.0, 0.02))
 
 # %% [markdown]
 # Pictures persuade too easily, so here is a number. Give each token the class label of the pixel at its centre. Then

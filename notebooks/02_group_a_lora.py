@@ -61,7 +61,7 @@ import time
 
 import torch
 from IPython.display import display
-from ipywidgets import SelectionSlider, interact
+from ipywidgets import SelectionSlider
 from matplotlib import pyplot as plt
 from torch import nn
 from torch.nn import functional as F
@@ -80,7 +80,11 @@ from ptsa_lite.figures.style import (
     use_style,
 )
 from ptsa_lite.tasks import default_tasks
+from ptsa_lite.checks import COUNT, SIZE
+from ptsa_lite.workshop.parameters import checked
+from ptsa_lite.workshop.widgets import interact
 
+checked(globals(), limit=SIZE, seed=SIZE, rank=COUNT, epochs=COUNT)
 use_style()
 torch.manual_seed(seed)
 tasks = default_tasks(data)
@@ -137,7 +141,7 @@ from ptsa_lite.similarity import task_gradients
 from ptsa_lite.recipe import TrainConfig
 from ptsa_lite.training.loop import train
 
-frames = open_dataset(data, root, img_size=img_size, tasks=names, n_frames=limit or None, seed=seed, augment=False)
+frames = open_dataset(data, root, img_size=img_size, tasks=names, limit=limit or None, seed=seed, augment=False)
 model = build_model("decoders_only", backbone, tasks)
 config = TrainConfig(epochs=epochs, batch_size=min(8, len(frames)), lr=3e-3, warmup_epochs=0, seed=seed)
 train(model, frames, None, tasks, config, report=lambda line: None)
@@ -242,7 +246,7 @@ def show_rank(rank):
 
 
 options = sorted({1, 2, 4, 8, 16, 32, 64} | {rank})
-interact(show_rank, rank=SelectionSlider(options=options, value=rank, continuous_update=False));
+interact(show_rank, rank=SelectionSlider(options=options, value=rank, continuous_update=False))
 
 # %% [markdown]
 # ## LoRA: learn the two thin matrices
@@ -654,7 +658,7 @@ def show_ranks(**ranks):
 
 options = sorted({1, 2, 4, 8, 16, 32} | {rank_here})
 interact(show_ranks, **{f"stage {s}": SelectionSlider(options=options, value=rank_here, continuous_update=False)
-                        for s in range(1, 5)});
+                        for s in range(1, 5)})
 
 # %% [markdown]
 # ## Merge the pairs away

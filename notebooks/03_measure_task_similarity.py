@@ -68,7 +68,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from ipywidgets import Dropdown, SelectionSlider, interact
+from ipywidgets import Dropdown, SelectionSlider
 from torch.nn import functional as F
 
 from ptsa_lite.data import make_loader, open_dataset
@@ -83,7 +83,11 @@ from ptsa_lite.figures.similarity import (
 )
 from ptsa_lite.figures.style import SOFT, name_ends, save_figure, task_colour, use_style
 from ptsa_lite.tasks import IGNORE, default_tasks, known
+from ptsa_lite.checks import COUNT, POSITIVE, SIZE
+from ptsa_lite.workshop.parameters import checked
+from ptsa_lite.workshop.widgets import interact
 
+checked(globals(), limit=SIZE, seed=SIZE, epochs=COUNT, lr=POSITIVE, n_samples=COUNT)
 started = time.monotonic()
 use_style()
 tasks = default_tasks(data)
@@ -116,7 +120,7 @@ from ptsa_lite.methods import build_model
 from ptsa_lite.recipe import TrainConfig
 from ptsa_lite.training.loop import train
 
-frames = open_dataset(data, root, img_size=img_size, tasks=names, n_frames=limit or None, seed=seed, augment=False)
+frames = open_dataset(data, root, img_size=img_size, tasks=names, limit=limit or None, seed=seed, augment=False)
 backbone = load_backbone(img_size=img_size, seed=seed)
 
 
@@ -626,7 +630,7 @@ stage_names = [("whole backbone", 0), *((f"stage {s}", s) for s in range(1, len(
 interact(show_choice, stage=Dropdown(options=stage_names, value=0),
          reading=Dropdown(options=["plain", "elementwise"], value=reading),
          pairs=Dropdown(options=["same", "different"], value=pairs),
-         frames=SelectionSlider(options=counts, value=n_samples, continuous_update=False));
+         frames=SelectionSlider(options=counts, value=n_samples, continuous_update=False))
 
 # %% [markdown]
 # ## Real arrows

@@ -72,7 +72,12 @@ from ptsa_lite.figures.style import INK, OURS, Drawing, save_figure, task_colour
 from ptsa_lite.figures.tree import draw_tree, draw_tree_beside
 from ptsa_lite.tasks import NYUD, PASCAL, default_tasks, known
 from ptsa_lite.tree import TaskTree, tree_score
+from ptsa_lite.checks import COUNT, SIZE
+from ptsa_lite.workshop.parameters import GROUPS, checked
+from ptsa_lite.workshop.places import RESULTS
+from ptsa_lite.workshop.widgets import can_move
 
+checked(globals(), limit=SIZE, seed=SIZE, n_groups=GROUPS, resamples=COUNT, rank=COUNT)
 use_style()
 torch.manual_seed(seed)
 tasks = default_tasks(data)
@@ -172,7 +177,7 @@ def quick_similarity():
     from ptsa_lite.recipe import TrainConfig
     from ptsa_lite.training.loop import train
 
-    frames = open_dataset(data, root, img_size=img_size, tasks=names, n_frames=limit or None, seed=seed, augment=False)
+    frames = open_dataset(data, root, img_size=img_size, tasks=names, limit=limit or None, seed=seed, augment=False)
     model = build_model("decoders_only", load_backbone(img_size=img_size, seed=seed), tasks)
     config = TrainConfig(epochs=4, batch_size=min(8, len(frames)), lr=3e-3, warmup_epochs=0, seed=seed)
     train(model, frames, None, tasks, config, report=lambda line: None)
@@ -635,8 +640,7 @@ for counts in ((1, 1, 1, 1), (1, 1, 2, 4), (4, 4, 4, 4)):
 # What ratio do the multiply-adds promise?
 
 # %%
-folders = [path for path in (Path("figures/results"), Path("../figures/results")) if path.is_dir()]
-bench = json.loads((folders[0] / "speed.json").read_text(encoding="utf-8")) if folders else None
+bench = json.loads((RESULTS / "speed.json").read_text(encoding="utf-8")) if RESULTS.is_dir() else None
 if bench:
     ours, loop = bench["ratios"]["training step / loop over tasks"]["median"], (4, 4, 4, 4)
     title = f"A training step takes {ours:.0%} of a loop over tasks ({bench['device']}, {bench['threads']} threads)"
@@ -714,7 +718,7 @@ print("the chosen tree in letters:", letters_of(tree))
 from ptsa_lite.experiments.queue import collected
 from ptsa_lite.experiments.tables import summarise
 
-rows = summarise(collected(folders[0] / f"study_{data}.json")) if folders else []
+rows = summarise(collected(RESULTS / f"study_{data}.json"))
 ends = {"lora_shared": TaskTree.shared(names), "lora_separate": TaskTree.separate(names)}
 trained = {ends.get(row["method"]) or TaskTree.parse(row["groups"]): row for row in rows
            if row["delta_m"] is not None and row["rank"] == 8 and (row["method"] in ends or row["groups"])}
@@ -805,8 +809,9 @@ for button in itertools.chain(*columns):
 menu.observe(choose, "value")
 titles = [HTML(f"<b style='color:{task_colour(name)}'>{name}</b>", layout=row) for name in names]
 stage_columns = [VBox([Label(f"stage {s}", layout=row), *column]) for s, column in enumerate(columns, 1)]
-redraw()
-display(VBox([menu, HBox([VBox([Label("", layout=row), *titles]), *stage_columns]), out]))
+if can_move():
+    redraw()
+    display(VBox([menu, HBox([VBox([Label("", layout=row), *titles]), *stage_columns]), out]))
 
 # %% [markdown]
 # ## Hand it on

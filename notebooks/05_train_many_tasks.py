@@ -78,7 +78,11 @@ from ptsa_lite.figures.style import BOX, INK, OURS, SOFT, Drawing, save_figure, 
 from ptsa_lite.figures.tree import draw_training
 from ptsa_lite.tasks import IGNORE, default_tasks
 from ptsa_lite.tree import TaskTree
+from ptsa_lite.checks import COUNT, SIZE
+from ptsa_lite.workshop.parameters import RATES, checked
+from ptsa_lite.workshop.places import RESULTS
 
+checked(globals(), limit=SIZE, seed=SIZE, epochs=COUNT, batch_size=COUNT, rank=COUNT, lr=RATES, jobs=COUNT)
 started = time.monotonic()
 use_style()
 tasks = default_tasks(data)
@@ -104,7 +108,7 @@ figure
 # a whole batch is left out of an epoch, as in the recipe, and another draw of the order leaves out others.
 
 # %%
-options = dict(root=root, img_size=img_size, tasks=names, n_frames=limit or None)
+options = dict(root=root, img_size=img_size, tasks=names, limit=limit or None)
 work_size = img_size * 3 // 2 if data != "scenes" else None  # archives: decode once, at a size that a zoom can use
 train_set = open_dataset(data, split="train", work_size=work_size, **options)
 val_set = open_dataset(data, split="val", work_size=img_size, **options)
@@ -447,7 +451,8 @@ figure
 # human parts are only labelled on frames with people, and a prediction there costs nothing.
 
 # %%
-from ipywidgets import IntSlider, SelectionSlider, interact
+from ipywidgets import IntSlider, SelectionSlider
+from ptsa_lite.workshop.widgets import can_move, interact
 
 
 def show_sharpening(frame, epoch):
@@ -455,7 +460,7 @@ def show_sharpening(frame, epoch):
 
 
 interact(show_sharpening, frame=IntSlider(min=1, max=len(chosen), value=1, continuous_update=False),
-         epoch=SelectionSlider(options=list(range(epochs + 1)), value=epochs, continuous_update=False));
+         epoch=SelectionSlider(options=list(range(epochs + 1)), value=epochs, continuous_update=False))
 
 # %% [markdown]
 # ### Train one yourself, with stop and continue
@@ -520,7 +525,8 @@ player = Player()
 buttons = [Button(description=words) for words in ("Train", "Stop", "Start again")]
 for button, action in zip(buttons, (player.train, player.stop, player.again), strict=True):
     button.on_click(action)
-display(VBox([HBox([*buttons, player.words]), player.picture]))
+if can_move():
+    display(VBox([HBox([*buttons, player.words]), player.picture]))
 
 # %% [markdown]
 # ## Nine methods
@@ -692,8 +698,7 @@ from ptsa_lite.experiments.reproduction import aligned
 from ptsa_lite.experiments.queue import collected
 from ptsa_lite.experiments.tables import summarise
 
-folder = next((path for path in (Path("figures/results"), Path("../figures/results")) if path.is_dir()), Path())
-rows = [r for r in summarise(collected(folder / f"study_{data}.json")) if r["delta_m"] is not None]
+rows = [r for r in summarise(collected(RESULTS / f"study_{data}.json")) if r["delta_m"] is not None]
 print(aligned(("study", "delta_m %", "sd", "seeds"), [
     (r["label"], f"{r['delta_m']:+.2f}", "" if r["delta_m_sd"] is None else f"{r['delta_m_sd']:.2f}", len(r["gains"]))
     for r in sorted(rows, key=lambda r: -r["delta_m"])]) if rows else f"no study of {data} in figures/results yet")

@@ -94,7 +94,11 @@ import numpy as np
 from ptsa_lite.experiments.reproduction import aligned, recipe
 from ptsa_lite.experiments.plans import read_plan, rows_of
 from ptsa_lite.tasks import PASCAL, select
+from ptsa_lite.checks import AT_LEAST_0, COUNT, SIZE
+from ptsa_lite.workshop.parameters import checked
+from ptsa_lite.workshop.places import RESULTS
 
+checked(globals(), limit=SIZE, seed=SIZE, epochs=COUNT, batch_size=COUNT, accumulate=COUNT, lr=AT_LEAST_0, workers=SIZE)
 DATA = "pascal"
 folder = Path(out_dir) / DATA
 chosen = select(PASCAL, tasks or PASCAL)
@@ -190,7 +194,7 @@ figure
 from ptsa_lite.data.transforms import Warp, to_sample
 
 frame = {"image": np.zeros((8, 8, 3), np.uint8), "normals": np.tile(np.float32([0.6, 0.0, 0.8]), (8, 8, 1))}
-seen = to_sample(frame, 8, {"normals": "normals"}, Warp(flip=True))["normals"][:, 0, 0]
+seen = to_sample(frame, 8, ["normals"], Warp(flip=True))["normals"][:, 0, 0]
 assert np.allclose(seen, [-0.6, 0.0, 0.8], atol=1e-6), f"a flipped normal points to {seen}"
 print("a normal (0.6, 0, 0.8), flipped:", [round(float(x), 3) + 0.0 for x in seen])
 
@@ -272,8 +276,7 @@ lines = [[gpu, f"{peak}", *(f"{hours(flops, peak, share):.1f}" for share in (0.0
 print(aligned(("hours of ptsa_1124 on one", "peak TFLOP/s", "at 5 %", "at 10 %", "at 20 %"), lines))
 
 # %%
-results = next(path for path in (Path("figures/results"), Path("../figures/results")) if path.is_dir())
-measured = json.loads((results / "gpu_step.json").read_text(encoding="utf-8"))
+measured = json.loads((RESULTS / "gpu_step.json").read_text(encoding="utf-8"))
 lines = [[name, v["milliseconds"], v["frames_per_second"], v["gigabytes"], f"{v['utilisation']:.1%}"]
          for name, v in measured["steps"].items()]
 print(f"{measured['command']}: {measured['gpu']}, {measured['img_size']} px, batch {measured['batch']}, torch {measured['torch']}")
@@ -298,7 +301,7 @@ print(f"all {len(full)} rows above, once, at the same share: {hours(whole, GPUS[
 # there is no arithmetic in bfloat16, and each product is computed the long way round.
 
 # %%
-measured = json.loads((results / "step_memory.json").read_text(encoding="utf-8"))
+measured = json.loads((RESULTS / "step_memory.json").read_text(encoding="utf-8"))
 lines = [[name, v["megabytes"], f"{v['megabytes_ratio']:.2f}", v["seconds"], f"{v['seconds_ratio']:.2f}"]
          for name, v in measured["variants"].items()]
 machine = f"{measured['threads']} thread, {measured['instructions']}"

@@ -92,7 +92,11 @@ import numpy as np
 from ptsa_lite.experiments.reproduction import aligned, recipe
 from ptsa_lite.experiments.plans import read_plan, rows_of
 from ptsa_lite.tasks import NYUD, select
+from ptsa_lite.checks import AT_LEAST_0, COUNT, SIZE
+from ptsa_lite.workshop.parameters import checked
+from ptsa_lite.workshop.places import RESULTS
 
+checked(globals(), limit=SIZE, seed=SIZE, epochs=COUNT, batch_size=COUNT, accumulate=COUNT, lr=AT_LEAST_0, workers=SIZE)
 DATA = "nyud"
 folder = Path(out_dir) / DATA
 chosen = select(NYUD, tasks or NYUD)
@@ -191,7 +195,7 @@ figure
 from ptsa_lite.data.transforms import Warp, to_sample
 
 frame = {"image": np.zeros((8, 8, 3), np.uint8), "depth": np.full((8, 8), 3.0, np.float32)}
-seen = float(to_sample(frame, 8, {"depth": "depth"}, Warp(scale=1.5))["depth"].mean())
+seen = float(to_sample(frame, 8, ["depth"], Warp(scale=1.5))["depth"].mean())
 assert math.isclose(seen, 2.0, rel_tol=1e-6), f"3 m seen through a zoom of 1.5 became {seen} m"
 print(f"a wall at 3 m, zoomed by 1.5, stands at {seen:g} m")
 
@@ -271,8 +275,7 @@ lines = [[gpu, f"{peak}", *(f"{hours(flops, peak, share):.1f}" for share in (0.0
 print(aligned(("hours of ptsa_1124 on one", "peak TFLOP/s", "at 5 %", "at 10 %", "at 20 %"), lines))
 
 # %%
-results = next(path for path in (Path("figures/results"), Path("../figures/results")) if path.is_dir())
-step = json.loads((results / "gpu_step.json").read_text(encoding="utf-8"))["steps"]["PTSA, bfloat16"]
+step = json.loads((RESULTS / "gpu_step.json").read_text(encoding="utf-8"))["steps"]["PTSA, bfloat16"]
 print(f"measured on an H100: {step['utilisation']:.1%} of its peak, {step['gigabytes']} GB at batch 32")
 print(f"ptsa_1124 on one such H100: {hours(flops, GPUS['H100 SXM'], step['utilisation']):.1f} hours")
 whole = sum(training_flops(c["macs"]["all"], FRAMES[DATA], 300, 20) for c in full.values())
@@ -289,7 +292,7 @@ print(f"all {len(full)} rows above, once, at the same share: {hours(whole, GPUS[
 # AVX2 there is no arithmetic in bfloat16, and each product is computed the long way round.
 
 # %%
-measured = json.loads((results / "step_memory.json").read_text(encoding="utf-8"))
+measured = json.loads((RESULTS / "step_memory.json").read_text(encoding="utf-8"))
 lines = [[name, v["megabytes"], f"{v['megabytes_ratio']:.2f}", v["seconds"], f"{v['seconds_ratio']:.2f}"]
          for name, v in measured["variants"].items()]
 machine = f"{measured['threads']} thread, {measured['instructions']}"

@@ -52,11 +52,10 @@ out_dir: str = "runs/notebooks"  # where figures are written
 # %%
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 from IPython.display import display
-from ipywidgets import Dropdown, interact
+from ipywidgets import Dropdown
 
 from ptsa_lite.methods import METHODS
 from ptsa_lite.figures.similarity import draw_estimates
@@ -76,9 +75,12 @@ from ptsa_lite.experiments.queue import collected
 from ptsa_lite.experiments.tables import paired_difference, summarise
 from ptsa_lite.tasks import select, suite
 from ptsa_lite.tree import TaskTree, tree_score
+from ptsa_lite.workshop.parameters import checked
+from ptsa_lite.workshop.places import RESULTS
+from ptsa_lite.workshop.widgets import interact
 
+checked(globals())
 use_style()
-results = next(path for path in (Path("figures/results"), Path("../figures/results")) if path.is_dir())
 
 # %%
 PTSA, SHARED, SEPARATE = METHODS["ptsa"], METHODS["lora_shared"], METHODS["lora_separate"]
@@ -122,7 +124,7 @@ design
 # %%
 def read_study(name):
     """{"rows": one for each condition, over its seeds; "results": single trainings; "left": how many are not done}."""
-    path = results / f"{name}.json"
+    path = RESULTS / f"{name}.json"
     found = collected(path)
     left = json.loads(path.read_text(encoding="utf-8"))["left"] if path.is_file() else None
     rows = [row for row in summarise(found) if row["delta_m"] is not None] if found else []
@@ -140,7 +142,7 @@ for name, study in data.items():
           f"{study['results'][0]['frames'][0]} frames of {first['img_size']} px, {config['epochs']} epochs of batches "
           f"of {config['batch_size']}; {spent:.1f} hours of one core")
 shown = {name: study for name, study in data.items() if study["rows"]}
-assert shown, f"no study is in {results}; run one of figures/grids first"
+assert shown, "no study is in figures/results; run one of figures/grids first"
 
 # %%
 def table(study):
@@ -362,10 +364,10 @@ for name, study in shown.items():
 # **Predict.** The rank of a shared adapter and the rank of a grouped one: whose curve should flatten first?
 
 # %%
-swept = {name: summarise(base["results"] + collected(results / f"{name}.json"))
+swept = {name: summarise(base["results"] + collected(RESULTS / f"{name}.json"))
          for name in sweeps
          for base in [data.get("study_" + name.split("_")[1], {"results": []})]
-         if collected(results / f"{name}.json")}
+         if collected(RESULTS / f"{name}.json")}
 curves = {}
 for name, rows in swept.items():
     if not name.startswith("ranks"):
@@ -483,7 +485,7 @@ for name, study in shown.items():
 
 # %%
 def read_similarity(name):
-    path = results / f"{name}.json"
+    path = RESULTS / f"{name}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
@@ -605,7 +607,7 @@ draw_pair(start, PTSA if PTSA in labels else labels[0], EQUAL if EQUAL in labels
 # %%
 interact(lambda one, other: draw_pair(start, one, other),
          one=Dropdown(options=labels, value=PTSA if PTSA in labels else labels[0]),
-         other=Dropdown(options=labels, value=EQUAL if EQUAL in labels else labels[-1]));
+         other=Dropdown(options=labels, value=EQUAL if EQUAL in labels else labels[-1]))
 
 # %% [markdown]
 # ## Would a GPU tell the same?
@@ -614,9 +616,9 @@ interact(lambda one, other: draw_pair(start, one, other),
 # in float32. **Predict.** To how many digits do the metrics agree? Does it depend on what is trained?
 
 # %%
-there = {result["name"]: result for result in collected(results / "gpu_nyud.json")}
+there = {result["name"]: result for result in collected(RESULTS / "gpu_nyud.json")}
 pairs = {}  # label -> [(metrics on the processor, on the GPU)], seed by seed
-for here in collected(results / "study_nyud.json"):
+for here in collected(RESULTS / "study_nyud.json"):
     if here["name"] in there:
         label = here["run"]["label"] or METHODS[here["run"]["method"]]
         pairs.setdefault(label, []).append((here["metrics"], there[here["name"]]["metrics"]))
@@ -650,7 +652,7 @@ print(aligned(("relative difference of metrics", "devices, mean", "largest", "se
 from ptsa_lite.experiments.plans import read_plan
 from ptsa_lite.experiments.reproduction import FRAMES, GPUS, cost, hours, training_flops
 
-steps = json.loads((results / "gpu_step.json").read_text(encoding="utf-8"))["steps"]
+steps = json.loads((RESULTS / "gpu_step.json").read_text(encoding="utf-8"))["steps"]
 price = {}
 for row, step in (("lora_shared", "LoRA, shared"), ("ptsa_1124", "PTSA"), ("lora_separate", "PTSA")):  # its own: unmeasured
     what, share = cost(read_plan("pascal", row)), steps[f"{step}, bfloat16"]["utilisation"]

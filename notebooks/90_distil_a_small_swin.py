@@ -45,13 +45,13 @@ import numpy as np
 import timm
 import torch
 from IPython.display import display
-from ipywidgets import interact
+from ptsa_lite.workshop.widgets import interact
 from PIL import Image
 from torch.nn import functional as F
 
 from ptsa_lite import backbones
 from ptsa_lite.workshop import distil, muon, teacher
-from ptsa_lite.scenes import render_scene
+from ptsa_lite.scenes.render import render_scene
 from ptsa_lite.figures.pictures import draw_grid
 from ptsa_lite.figures.style import Drawing, name_ends, use_style
 
@@ -79,6 +79,11 @@ out = Path(out_dir)
 config = distil.DistilConfig(
     minutes=minutes, size=size, views=views, batch_size=batch_size, lr=lr, held_out=128 if folders else 16, seed=seed
 )
+from ptsa_lite.checks import COUNT, POSITIVE, SIZE
+from ptsa_lite.workshop.parameters import checked
+from ptsa_lite.workshop.places import RESULTS
+
+checked(globals(), seed=SIZE, minutes=POSITIVE, views=COUNT, batch_size=COUNT, lr=POSITIVE, n_scenes=COUNT)
 if not folders:
     drawn = out / "scenes"
     drawn.mkdir(parents=True, exist_ok=True)
@@ -248,12 +253,7 @@ assert last > first or len(done["history"]) < 2, "the student explains no more o
 # The packaged weights were made by `distil` above, with `size=128`, twelve views of about 3,400 photographs, and the trained teacher. The student trained for 80 minutes; crops and the teacher's answers took a quarter of an hour before. (The teacher was run by onnxruntime there, whose answers agree with PyTorch's to 1e-4.) The history is kept in `figures/results/`. Which stage will be explained best? The first sees edges and colours, which are easy to copy, but its targets come from one level deeper. The last has all the context there is, and the hardest question. Guess an order, then look.
 
 # %%
-def find_results() -> Path:
-    """figures/results, from the root of the repository or from notebooks/."""
-    return next(p for p in (Path("figures/results"), Path("../figures/results")) if p.is_dir())
-
-
-real = json.loads((find_results() / "distil.json").read_text())
+real = json.loads((RESULTS / "distil.json").read_text())
 history = real["history"]
 SHADES = ("#56a0cc", "#1f6fa3", "#0b3954", "#D55E00")  # light to dark and then red: stage 1 to 4
 
@@ -287,7 +287,7 @@ def history_widget(stage=0):
     display(draw_history(stage))
 
 
-interact(history_widget, stage=(0, 4));
+interact(history_widget, stage=(0, 4))
 
 # %%
 print(f"{history[-1]['step']} steps in {history[-1]['minutes']:.0f} minutes on two CPU cores")
@@ -301,7 +301,7 @@ for i, share in enumerate(history[-1]["held_out"]):
 
 # %%
 command = "python -m ptsa_lite study figures/grids/backbone_nyud.yaml --root PATH"
-file = find_results() / "backbone_nyud.json"
+file = RESULTS / "backbone_nyud.json"
 study = json.loads(file.read_text())["runs"] if file.is_file() else []
 print("" if study else f"not run yet; with an archive at PATH: {command}")
 columns = {"semseg": "mIoU, higher is better", "depth": "RMSE in m, lower", "normals": "mean angle in degrees, lower"}
@@ -316,7 +316,7 @@ for task, unit in columns.items() if study else ():
 # And without training anything: take the mean of the last map as a description of a photograph, and classify VOC photographs by their nearest neighbours. The class is the object that covers most of the mask.
 
 # %%
-probe = json.loads((find_results() / "probe_voc.json").read_text())["results"]
+probe = json.loads((RESULTS / "probe_voc.json").read_text())["results"]
 for name, result in probe.items():
     print(f"{name:10} {result['accuracy']:5.1f} % of {result['val']} photographs right, chance {result['chance']:.1f} %")
 

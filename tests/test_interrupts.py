@@ -18,7 +18,7 @@ from ptsa_lite.__main__ import main
 from ptsa_lite.experiments import plans  # noqa: F401 imported once, before the forks
 from ptsa_lite.training import distributed  # noqa: F401 imported once, before the forks
 from ptsa_lite.training.checkpoints import read_history
-from ptsa_lite.workshop import notebooks, reproduce  # noqa: F401 imported once, before the forks
+from ptsa_lite.workshop import notebooks, places, reproduce  # noqa: F401 imported once, before the forks
 
 if "fork" not in multiprocessing.get_all_start_methods():
     pytest.skip("commands are run in forked processes, which this system lacks", allow_module_level=True)
@@ -55,6 +55,8 @@ def place(tmp_path, monkeypatch):
     runs = [{"method": "bitfit", "seed": seed} for seed in range(2)]
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump({"base": SMALL, "runs": runs}))
     (tmp_path / "notebooks").mkdir()
+    (tmp_path / "pyproject.toml").touch()
+    monkeypatch.setattr(places, "ROOT", tmp_path)
     (tmp_path / "notebooks" / "00_count_one.py").write_text(COUNTING.replace("{number}", "0"))
     (tmp_path / "notebooks" / "01_count_two.py").write_text(WAITING.replace("{number}", "1"))
     monkeypatch.chdir(tmp_path)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import nbformat
 
-from .notebooks import read, sources
-from .parameters import cell_with_parameters, declared
+from .fingerprint import fingerprint
+from .notebooks import built_from, cell_with_parameters, declared, read, sources
 
 LARGEST = 1_000_000  # bytes; beyond it GitHub's viewer gives up now and then
 LONGEST = 30  # lines of one code cell
@@ -27,14 +27,11 @@ def check(folder: Path) -> list[str]:
     if not sources(folder):
         return [f"{folder.name}/ holds no notebook NN_verb_object.py"]
     for source in sources(folder):
-        words = [*_source(source), *_links(source, root), *_built(source, root)]
+        words = [*_source(source), *_links(source), *_built(source, root)]
         found += [f"{source.stem}: {sentence}" for sentence in words]
     stems = {source.stem for source in sources(folder)}
-    found += [
-        f"{path.name}: there is no {path.stem}.py that it could be built from"
-        for path in sorted(folder.glob("*.ipynb"))
-        if path.stem not in stems
-    ]
+    found += [f"{path.name}: there is no {path.stem}.py that it could be built from"
+              for path in sorted(folder.glob("*.ipynb")) if path.stem not in stems]
     return found + list(_orphans(folder))
 
 
@@ -50,7 +47,7 @@ def _source(source: Path) -> Iterator[str]:
     try:
         if cell_with_parameters(notebook) is None:
             yield "no cell is tagged parameters"
-        declared(notebook, source.stem)
+        declared(source)
     except ValueError as error:
         yield str(error)
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
@@ -96,7 +93,7 @@ def _read_code(source: str) -> tuple[int, int]:
     return words, names
 
 
-def _links(source: Path, root: Path) -> Iterator[str]:
+def _links(source: Path) -> Iterator[str]:
     """Figures and links in the prose that lead nowhere."""
     for cell in read(source).cells:
         if cell.cell_type != "markdown":
@@ -120,6 +117,8 @@ def _built(source: Path, root: Path) -> Iterator[str]:
     kept = [_identity(cell) for cell in built.cells]
     if kept != [_identity(cell) for cell in read(source).cells]:
         yield f"the cells of {target.name} differ from {source.name}; {build}"
+    elif built_from(target) != fingerprint(source, {}):
+        yield f"the package's code has changed since {target.name} was built; {build}"
     code = [cell for cell in built.cells if cell.cell_type == "code" and cell.source.strip()]
     if [cell.execution_count for cell in code] != list(range(1, len(code) + 1)):
         yield f"{target.name} was not executed from top to bottom; {build}"

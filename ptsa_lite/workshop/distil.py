@@ -9,7 +9,6 @@ Student and targets are flipped together; the student's colours are jittered aga
 trained by Muon, the rest by AdamW; notebook 90 lets them race.
 """
 
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ptsa_lite.backbones import IMAGENET_MEAN, IMAGENET_STD, SwinBackbone, load_backbone
+from ptsa_lite.data.disk import make_folder, write_json, write_whole
 
 from .muon import Muon
 from .teacher import Views, channel_statistics, list_photographs, make_views
@@ -80,14 +80,11 @@ def unexplained(maps: Sequence[Tensor], targets: Sequence[Sequence[Tensor]]) -> 
     Where a stage has several targets, they count alike, however many channels they have: the deeper map has more, and
     would crowd out the finer one, which carries edges and surfaces.
     """
-    return torch.stack([
-        torch.stack([F.mse_loss(a, t) for a, t in zip(_parts(m.float(), ts), ts, strict=True)]).mean()
-        for m, ts in zip(maps, targets, strict=True)
-    ])
-
-
-def _parts(answers: Tensor, targets: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    return answers.split([t.shape[1] for t in targets], dim=1)
+    stages = []
+    for m, ts in zip(maps, targets, strict=True):
+        answers = m.float().split([t.shape[1] for t in ts], dim=1)
+        stages.append(torch.stack([F.mse_loss(a, t) for a, t in zip(answers, ts, strict=True)]).mean())
+    return torch.stack(stages)
 
 
 def channels_of(targets: Sequence[Sequence[Tensor]]) -> list[int]:
@@ -122,8 +119,7 @@ def distil(
     Returns {"steps", "minutes", "explained": share of variance per stage on held-out photographs, "history"}.
     Raises ValueError where `out` holds a run of another configuration.
     """
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
+    out = make_folder(Path(out))
     kept, held = split_photographs([path for folder in folders for path in list_photographs(folder)], config)
     channel_statistics(kept, teacher, out, config.size, config.seed)
     test = make_views(held, teacher, out, HELD_OUT, config.size, config.seed)
@@ -145,10 +141,9 @@ def distil(
             + " ".join(f"{share:.3f}" for share in record["held_out"])
             + f"; {max(0.0, config.minutes - record['minutes']):.1f} min left"
         )
-    (out / "history.json").write_text(json.dumps(state["history"], indent=1))
-    explained = measure(student, test, config.batch_size)
-    result = {"steps": state["step"], "minutes": state["seconds"] / 60, "explained": explained}
-    return result | {"history": state["history"]}
+    write_json(out / "history.json", state["history"])
+    return {"steps": state["step"], "minutes": state["seconds"] / 60, "history": state["history"],
+            "explained": measure(student, test, config.batch_size)}  # fmt: skip
 
 
 def split_photographs(photographs: Sequence[Path], config: DistilConfig) -> tuple[list[Path], list[Path]]:
@@ -231,9 +226,8 @@ def measure(student: Student, views: Views, batch_size: int = 64) -> list[float]
 
 
 def _save(out: Path, student: Student, optimisers, state: dict, config: DistilConfig) -> None:
-    content = {"student": student.state_dict(), "optimisers": [o.state_dict() for o in optimisers], "progress": state}
-    torch.save(content | {"config": asdict(config)}, out / "state.part")
-    (out / "state.part").rename(out / "state.pt")
+    content = {"student": student.state_dict(), "optimisers": [o.state_dict() for o in optimisers], "progress": state,
+               "config": asdict(config)}  # fmt: skip
+    write_whole(out / "state.pt", lambda beside: torch.save(content, beside))
     weights = {key: value.half().contiguous() for key, value in student.backbone.state_dict().items()}
-    save_file(weights, out / "backbone.part")
-    (out / "backbone.part").rename(out / "backbone.safetensors")
+    write_whole(out / "backbone.safetensors", lambda beside: save_file(weights, beside))

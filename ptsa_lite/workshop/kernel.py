@@ -1,4 +1,4 @@
-"""The kernel that a notebook runs in: a papermill engine that reports each cell, and names a kernel that died."""
+"""The kernel that a notebook runs in: a papermill engine that tells what cells print, and names a kernel that died."""
 
 import logging
 import os
@@ -8,27 +8,19 @@ import nbformat
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import CellExecutionError, DeadKernelError
-from nbclient.output_widget import OutputWidget
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 
 Progress = Callable[[int, int, str], None]  # cells finished, cells in all, the last line printed
 
 
-def register() -> str:
-    """Make the engine known to papermill; returns the name to call it by."""
-    papermill_engines.register("ptsa_lite", Engine)
-    return "ptsa_lite"
-
-
 def environment() -> dict[str, str]:
-    """The kernel's environment: inline figures, no hub, no progress bars that would fill the outputs.
+    """The kernel's environment: inline figures, no progress bars that would fill the outputs.
 
-    What you have set yourself stays as you set it, OMP_NUM_THREADS and HF_HUB_OFFLINE among it. Only the drawing
-    backend does not: MPLBACKEND=Agg, set for a test or on a server, would leave every figure out of the outputs.
+    What you have set yourself stays as you set it, OMP_NUM_THREADS among it. Only the drawing backend does not:
+    MPLBACKEND=Agg, set for a test or on a server, would leave every figure out of the outputs.
     """
     quiet = {
-        "HF_HUB_OFFLINE": "1",
         "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
         "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin while they wait cost more than they give on shared cores
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # else the debugger warns in the first cell
@@ -43,23 +35,12 @@ class Engine(NBClientEngine):
     def execute_managed_notebook(cls, nb_man, kernel_name, progress=None, **kwargs):
         log = logging.getLogger(__name__)
         log.setLevel(logging.CRITICAL)  # a failure is raised, with the notebook's name, and needs no second voice
-        client = Client(nb_man, kernel_name=kernel_name, startup_timeout=120, log=log)
+        # ipykernel 7 warns at each start that it talks over local TCP, and now and then cries "KeyboardInterrupt" when
+        # it is told to end: nothing that a reader can act on. Errors of cells come as outputs, not through its log.
+        client = Client(nb_man, kernel_name=kernel_name, startup_timeout=120, log=log,
+                        extra_arguments=["--IPKernelApp.log_level=50"])  # fmt: skip
         client.progress = progress
-        return client.execute()
-
-
-class Output(OutputWidget):
-    """nbclient's stand-in for a widget's output area, with a send that cannot make the notebook hang.
-
-    The stand-in mirrors what a widget shows back to the kernel, on the socket from which the reply of the running cell
-    is awaited. nbclient 0.11 does so behind asyncio's back: a reply that comes in at that moment wakes nobody, and the
-    cell never ends (measured on a busy machine: after 13, 76 and 112 widgets). Sent through asyncio, it is noticed.
-    """
-
-    def send(self, data=None, metadata=None, buffers=None) -> None:
-        session, content = self.kernel_client.session, {"data": data or {}, "comm_id": self.comm_id}
-        message = session.msg("comm_msg", content, parent=self.parent_header, metadata=metadata)
-        self.kernel_client.shell_channel.socket.send_multipart(session.serialize(message))
+        return client.execute(env=environment())
 
 
 class Client(PapermillNotebookClient):
@@ -74,14 +55,10 @@ class Client(PapermillNotebookClient):
         return self.km
 
     def execute(self, **kwargs):
+        # Papermill's own asks the kernel about itself at the end, where a dead one does not answer.
         self.reset_execution_trackers()
-        self.widget_registry = {"@jupyter-widgets/output": {"OutputModel": Output}}
-        # ipykernel 7 warns at each start that it talks over local TCP, and now and then cries "KeyboardInterrupt" when
-        # it is told to end: nothing that a reader can act on. Errors of cells come as outputs, not through this log.
-        self.extra_arguments = ["--IPKernelApp.log_level=50"]
-        with self.setup_kernel(env=environment()):
+        with self.setup_kernel(**kwargs):
             self.papermill_execute_cells()
-        self.set_widgets_metadata()
         return self.nb
 
     def execute_cell(self, cell, cell_index, **kwargs):
@@ -103,3 +80,6 @@ class Client(PapermillNotebookClient):
     def _tell(self, cell_index: int, line: str = "") -> None:
         if self.progress:
             self.progress(cell_index, len(self.nb.cells), line)
+
+
+papermill_engines.register("ptsa_lite", Engine)

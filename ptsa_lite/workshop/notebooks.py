@@ -1,13 +1,14 @@
 """Notebooks as text: read the .py, execute it by papermill, build the .ipynb that readers see.
 
 The source of a notebook is `notebooks/NN_verb_object.py` (py:percent). The `.ipynb` beside it is made from it by
-`build` and never by hand. Every notebook runs with the repository's root as working directory, in a kernel of the
-Python that runs this module.
+`build` and never by hand. A notebook runs where you stand, as by papermill itself, in a kernel of the Python that runs
+this module; only `build` stands in the repository's root.
 """
 
 import base64
 import hashlib
 import json
+import platform
 import re
 import shutil
 import time
@@ -23,27 +24,26 @@ import papermill
 from papermill.exceptions import PapermillExecutionError
 from PIL import Image, ImageChops, ImageStat
 
-from ptsa_lite import __version__
 from ptsa_lite.data.disk import alone, make_folder, write_text
 from ptsa_lite.tasks import known
 
-from .kernel import Progress, register
-from .parameters import accept, declared
+from .fingerprint import fingerprint
+from .kernel import Progress
+from .parameters import Parameter, accept, read_cell
 
 NAME = re.compile(r"\d\d_[a-z0-9_]+\.py")
-WIDGET = "application/vnd.jupyter.widget-view+json"
+METADATA = {  # as JupyterLab writes it, so that a notebook which is opened and saved stays the same file
+    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+    "language_info": {
+        "codemirror_mode": {"name": "ipython", "version": 3}, "file_extension": ".py", "mimetype": "text/x-python",
+        "name": "python", "nbconvert_exporter": "python", "pygments_lexer": "ipython3",
+        "version": platform.python_version(),
+    },
+}  # fmt: skip
 
 
 class NotebookError(RuntimeError):
     """A notebook stopped before its end; the message names notebook, cell and reason."""
-
-
-def find_folder() -> Path:
-    """The folder `notebooks` where you stand, else the one beside an editable install of the package."""
-    for folder in (Path.cwd() / "notebooks", Path(__file__).resolve().parents[2] / "notebooks"):
-        if sources(folder):
-            return folder
-    raise FileNotFoundError("no folder notebooks/ with NN_*.py here; run from the root of a clone of the repository")
 
 
 def sources(folder: Path) -> list[Path]:
@@ -69,10 +69,7 @@ def read(source: Path) -> nbformat.NotebookNode:
     if not source.is_file():
         raise FileNotFoundError(f"no notebook source at {source}")
     notebook = jupytext.read(source, fmt="py:percent")
-    notebook.metadata = nbformat.from_dict({
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-    })
+    notebook.metadata = nbformat.from_dict(METADATA)
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     seen = Counter()
     for cell in notebook.cells:
@@ -82,34 +79,48 @@ def read(source: Path) -> nbformat.NotebookNode:
     return notebook
 
 
-def fingerprint(source: Path, parameters: dict[str, Any]) -> str:
-    """sha256 of everything that a notebook's run is made from: its text, its parameters, the package's version."""
-    parts = [Path(source).read_text(encoding="utf-8"), json.dumps(parameters, sort_keys=True), __version__]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+def cell_with_parameters(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
+    """The one cell tagged `parameters`, or None; ValueError where there are several, of which papermill reads one."""
+    tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(tagged) > 1:
+        raise ValueError(f"{len(tagged)} cells are tagged parameters; tag exactly one")
+    return tagged[0] if tagged else None
+
+
+def declared(source: Path) -> dict[str, Parameter]:
+    """The parameters of a notebook by name, in the order written; empty where it has no parameters cell."""
+    try:
+        cell = cell_with_parameters(read(source))
+        return read_cell(cell.source) if cell else {}
+    except ValueError as error:
+        raise ValueError(f"notebook {source.stem}: {error}") from None
 
 
 def execute(
-    source: Path, output: Path, parameters: dict[str, Any] | None = None, progress: Progress | None = None
+    source: Path, output: Path, parameters: dict[str, Any] | None = None, progress: Progress | None = None,
+    where: str | Path = ".",
 ) -> nbformat.NotebookNode:
-    """Execute a .py notebook by papermill in the repository's root and write it, with its outputs, to `output`.
+    """Execute a .py notebook by papermill and write it, with its outputs, to `output`.
+
+    where: the folder to stand in, from which relative paths among the parameters count.
 
     Raises ValueError before anything runs on a parameter that the notebook does not declare or that has another type,
     and NotebookError where a cell fails or the kernel dies; the executed part is then left at `output`.
     """
     source, output = Path(source).resolve(), Path(output).resolve()
+    parameters = accept(parameters or {}, declared(source), source.stem)
     notebook = read(source)
-    parameters = accept(parameters or {}, declared(notebook, source.stem), source.stem)
     make_folder(output.parent)
     try:
         executed = papermill.execute_notebook(
-            notebook, output, parameters, engine_name=register(), kernel_name="python3", language="python",
-            progress_bar=False, progress=progress, cwd=source.parent.parent,
+            notebook, output, parameters, engine_name="ptsa_lite", kernel_name="python3", language="python",
+            progress_bar=False, progress=progress, cwd=where,
         )
     except PapermillExecutionError as error:
         reason = f"{error.ename}: {error.evalue}".strip().splitlines()[0]
-        where = f"cell [{error.exec_count}], {_heading(notebook, error.source)}"
+        cell = f"cell [{error.exec_count}], {_heading(notebook, error.source)}"
         raise NotebookError(
-            f"notebook {source.stem} stopped in {where}: {reason}. What it had done is in {output}"
+            f"notebook {source.stem} stopped in {cell}: {reason}. What it had done is in {output}"
         ) from None
     if progress:
         progress(len(executed.cells), len(executed.cells), "")
@@ -128,10 +139,8 @@ def _heading(notebook, text: str) -> str:
 
 
 def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The notebook without what differs from run to run: times, paths, widget state, pieces of one stream."""
-    for key in ("papermill", "widgets"):
-        notebook.metadata.pop(key, None)
-    notebook.metadata["language_info"] = {"name": "python"}  # its version would be this machine's
+    """The notebook without what differs from run to run: times, paths, pieces of one stream."""
+    notebook.metadata = nbformat.from_dict(METADATA)
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
         cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
@@ -140,8 +149,6 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         kept = []
         for output in cell.outputs:
             data = output.get("data", {})
-            if WIDGET in data:
-                continue  # without a live kernel there is nothing behind it; a static drawing stands above
             if "image/png" in data:
                 data["image/png"] = packed(data["image/png"])
             if kept and output.output_type == "stream" == kept[-1].output_type and output.name == kept[-1].name:
@@ -173,43 +180,44 @@ def build(
 ) -> list[Path]:
     """Execute each source with its defaults and write the paired .ipynb; returns what was written.
 
-    A notebook whose .ipynb was built from the same text by the same version is left alone, unless forced. Figures
-    that the notebook saved under its `out_dir` go to figures/.
+    A notebook whose .ipynb was built from the same text by the same code is left alone, unless forced. Figures that
+    the notebook saved under its `out_dir` go to figures/.
     """
-    folder = Path(folder).resolve()
+    root, written = Path(folder).resolve().parent, []
     chosen = choose(folder, names)
-    with alone(folder.parent / "runs" / "build"):
-        return _build(folder, chosen, force, say)
-
-
-def _build(folder: Path, chosen: list[Path], force: bool, say: Callable[[str], None]) -> list[Path]:
-    written = []
-    for source in chosen:
-        target, mark = source.with_suffix(".ipynb"), fingerprint(source, {})
-        if not force and target.is_file() and _built_from(target) == mark:
-            say(f"{source.stem}: up to date")
-            continue
-        start = time.time()
-        notebook = clean(execute(source, folder.parent / "runs" / "build" / target.name))
-        notebook.metadata["ptsa_lite"] = {"built_from": mark}
-        write_text(target, nbformat.writes(notebook) + "\n")
-        figures = _collect_figures(source, start)
-        say(f"{source.stem}: built in {time.time() - start:.0f} s, {target.stat().st_size / 1e3:.0f} kB, "
-            f"{figures} new figure files")
-        written.append(target)
+    with alone(root / "runs" / "build"):
+        for source in chosen:
+            target, mark = source.with_suffix(".ipynb"), fingerprint(source, {})
+            if not force and built_from(target) == mark:
+                say(f"{source.stem}: up to date")
+                continue
+            start = time.time()
+            notebook = clean(execute(source, root / "runs" / "build" / target.name, where=root))
+            write_built(notebook, target, mark)
+            figures = _collect_figures(source, start)
+            say(f"{source.stem}: built in {time.time() - start:.0f} s, {target.stat().st_size / 1e3:.0f} kB, "
+                f"{figures} new figure files")
+            written.append(target)
     return written
 
 
-def _built_from(target: Path) -> str:
+def write_built(notebook: nbformat.NotebookNode, target: Path, mark: str) -> None:
+    """Write an executed notebook with its fingerprint, whole or not at all."""
+    notebook.metadata["ptsa_lite"] = {"built_from": mark}
+    write_text(target, nbformat.writes(notebook) + "\n")
+
+
+def built_from(target: Path) -> str:
+    """The fingerprint that a built or finished notebook carries; empty where there is none."""
     try:
         return json.loads(target.read_text(encoding="utf-8"))["metadata"]["ptsa_lite"]["built_from"]
-    except (ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return ""
 
 
 def _collect_figures(source: Path, start: float) -> int:
     """Copy what this run saved as out_dir/figures/NN_* to figures/; a figure of an older run stays where it is."""
-    parameters, root = declared(read(source), source.stem), source.parent.parent
+    parameters, root = declared(source), source.parent.parent
     if "out_dir" not in parameters:
         return 0
     made = (root / parameters["out_dir"].default / "figures").glob(f"{source.stem[:2]}_*")

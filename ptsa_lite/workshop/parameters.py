@@ -1,104 +1,105 @@
-"""What a notebook's `parameters` cell declares, and a strict check of what is passed to it.
+"""What a notebook's parameters may be: checked by the cell after them, whoever executes it, and by our commands before.
 
-Papermill only warns about a parameter that a notebook does not declare, and injects any type at all. Here both are
-refused before a kernel starts.
+Papermill injects a value of any type, only warns about a name that the notebook does not have, and does not see a line
+that holds two signs of equality; so the cell is read here as Python reads it.
 """
 
 import ast
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args, get_origin
 
+from ptsa_lite.checks import COUNT, POSITIVE, Rule, check
 from ptsa_lite.tasks import known
 
-SIMPLE = {"int": int, "float": float, "str": str, "bool": bool, "list": list, "dict": dict}
+SIMPLE = {kind.__name__: kind for kind in (int, float, str, bool, list, dict)}
+
+FAMILIES = {"low rank", "full", "biases", "decoders"}  # of methods, by what they train
+GROUPS: Rule = (lambda v: len(v) == 4 and v == sorted(v) and all(map(COUNT[0], v)),
+                "four whole numbers of at least 1, never falling")  # fmt: skip
+RATES: Rule = (lambda v: v.keys() == FAMILIES and all(map(POSITIVE[0], v.values())),
+               f"a number above 0 for each of {', '.join(sorted(FAMILIES))}")  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Parameter:
     """One line of a parameters cell: `rank: int = 4  # LoRA rank`."""
 
-    name: str
-    kind: str  # the annotation as written, such as int or list[str]
+    kind: Any  # a type, such as int or list[str]
     default: Any
-    help: str  # the trailing comment
+
+    def __str__(self) -> str:
+        return str(self.kind) if get_args(self.kind) else self.kind.__name__
 
 
-def cell_with_parameters(notebook) -> Any:
-    """The one cell tagged `parameters`, or None; ValueError where there are several, of which papermill reads one."""
-    tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    if len(tagged) > 1:
-        raise ValueError(f"{len(tagged)} cells are tagged parameters; tag exactly one")
-    return tagged[0] if tagged else None
+def checked(names: Mapping[str, Any], **rules: Rule) -> None:
+    """The cell after the parameters, in a line: every value is of the type it was declared with, and as its rule says.
 
+        checked(globals(), epochs=COUNT, lr=POSITIVE)
 
-def declared(notebook, name: str) -> dict[str, Parameter]:
-    """The parameters of a notebook by name, in the order written; empty where it has no parameters cell.
-
-    Every statement of the cell must be an annotated literal, one a line, because papermill injects its values after
-    the cell: anything computed in it would keep the value computed from the defaults.
+    names: the notebook's globals, where IPython also keeps the text of the cells that ran.
+    Raises ValueError in one sentence for the first value that is not.
     """
+    parameters = next(filter(None, map(_declared_in, reversed(names["In"]))), {})
+    accept({name: names[name] for name in parameters}, parameters)
+    check(rules, names)
+
+
+def _declared_in(source: str) -> dict[str, Parameter]:
+    """The parameters of a cell that ran; none where it is another cell than that of the parameters."""
     try:
-        cell = cell_with_parameters(notebook)
-    except ValueError as error:
-        raise ValueError(f"notebook {name}: {error}") from None
-    if cell is None:
+        return read_cell(source)
+    except (ValueError, SyntaxError):
         return {}
-    lines = cell.source.splitlines()
+
+
+def read_cell(source: str) -> dict[str, Parameter]:
+    """The parameters that a cell declares, by name. Raises ValueError naming the line that declares none.
+
+    Every statement must be an annotated literal: values are injected after the cell, so what is computed in it would
+    keep the value computed from the defaults.
+    """
     found = {}
-    for statement in ast.parse(cell.source).body:
-        line = lines[statement.lineno - 1].strip()
+    for statement in ast.parse(source).body:
         try:
-            if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
-                raise ValueError
-            kind = _annotation(statement.annotation)
-            default = ast.literal_eval(statement.value)
-        except (ValueError, TypeError):
+            parameter = Parameter(_type(statement.annotation), ast.literal_eval(statement.value))
+            found[statement.target.id] = parameter
+        except (AttributeError, KeyError, ValueError, TypeError):
             raise ValueError(
-                f"notebook {name}: the parameters cell holds {line!r}; write plain literals with an annotation of "
+                f"the parameters cell holds {ast.unparse(statement)!r}; write plain literals with an annotation of "
                 f"{', '.join(SIMPLE)}, list[...] or dict[..., ...], as in `rank: int = 4  # LoRA rank`"
             ) from None
-        if not _fits(default, kind):
-            raise ValueError(f"notebook {name}: the default {default!r} of {statement.target.id} is no {kind}")
-        comment = re.search(r"#\s*(.*)$", lines[statement.end_lineno - 1][statement.end_col_offset :])
-        found[statement.target.id] = Parameter(
-            statement.target.id, kind, default, comment.group(1) if comment else ""
-        )
+        if not fits(parameter.default, parameter.kind):
+            raise ValueError(f"the default {parameter.default!r} of {statement.target.id} is no {parameter}")
     return found
 
 
-def accept(values: dict[str, Any], parameters: dict[str, Parameter], name: str) -> dict[str, Any]:
+def _type(node: ast.expr) -> Any:
+    """The type that an annotation names: `int`, `"int"`, `list[str]`, `dict[str, float]`."""
+    if isinstance(node, ast.Constant):
+        return _type(ast.parse(node.value, mode="eval").body)
+    if isinstance(node, ast.Subscript):
+        inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        return _type(node.value)[tuple(map(_type, inner))]
+    return SIMPLE[node.id]
+
+
+def accept(values: Mapping[str, Any], parameters: Mapping[str, Parameter], whose: str = "") -> dict[str, Any]:
     """The values, ready to be injected; ValueError on an undeclared name (with the nearest) or a wrong type."""
     accepted = {}
     for key, value in values.items():
-        kind = parameters[known(key, parameters, f"parameter of notebook {name}")].kind
-        if not _fits(value, kind):
-            raise ValueError(f"notebook {name}: parameter {key} takes {kind}, not {value!r}")
-        accepted[key] = float(value) if kind == "float" else value
+        parameter = parameters[known(key, parameters, f"parameter of notebook {whose}")]
+        if not fits(value, parameter.kind):
+            raise ValueError(f"{whose and f'notebook {whose}: '}parameter {key} takes {parameter}, not {value!r}")
+        accepted[key] = float(value) if parameter.kind is float else value
     return accepted
 
 
-def _annotation(node: ast.expr) -> str:
-    """The annotation as text; ValueError on one that papermill cannot read (`int | None` makes it blind)."""
-    kind = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ast.unparse(node)
-    _fits(None, kind)
-    return kind
-
-
-def _fits(value: Any, kind: str) -> bool:
-    """Whether a literal is of an annotated kind. An int serves as float; a bool is never a number."""
-    outer, inner = kind, ""
-    if match := re.fullmatch(r"(list|dict)\[(.+)\]", kind):
-        outer, inner = match.groups()
-    if outer not in SIMPLE:
-        raise ValueError(f"unknown kind of parameter {kind!r}")
-    if inner and outer == "list":
-        _fits(None, inner)
-        return isinstance(value, list) and all(_fits(item, inner) for item in value)
-    if inner:
-        first, _, second = (part.strip() for part in inner.partition(","))
-        _fits(None, first), _fits(None, second)
-        return isinstance(value, dict) and all(_fits(k, first) and _fits(v, second) for k, v in value.items())
-    if isinstance(value, bool):
-        return outer == "bool"
-    return isinstance(value, (int, float) if outer == "float" else SIMPLE[outer])
+def fits(value: Any, kind: Any) -> bool:
+    """Whether a value is of a type such as dict[str, float]. An int serves as float; a bool is never a number."""
+    outer, inner = get_origin(kind) or kind, get_args(kind)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (number if outer is float else isinstance(value, outer) and (number or outer is not int)):
+        return False
+    items = value.items() if outer is dict else ((item,) for item in value) if inner else ()
+    return not inner or all(fits(*pair) for item in items for pair in zip(item, inner, strict=True))

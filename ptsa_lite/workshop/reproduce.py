@@ -10,26 +10,27 @@
 
 import sys
 import time
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TextIO
 
-import nbformat
+from tqdm import tqdm
 
-from ptsa_lite.data.disk import alone, read_json, write_json, write_text
+from ptsa_lite.data.disk import alone, read_json, write_json
 from ptsa_lite.experiments.yaml_files import read_yaml
 from ptsa_lite.tasks import known
-from ptsa_lite.training.progress import SeriesProgress, clock_time
 
 from . import notebooks
-from .notebooks import NotebookError, fingerprint
-from .parameters import accept, declared
+from .fingerprint import fingerprint
+from .notebooks import NotebookError, built_from, declared
+from .parameters import accept
+from .places import notebooks_folder
+from .progress import Progress
 from .report import read_results, remarks, results_table, write_report
 
 SPINE = 5  # notebooks 00 to 05 always run; a later one joins by declaring a parameter `data`
 END = 90  # from here on notebooks make what the package ships, and are no part of the series
-GUESS = 60.0  # seconds expected of a notebook that the settings give no minutes
+GUESS = 1.0  # minutes expected of a notebook of which the settings say nothing
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def reproduce(
     """
     stream = stream or sys.stderr
     run, request = _place(request.check(), out, resume)
-    folder = Path(folder or notebooks.find_folder()).resolve()
+    folder = Path(folder or notebooks_folder()).resolve()
     minutes, overlay = read_settings(request, folder)
     common = {**asdict(request), "out_dir": str(run), "command": request.command()}
     del common["settings"]
@@ -87,13 +88,15 @@ def _series(request: Request, run: Path, jobs: list, minutes: dict[str, float], 
     before = _load(run / "run.json").get("notebooks", {})
     write_json(run / "run.json", state)  # from here on it can be resumed
     status, kept = 0, True
-    with SeriesProgress({s.stem: 60 * minutes.get(s.stem, GUESS / 60) for s, _ in jobs}, stream) as progress:
-        progress.say(f"{request.command()}\nwrites to {run}")
+    progress = Progress({source.stem: 60 * minutes.get(source.stem, GUESS) for source, _ in jobs}, stream)
+    progress.say(f"{request.command()}: {len(jobs)} notebooks, about {progress.expected()} on two cores; into {run}")
+    with progress:
         try:
             for source, parameters in jobs:
                 entry = state["notebooks"][source.stem]
                 mark = fingerprint(source, {k: v for k, v in parameters.items() if k != "out_dir"})
-                kept = kept and _finished(run, source.stem) == mark  # later notebooks read what earlier ones wrote
+                # A later one reads what an earlier one wrote: from the first that is run again on, all are.
+                kept = kept and built_from(run / f"{source.stem}.ipynb") == mark
                 if kept:
                     progress.skip(source.stem)
                     entry.update(before.get(source.stem, {}), status="finished")
@@ -103,7 +106,6 @@ def _series(request: Request, run: Path, jobs: list, minutes: dict[str, float], 
                     entry.update(status="finished")
                 write_json(run / "run.json", state)
         except NotebookError as error:
-            progress.end("failed")
             progress.say(str(error))
             status = 1
         except KeyboardInterrupt:
@@ -118,7 +120,7 @@ def plan(folder: Path, common: dict[str, Any], overlay: dict[str, dict]) -> list
     """The notebooks of the series in order, each with those common parameters that it declares and its settings."""
     jobs = []
     for source in notebooks.sources(folder):
-        number, parameters = int(source.stem[:2]), declared(notebooks.read(source), source.stem)
+        number, parameters = int(source.stem[:2]), declared(source)
         if number < END and (number <= SPINE or "data" in parameters):
             given = {key: value for key, value in common.items() if key in parameters}
             settings = overlay.get(source.stem, {})
@@ -184,39 +186,29 @@ def _began(path: Path) -> Request:
     return Request(**request)
 
 
-def _run_one(source: Path, run: Path, parameters: dict, mark: str, progress: SeriesProgress) -> float:
+def _run_one(source: Path, run: Path, parameters: dict, mark: str, progress: Progress) -> float:
     """Execute one notebook; only its last step, a rename, marks it finished. Returns its seconds."""
     unfinished = run / f"{source.stem}.unfinished.ipynb"
     progress.begin(source.stem)
     executed = notebooks.execute(source, unfinished, parameters, progress.step)
-    executed.metadata["ptsa_lite"] = {"built_from": mark}
-    write_text(run / f"{source.stem}.ipynb", nbformat.writes(executed) + "\n")
+    notebooks.write_built(executed, run / f"{source.stem}.ipynb", mark)
     unfinished.unlink()
     return progress.end()
 
 
-def _finished(run: Path, stem: str) -> str:
-    """The fingerprint of a finished notebook, or nothing."""
-    return _load(run / f"{stem}.ipynb").get("metadata", {}).get("ptsa_lite", {}).get("built_from", "")
-
-
 def _tell(run: Path, state: dict, stream: TextIO) -> None:
-    """The table, what to say about it, and where everything is."""
+    """The report first, then words: the table, what to say about it, and where everything is."""
+    report, path = write_report(run), run / "results.json"
     missing = [stem for stem, entry in state["notebooks"].items() if entry["status"] == "not run"]
     if missing:
         print(f"not run: {', '.join(missing)}", file=stream)
-    path = run / "results.json"
     if path.is_file():
         results = read_results(path)
-        print(_lines([results_table(results), *remarks(results)]))
+        print("\n".join([results_table(results), *remarks(results)]) + "\n")
     else:
         print("no results.json was written, so there is no table", file=stream)
     seconds = sum(entry["seconds"] for entry in state["notebooks"].values())
-    print(f"{clock_time(seconds)} in all; report: {write_report(run)}", flush=True)
-
-
-def _lines(texts: Iterable[str]) -> str:
-    return "\n".join(texts) + "\n"
+    print(f"{tqdm.format_interval(seconds)} in all; report: {report}", flush=True)
 
 
 def _load(path: Path) -> dict:

@@ -21,10 +21,10 @@ from pathlib import Path
 def measure(name: str) -> dict:
     """Megabytes of the kernel at its largest."""
     from ptsa_lite.workshop import notebooks
-    from ptsa_lite.workshop.parameters import declared
+    from ptsa_lite.workshop.places import notebooks_folder
 
-    source = notebooks.choose(notebooks.find_folder(), [name])[0]
-    alone = {"jobs": 1} if "jobs" in declared(notebooks.read(source), source.stem) else {}
+    source = notebooks.choose(notebooks_folder(), [name])[0]
+    alone = {"jobs": 1} if "jobs" in notebooks.declared(source) else {}
     with tempfile.TemporaryDirectory() as folder:
         notebooks.execute(source, Path(folder) / "out.ipynb", alone)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024  # of the largest child: the kernel
@@ -44,9 +44,10 @@ def main() -> None:
 
     from ptsa_lite.training.checkpoints import write_json
     from ptsa_lite.workshop import notebooks
+    from ptsa_lite.workshop.places import notebooks_folder
 
     known = json.loads(args.out.read_text())["notebooks"] if args.out.is_file() and args.names else {}
-    for source in notebooks.choose(notebooks.find_folder(), args.names):
+    for source in notebooks.choose(notebooks_folder(), args.names):
         command = [sys.executable, __file__, "--one", source.stem]
         said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
         known[source.stem] = json.loads(said)

@@ -20,7 +20,7 @@ import pytest
 
 from ptsa_lite.workshop import notebooks
 from ptsa_lite.workshop.kernel import environment
-from ptsa_lite.workshop.parameters import accept, cell_with_parameters, declared
+from ptsa_lite.workshop.parameters import accept
 from ptsa_lite.workshop.reproduce import Request, read_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -101,10 +101,10 @@ def write_small_notebooks(folder: Path, out_dir: Path) -> None:
     settings = read_settings(Request(settings="smoke"), ROOT / "notebooks")[1]
     for source in notebooks.sources(ROOT / "notebooks"):
         notebook = notebooks.read(source)
-        parameters = declared(notebook, source.stem)
+        parameters = notebooks.declared(source)
         given = dict(settings.get(source.stem, {})) | ({"out_dir": str(out_dir)} if "out_dir" in parameters else {})
         lines = [f"{name} = {value!r}" for name, value in accept(given, parameters, source.stem).items()]
-        place = notebook.cells.index(cell_with_parameters(notebook)) + 1
+        place = notebook.cells.index(notebooks.cell_with_parameters(notebook)) + 1
         notebook.cells.insert(place, nbformat.v4.new_code_cell("\n".join(lines)))
         nbformat.write(notebook, folder / f"{source.stem}.ipynb")
 

@@ -18,7 +18,7 @@ from ptsa_lite.training.loop import parameter_groups
 from ptsa_lite.training.step import Stepper
 from ptsa_lite.tree import TaskTree
 from ptsa_lite.workshop import notebooks
-from ptsa_lite.workshop.parameters import accept, declared
+from ptsa_lite.workshop.parameters import accept
 from ptsa_lite.workshop.reproduce import Request, read_settings
 
 DATA = ("pascal", "nyud")
@@ -108,7 +108,7 @@ def test_the_notebooks_overlay_for_the_paper_is_the_recipe(number):
     folder = Path(__file__).resolve().parents[2] / "notebooks"
     source = notebooks.choose(folder, [number])[0]
     given = read_settings(Request(settings="paper"), folder)[1][source.stem]
-    given = accept(given, declared(notebooks.read(source), source.stem), source.stem)
+    given = accept(given, notebooks.declared(source), source.stem)
     run = read_plan(DATA[int(number) - 6], "ptsa_1124").run
     config = run_config(run)
     for name in ("epochs", "batch_size", "warmup_epochs", "eval_every"):

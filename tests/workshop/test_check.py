@@ -4,6 +4,7 @@ import nbformat
 import pytest
 
 from ptsa_lite.workshop.check import check, prose_and_code
+from ptsa_lite.workshop.fingerprint import fingerprint
 from ptsa_lite.workshop.notebooks import read
 
 GOOD = """# %% [markdown]
@@ -42,6 +43,7 @@ def write(folder, source=GOOD, name="00_draw_line", output=None):
         cell.execution_count = number
     if output:
         code[-1].outputs = [nbformat.v4.new_output(**output)]
+    notebook.metadata["ptsa_lite"] = {"built_from": fingerprint(folder / f"{name}.py", {})}
     nbformat.write(notebook, folder / f"{name}.ipynb")
 
 
@@ -142,6 +144,11 @@ def test_a_missing_a_stale_and_an_unexecuted_notebook_are_told(folder):
     assert any("differ from 00_draw_line.py" in sentence for sentence in check(folder)), "tags count"
     (folder / "00_draw_line.ipynb").unlink()
     assert any("is missing" in sentence and "build 00" in sentence for sentence in check(folder))
+
+
+def test_a_notebook_that_other_code_built_is_told(folder, monkeypatch):
+    monkeypatch.setattr("ptsa_lite.workshop.check.fingerprint", lambda source, parameters: "of other code")
+    assert any("the package's code has changed since 00_draw_line.ipynb was built" in words for words in check(folder))
 
 
 def test_a_notebook_above_one_megabyte_is_told(folder):

@@ -1,17 +1,11 @@
-"""The parameters cell: what it may hold, and what may be passed to it."""
+"""The parameters cell: what it may hold, what may be passed to it, and the check that runs whoever executes it."""
 
-import nbformat
 import pytest
 
-from ptsa_lite.workshop.parameters import accept, declared
+from ptsa_lite.checks import COUNT
+from ptsa_lite.workshop.parameters import GROUPS, RATES, accept, checked, read_cell
 
-
-def notebook(source: str, cells: int = 1):
-    made = [nbformat.v4.new_code_cell(source, metadata={"tags": ["parameters"]}) for _ in range(cells)]
-    return nbformat.v4.new_notebook(cells=made)
-
-
-CELL = """rank: int = 4  # LoRA rank
+CELL = """rank: int = 4  # LoRA rank, where a=b
 rate: float = 1e-3
 tasks: list[str] = ["semseg", "depth"]  # in this order
 groups: dict[str, list[str]] = {"a": ["b"]}
@@ -20,11 +14,12 @@ out_dir: "str" = "runs"
 """
 
 
-def test_declared_parameters_carry_kind_default_and_help():
-    found = declared(notebook(CELL), "00_try")
+def test_declared_parameters_carry_kind_and_default():
+    found = read_cell(CELL)
     assert list(found) == ["rank", "rate", "tasks", "groups", "augment", "out_dir"]
-    assert (found["rank"].kind, found["rank"].default, found["rank"].help) == ("int", 4, "LoRA rank")
-    assert found["out_dir"].kind == "str" and found["tasks"].help == "in this order"
+    assert [str(parameter) for parameter in found.values()] == [
+        "int", "float", "list[str]", "dict[str, list[str]]", "bool", "str"]  # fmt: skip
+    assert found["rank"].default == 4
 
 
 @pytest.mark.parametrize(
@@ -32,37 +27,52 @@ def test_declared_parameters_carry_kind_default_and_help():
     ["rank = 4", "rank: int = 2 * 2", "rank: int | None = None", "rank: int = f()", "import os", "rank: int",
      "tasks: list[thing] = []"],
 )
-def test_a_line_that_papermill_would_misread_is_refused_with_the_line_itself(line):
-    with pytest.raises(ValueError, match="notebook 00_try: the parameters cell holds '" + line[:4]):
-        declared(notebook(line), "00_try")
+def test_a_line_that_declares_no_parameter_is_refused_with_the_line_itself(line):
+    with pytest.raises(ValueError, match="the parameters cell holds '" + line[:4]):
+        read_cell(line)
 
 
 def test_a_default_of_another_kind_is_refused():
     with pytest.raises(ValueError, match="default 4.5 of rank is no int"):
-        declared(notebook("rank: int = 4.5"), "00_try")
-
-
-def test_two_tagged_cells_are_refused():
-    with pytest.raises(ValueError, match="2 cells are tagged parameters"):
-        declared(notebook("rank: int = 4", cells=2), "00_try")
+        read_cell("rank: int = 4.5")
 
 
 def test_an_undeclared_parameter_is_refused_with_the_nearest():
-    with pytest.raises(ValueError, match="'rnak'; did you mean 'rank'"):
-        accept({"rnak": 8}, declared(notebook(CELL), "00_try"), "00_try")
+    with pytest.raises(ValueError, match="parameter of notebook 00_try 'rnak'; did you mean 'rank'"):
+        accept({"rnak": 8}, read_cell(CELL), "00_try")
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("rank", 7.5), ("rank", "8"), ("rank", True), ("rank", None), ("rate", "fast"), ("augment", 1),
-     ("tasks", "semseg"), ("tasks", [1]), ("groups", {"a": "b"}), ("out_dir", 3)],
-)
-def test_a_value_of_another_kind_is_refused(name, value):
+WRONG = [("rank", 7.5), ("rank", "8"), ("rank", True), ("rank", None), ("rate", "fast"), ("augment", 1),
+         ("tasks", "semseg"), ("tasks", [1]), ("groups", {"a": "b"}), ("groups", {1: []}), ("out_dir", 3)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_a_value_of_another_kind_is_refused_before_a_run_and_in_it(name, value):
     with pytest.raises(ValueError, match=f"notebook 00_try: parameter {name} takes"):
-        accept({name: value}, declared(notebook(CELL), "00_try"), "00_try")
+        accept({name: value}, read_cell(CELL), "00_try")
+    names = {key: parameter.default for key, parameter in read_cell(CELL).items()}
+    with pytest.raises(ValueError, match=f"^parameter {name} takes"):
+        checked(names | {name: value, "In": ["", CELL, f"{name} = {value!r}"]})
 
 
 def test_values_of_the_right_kind_pass_and_an_int_becomes_a_float_where_one_is_wanted():
     given = {"rank": 8, "rate": 1, "tasks": ["depth"], "groups": {"x": []}, "augment": True, "out_dir": ""}
-    accepted = accept(given, declared(notebook(CELL), "00_try"), "00_try")
+    accepted = accept(given, read_cell(CELL), "00_try")
     assert accepted == given and isinstance(accepted["rate"], float)
+    checked(given | {"In": ["", "%%bash", CELL, "x: Thing = 1"]}, rank=COUNT)
+
+
+def test_a_value_out_of_range_is_refused_by_its_rule():
+    names = {key: parameter.default for key, parameter in read_cell(CELL).items()} | {"In": [CELL]}
+    with pytest.raises(ValueError, match="rank must be a whole number of at least 1, not 0"):
+        checked(names | {"rank": 0}, rank=COUNT)
+
+
+@pytest.mark.parametrize("groups", [[1, 2, 4], [1, 1, 4, 2], [0, 1, 2, 4], []])
+def test_groups_are_four_and_never_fall(groups):
+    assert not GROUPS[0](groups) and GROUPS[0]([1, 1, 2, 4])
+
+
+@pytest.mark.parametrize("rates", [{}, {"full": 0.1}, {"low rank": 1, "full": 1, "biases": 1, "decoders": 0}])
+def test_there_is_a_rate_for_each_family(rates):
+    assert not RATES[0](rates) and RATES[0]({"low rank": 1e-3, "full": 1, "biases": 1, "decoders": 0.1})

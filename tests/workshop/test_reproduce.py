@@ -64,7 +64,7 @@ def test_the_series_runs_in_one_folder_and_leaves_table_report_and_notebooks(fol
     assert state(run) == {"03_measure_it": "finished", "05_train_it": "finished"}
     assert json.loads((run / "results.json").read_text())["data"] == ["scenes", 7, 4]
     printed = capsys.readouterr()
-    assert re.search(r"grouped +\(1, 1, 2, 4\) +4 +0.5000 +\+4.00 +2.000 +1.500 +1:01", printed.out)
+    assert re.search(r"grouped +\(1, 1, 2, 4\) +4 +0.5000 +\+4.00 +2.000 +1.500 +01:01", printed.out)
     assert "left" in printed.err
     assert "grouped" in (run / "report.html").read_text()
     assert {path.name for path in run.glob("*.ipynb")} == {"03_measure_it.ipynb", "05_train_it.ipynb"}

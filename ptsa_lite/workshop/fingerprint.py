@@ -1,0 +1,46 @@
+"""What a built notebook was made from, as one number: its text, its parameters, and the package's code behind it.
+
+Of the package only those files count that the notebook imports, and those that they import: a change in a wing that a
+notebook never enters leaves it up to date, and so does a comment on a line of its own.
+"""
+
+import ast
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+PACKAGE = Path(__file__).resolve().parents[1]
+COMMENT = re.compile(r"(?m)^\s*(#.*)?\n")
+
+
+def fingerprint(source: Path, parameters: dict[str, Any]) -> str:
+    """sha256 of everything that a notebook's run is made from; line ends do not count."""
+    parts = [source.read_text(encoding="utf-8"), json.dumps(parameters, sort_keys=True)]
+    for path in sorted(code_behind(source)):
+        parts += [path.relative_to(PACKAGE).as_posix(), COMMENT.sub("", path.read_text(encoding="utf-8"))]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def code_behind(source: Path) -> set[Path]:
+    """The package's files that a source imports, at its top or within its functions, and all that they import."""
+    found, waiting = set(), {source}
+    while waiting:
+        new = imported(waiting.pop()) - found
+        found, waiting = found | new, waiting | new
+    return found
+
+
+def imported(source: Path) -> set[Path]:
+    """The package's files that the import statements of one source name."""
+    places = []
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            places += [PACKAGE.parent / alias.name.replace(".", "/") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            start = source.parents[node.level - 1] if node.level else PACKAGE.parent
+            module = start / (node.module or "").replace(".", "/")
+            places += [module, *(module / alias.name for alias in node.names)]
+    files = {file for place in places for file in (place.with_suffix(".py"), place / "__init__.py")}
+    return {file for file in files if PACKAGE in file.parents and file.is_file()}

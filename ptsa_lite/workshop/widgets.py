@@ -1,0 +1,23 @@
+"""Widgets where a hand can move them, and none where a program executes the notebook.
+
+What executes notebooks without a reader (papermill, nbconvert, nbclient) has no sliders. It plays a widget's output
+area itself, by messages on the very line on which it awaits the end of the cell; now and then it misses that end, and
+waits for ever. So no widget is made there: the drawing above it shows one of its settings.
+"""
+
+from collections.abc import Callable
+
+import ipywidgets
+from IPython import get_ipython
+
+
+def can_move() -> bool:
+    """Whether whoever sent this cell could also be asked something: JupyterLab and its like can, a program cannot."""
+    kernel = getattr(get_ipython(), "kernel", None)
+    return kernel is not None and bool(kernel.get_parent()["content"].get("allow_stdin"))
+
+
+def interact(draw: Callable, **controls) -> None:
+    """`ipywidgets.interact`, where somebody can move the controls."""
+    if can_move():
+        ipywidgets.interact(draw, **controls)

@@ -1,0 +1,36 @@
+"""A widget is made where a hand can move it, and none where a program executes the notebook."""
+
+import pytest
+from nbclient import NotebookClient
+from nbformat import v4
+
+from ptsa_lite.workshop import widgets
+
+CELLS = ["from ptsa_lite.workshop.widgets import can_move, interact",
+         "interact(lambda x: print('moved', x), x=(0, 3))\nprint(can_move())"]  # fmt: skip
+
+
+def test_a_program_that_executes_a_notebook_gets_no_widget():
+    notebook = v4.new_notebook(cells=[v4.new_code_cell(cell) for cell in CELLS])
+    NotebookClient(notebook, kernel_name="python3", timeout=120).execute()
+    assert [out.get("text") for out in notebook.cells[1].outputs] == ["False\n"]
+    assert "widgets" not in notebook.metadata
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_who_could_be_asked_can_move(asked, monkeypatch):
+    class Shell:
+        class kernel:
+            @staticmethod
+            def get_parent():
+                return {"content": {"allow_stdin": asked}}
+
+    monkeypatch.setattr(widgets, "get_ipython", Shell)
+    made = []
+    monkeypatch.setattr(widgets.ipywidgets, "interact", lambda draw, **controls: made.append(controls))
+    widgets.interact(print, x=(0, 3))
+    assert made == ([{"x": (0, 3)}] if asked else [])
+
+
+def test_without_a_kernel_nothing_is_made():
+    assert not widgets.can_move()
