@@ -87,7 +87,7 @@ torch.manual_seed(seed)
 tasks = default_tasks(data)
 names = tuple(tasks)
 every_task = SCENES if data == "scenes" else tasks
-looking = open_dataset(data, root, "val", img_size=look_size, tasks=every_task, limit=6)
+looking = open_dataset(data, root, "val", img_size=look_size, tasks=every_task, n_frames=6)
 sample = looking[3]
 print("a sample holds:", ", ".join(f"{key} {tuple(torch.as_tensor(value).shape)}" for key, value in sample.items()))
 

@@ -76,7 +76,7 @@ from ptsa_lite.workshop.widgets import interact
 checked(globals(), limit=SIZE, seed=SIZE, steps=COUNT, batch_size=COUNT, lr=POSITIVE)
 use_style()
 tasks = default_tasks(data)
-looking = open_dataset(data, root, "val", img_size=look_size, tasks=tasks, limit=6)
+looking = open_dataset(data, root, "val", img_size=look_size, tasks=tasks, n_frames=6)
 frames = next(iter(make_loader(looking, 6)))["image"]  # (6, 3, look_size, look_size), normalised
 images = F.interpolate(frames, (img_size, img_size), mode="area")  # (6, 3, H, W)
 backbone = load_backbone("swin_small_distilled", img_size=img_size)

@@ -120,7 +120,7 @@ from ptsa_lite.methods import build_model
 from ptsa_lite.recipe import TrainConfig
 from ptsa_lite.training.loop import train
 
-frames = open_dataset(data, root, img_size=img_size, tasks=names, limit=limit or None, seed=seed, augment=False)
+frames = open_dataset(data, root, img_size=img_size, tasks=names, n_frames=limit or None, seed=seed, augment=False)
 backbone = load_backbone(img_size=img_size, seed=seed)
 
 

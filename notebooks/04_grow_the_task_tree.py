@@ -177,7 +177,7 @@ def quick_similarity():
     from ptsa_lite.recipe import TrainConfig
     from ptsa_lite.training.loop import train
 
-    frames = open_dataset(data, root, img_size=img_size, tasks=names, limit=limit or None, seed=seed, augment=False)
+    frames = open_dataset(data, root, img_size=img_size, tasks=names, n_frames=limit or None, seed=seed, augment=False)
     model = build_model("decoders_only", load_backbone(img_size=img_size, seed=seed), tasks)
     config = TrainConfig(epochs=4, batch_size=min(8, len(frames)), lr=3e-3, warmup_epochs=0, seed=seed)
     train(model, frames, None, tasks, config, report=lambda line: None)

@@ -108,7 +108,7 @@ figure
 # a whole batch is left out of an epoch, as in the recipe, and another draw of the order leaves out others.
 
 # %%
-options = dict(root=root, img_size=img_size, tasks=names, limit=limit or None)
+options = dict(root=root, img_size=img_size, tasks=names, n_frames=limit or None)
 work_size = img_size * 3 // 2 if data != "scenes" else None  # archives: decode once, at a size that a zoom can use
 train_set = open_dataset(data, split="train", work_size=work_size, **options)
 val_set = open_dataset(data, split="val", work_size=img_size, **options)

@@ -194,7 +194,7 @@ figure
 from ptsa_lite.data.transforms import Warp, to_sample
 
 frame = {"image": np.zeros((8, 8, 3), np.uint8), "normals": np.tile(np.float32([0.6, 0.0, 0.8]), (8, 8, 1))}
-seen = to_sample(frame, 8, ["normals"], Warp(flip=True))["normals"][:, 0, 0]
+seen = to_sample(frame, 8, {"normals": "normals"}, Warp(flip=True))["normals"][:, 0, 0]
 assert np.allclose(seen, [-0.6, 0.0, 0.8], atol=1e-6), f"a flipped normal points to {seen}"
 print("a normal (0.6, 0, 0.8), flipped:", [round(float(x), 3) + 0.0 for x in seen])
 

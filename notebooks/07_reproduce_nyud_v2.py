@@ -195,7 +195,7 @@ figure
 from ptsa_lite.data.transforms import Warp, to_sample
 
 frame = {"image": np.zeros((8, 8, 3), np.uint8), "depth": np.full((8, 8), 3.0, np.float32)}
-seen = float(to_sample(frame, 8, ["depth"], Warp(scale=1.5))["depth"].mean())
+seen = float(to_sample(frame, 8, {"depth": "depth"}, Warp(scale=1.5))["depth"].mean())
 assert math.isclose(seen, 2.0, rel_tol=1e-6), f"3 m seen through a zoom of 1.5 became {seen} m"
 print(f"a wall at 3 m, zoomed by 1.5, stands at {seen:g} m")
 

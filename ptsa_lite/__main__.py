@@ -281,8 +281,8 @@ def prepare(name, root, out, size, tasks, limit) -> int:
     for the training frames) and written to OUT as Arrow files with checksums. The same call goes on after an
     interruption. OUT then serves as --root, and gives the same samples as the archive, bit for bit.
     """
+    from .data.listing import ARCHIVES
     from .data.prepared import prepare_archive
-    from .data.tables import ARCHIVES
     from .tasks import known
 
     known(name, ARCHIVES, "archive")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ptsa_lite.data.disk import make_folder, read_json, write_json, write_whole
+from ptsa_lite.data.pictures import read_picture
 from ptsa_lite.data.transforms import normalise
 from ptsa_lite.figures.pictures import colour_labels, depth_limits
 
@@ -162,14 +163,3 @@ def write_program(model: nn.Module, file: Path) -> None:
     program = export(model)
     make_folder(file.parent)
     _write(file, partial(torch.export.save, program))
-
-
-def read_picture(picture: Any) -> np.ndarray:
-    """(H, W, 3) uint8."""
-    if isinstance(picture, str | Path):
-        try:
-            picture = Image.open(picture)
-            picture.load()
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise ValueError(f"no picture that can be decoded ({error})") from error
-    return np.asarray((Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture).convert("RGB"))

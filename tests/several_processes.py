@@ -34,7 +34,7 @@ def make(method="ptsa"):
 
 def sets():
     options = dict(img_size=64, seed=3)
-    return open_dataset("scenes", limit=36, **options), open_dataset("scenes", split="val", limit=19, **options)
+    return open_dataset("scenes", n_frames=36, **options), open_dataset("scenes", split="val", n_frames=19, **options)
 
 
 def losses_of(config, folder=None, model=None, val=True) -> tuple[list[dict], dict, torch.nn.Module]:

@@ -35,7 +35,7 @@ def drawn(backbone):
 @pytest.fixture(scope="module")
 def trained():
     """(the last record, the weights) of two epochs with 0, 1 and 2 workers."""
-    sets = [open_dataset("scenes", split=split, img_size=64, limit=8, seed=1) for split in ("train", "val")]
+    sets = [open_dataset("scenes", split=split, img_size=64, n_frames=8, seed=1) for split in ("train", "val")]
 
     def train(workers):
         torch.manual_seed(0)

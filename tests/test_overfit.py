@@ -28,7 +28,7 @@ def archive(tmp_path_factory):
 @needs_shared
 def test_eight_real_frames_are_learned_by_heart(archive):
     """Every task's training loss falls by at least 80 %, all four trained together through shared and own adapters."""
-    frames = open_dataset("nyud", archive, "train", 256, limit=8, augment=False)
+    frames = open_dataset("nyud", archive, "train", 256, n_frames=8, augment=False)
     batch = next(iter(make_loader(frames, 8)))
     # Heads answer at stride 8: only labels smooth at that scale can be learned by heart, so crops of large frames.
     batch = {key: value[..., 96:160, 96:160] for key, value in batch.items() if value.ndim > 1}

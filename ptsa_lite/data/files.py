@@ -1,11 +1,7 @@
 """Files of an archive, read one at a time: either a plain array, or a DataError with the file and the reason.
 
-The rules for odd input, all of them here:
+The rules for odd input (those of pictures stand in `pictures.py`):
 
-- A picture is turned into RGB from grey, palette, RGBA or CMYK; normals are not, whose channels are no colours. More
-  than 8 bits a channel is refused.
-- A label picture's ids are the numbers that are stored, whatever the bits of a pixel.
-- A rotation noted in EXIF is not applied: labels are drawn on the stored pixels.
 - A label of another size than its picture is resampled (nearest) if the shape is the same within 2 %, else refused.
 - Ids outside their range, and normals longer than 1, are refused.
 - Normals shorter than a half, or not finite, are no normals (zero). Where the others' mean length is below 0.8, they
@@ -19,9 +15,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
-
-from .frames import Frame
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 
@@ -74,74 +67,11 @@ def read_text(path: Path) -> str:
         raise DataError("unreadable", f"{path} is not a text file in UTF-8; expected one frame name a line") from None
 
 
-def _decoded(path: Path) -> tuple[Image.Image, int]:
-    """A picture, and the bits of a stored value: Pillow widens 1, 2 and 4 of them to 8, and cuts a colour's 16."""
-    try:
-        picture = Image.open(path)
-        bits = re.search(r";(16|[124])", " ".join(str(tile[3]) for tile in picture.tile))
-        picture.load()
-        return picture, int(bits[1]) if bits else 8
-    except FileNotFoundError:
-        raise DataError("missing", f"{path} is missing") from None
-    except Exception as error:  # Pillow raises whatever the broken bytes lead it to
-        words = " ".join(str(error).replace(str(path), "it").split())[:120] or type(error).__name__
-        reason = "it is empty" if path.is_file() and not path.stat().st_size else words
-        raise DataError("unreadable", f"{path} cannot be decoded as a picture ({reason}); fetch it again") from None
-
-
-def read_image(path: Path, remarks: list | None = None, colour: bool = True) -> np.ndarray:
-    """(H, W, 3) uint8 RGB. colour=False: the three channels are numbers, which no other mode can hold."""
-    picture, bits = _decoded(path)
-    if picture.mode.startswith(("I", "F")) or bits == 16:
-        raise DataError("range", f"{path} has more than 8 bits a channel (mode {picture.mode}); save it as 8-bit RGB")
-    if picture.mode not in ("RGB", "RGBA", "P") and not colour:
-        raise DataError("range", f"{path} has mode {picture.mode}; expected three channels, RGB")
-    if picture.mode != "RGB":
-        _remark(remarks, f"mode {picture.mode}, turned into RGB")
-    if remarks is not None and _orientation(picture) != 1:
-        _remark(remarks, "EXIF rotation not applied")
-    return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
-
-
-def _orientation(picture: Image.Image) -> int:
-    try:
-        return picture.getexif().get(274, 1)
-    except Exception:  # what cannot be read says nothing
-        return 1
-
-
-def read_grey(path: Path, stored: bool = False) -> np.ndarray:
-    """(H, W) of an integer type: a one-channel picture's brightness, 0..255 from 8 bits or fewer, or palette indices.
-
-    stored: the numbers as they are in the file instead, which differ where a pixel has 1, 2 or 4 bits.
-    """
-    picture, bits = _decoded(path)
-    if picture.mode not in ("L", "P", "1", "I", "I;16"):
-        raise DataError("range", f"{path} has mode {picture.mode}; expected a label picture of one integer channel")
-    values = np.asarray(picture)
-    if picture.mode == "1":
-        return values.astype(np.uint8) * np.uint8(1 if stored else 255)
-    return values // (255 // (2**bits - 1)) if stored and picture.mode == "L" and bits < 8 else values
-
-
 def above_half(values: np.ndarray, path: Path, what: str) -> np.ndarray:
     """(H, W) uint8, 1 above half of full scale, which is 255 if anything is above 1, else 1."""
     if not np.isfinite(values).all() or values.min(initial=0) < 0 or values.max(initial=0) > 255:
         raise DataError("range", f"{path} holds {what} values outside 0..255; expected 0 and 1, or 0 and 255")
     return (values > (127.5 if values.max(initial=0) > 1 else 0.5)).astype(np.uint8)
-
-
-def read_ids(path: Path, highest: int, ignore: int | None = None) -> np.ndarray:
-    """(H, W) uint8 of ids 0..highest, and `ignore` where that is given."""
-    values = read_grey(path, stored=True)
-    if values.max(initial=0) > highest or values.min(initial=0) < 0:  # the usual case needs no more than this
-        found = np.unique(values)
-        wrong = found[(found < 0) | (found > highest)]
-        wrong = wrong[wrong != ignore] if ignore is not None else wrong
-        if wrong.size:
-            allowed = f"0..{highest}" + ("" if ignore is None else f" and {ignore}")
-            raise DataError("range", f"{path} holds ids {wrong[:5].tolist()}; expected {allowed}")
-    return values.astype(np.uint8)
 
 
 def read_array(path: Path, channels: int = 1) -> np.ndarray:
@@ -163,16 +93,6 @@ def read_array(path: Path, channels: int = 1) -> np.ndarray:
     return array
 
 
-def read_frame(archive, paths: dict[str, str], tasks, remarks: list | None = None) -> Frame:
-    """The frame whose files are `paths`. Raises DataError naming the file and what is wrong with it."""
-    frame = {"image": read_image(archive.root / paths["image"], remarks)}
-    for task in tasks:
-        label = archive.label(task, paths, frame["image"].shape[:2], remarks)
-        if label is not None:
-            frame[task] = label
-    return frame
-
-
 def fit(label: np.ndarray, size: tuple[int, int] | None, path: Path, remarks: list | None = None) -> np.ndarray:
     """The label at its picture's size (H, W); as it is where no size is given."""
     h, w = label.shape[:2]
@@ -183,7 +103,7 @@ def fit(label: np.ndarray, size: tuple[int, int] | None, path: Path, remarks: li
         return label
     if abs(h * width / (w * height) - 1) > 0.02:
         raise DataError("size", f"{path} is {w}x{h}, its picture {width}x{height}: another shape, so not its label")
-    _remark(remarks, f"label of another size than its picture ({w}x{h}), resampled")
+    remark(remarks, f"label of another size than its picture ({w}x{h}), resampled")
     return label[nearest(height, h)[:, None], nearest(width, w)]
 
 
@@ -199,7 +119,7 @@ def clean_normals(normals: np.ndarray, path: Path, remarks: list | None = None) 
     normals = normals.astype(np.float32)
     squared = np.einsum("hwc,hwc->hw", normals, normals)  # NaN and infinities show here too
     if not np.isfinite(squared).all():
-        _remark(remarks, "normals not finite, ignored")
+        remark(remarks, "normals not finite, ignored")
         normals = np.where(np.isfinite(squared)[..., None], normals, np.float32(0))
         squared = np.nan_to_num(squared, nan=0.0, posinf=0.0)
     if squared.max(initial=0.0) > 1.05:  # 8-bit unit vectors reach 1.02
@@ -216,7 +136,7 @@ def clean_depth(depth: np.ndarray, path: Path, per_metre: float, remarks: list |
     """(H, W) float32 metres, 0 for "none". A room of 100 m or of 10 cm is a wrong unit, and refused."""
     valid = np.isfinite(depth) & (depth >= 0)
     if not valid.all():
-        _remark(remarks, "depth not finite or negative, ignored")
+        remark(remarks, "depth not finite or negative, ignored")
         depth = np.where(valid, depth, 0)
     with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
         metres = (depth / per_metre).astype(np.float32)
@@ -226,6 +146,6 @@ def clean_depth(depth: np.ndarray, path: Path, per_metre: float, remarks: list |
     return metres
 
 
-def _remark(remarks: list | None, text: str) -> None:
+def remark(remarks: list | None, text: str) -> None:
     if remarks is not None:
         remarks.append(text)

@@ -16,20 +16,34 @@ aspect      float32 ()        width / height of the picture before any resize; a
 A task without labels is an absent key. Normals may be float16 once resized for storage (`transforms.shrink`).
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 
 Frame = dict[str, np.ndarray]
 
-CHANNELS = {"image": 3, "semseg": 1, "human_parts": 1, "saliency": 1, "edge": 1, "normals": 3, "depth": 1}
-REAL = {"normals", "depth"}  # stored as float16 or float32, told apart by their length; all others as uint8
+KINDS = {
+    "semseg": "segmentation", "human_parts": "parts", "saliency": "binary", "edge": "binary", "normals": "normals",
+    "depth": "depth",
+}  # fmt: skip
+"""Of each label of the suites, the kind that says how it is stored and how it moves (`transforms.LABELS`)."""
+
+TYPES = {  # of a pixel, by the bytes that it takes: its type and channels
+    1: (np.uint8, 1),
+    3: (np.uint8, 3),
+    4: (np.float32, 1),
+    6: (np.float16, 3),
+    12: (np.float32, 3),
+}
+STORED = {"image": (3,), "normals": (6, 12), "depth": (4,)}  # bytes of a pixel by kind; 1 for all others
 
 
-def columns(labels) -> list[str]:
+def columns(labels: Iterable[str]) -> list[str]:
     """The columns of a table of frames with these labels."""
     return ["index", "height", "width", "aspect", "image", *labels]
 
 
-def schema(labels):
+def schema(labels: Iterable[str]):
     """The Arrow schema of a table of frames, the same for every part of it, whatever labels a frame lacks."""
     import pyarrow as pa
 
@@ -37,7 +51,7 @@ def schema(labels):
     return pa.schema([(name, numbers.get(name, pa.binary())) for name in columns(labels)])
 
 
-def encode(frame: Frame, index: int, labels) -> dict:
+def encode(frame: Frame, index: int, labels: Iterable[str]) -> dict:
     """A frame as a row: each array as its raw bytes, so that `decode` gives back the same bits.
 
     Raises ValueError where an array has not the type or the shape of the table above.
@@ -46,26 +60,23 @@ def encode(frame: Frame, index: int, labels) -> dict:
     row = {"index": index, "height": height, "width": width, "aspect": float(frame.get("aspect", width / height))}
     for key in ("image", *labels):
         array = frame.get(key)
-        if array is not None:
-            expected = (height, width, 3) if CHANNELS[key] == 3 else (height, width)
-            types = ("float16", "float32") if key in REAL else ("uint8",)
-            if array.shape != expected or array.dtype.name not in types:
-                raise ValueError(
-                    f"frame {index}: {key} is {array.dtype} {array.shape}; expected {' or '.join(types)} {expected}"
-                )
         row[key] = None if array is None else array.tobytes()
+        if array is not None and not _fits(array, KINDS.get(key, key), (height, width)):
+            raise ValueError(f"frame {index}: {key} is {array.dtype} {array.shape} in a picture of {height}x{width}")
     return row
+
+
+def _fits(array: np.ndarray, kind: str, size: tuple[int, int]) -> bool:
+    allowed = [TYPES[n] for n in STORED.get(kind, (1,))]
+    return (array.dtype, array.shape) in [(dtype, (*size, 3)[: 2 + (channels == 3)]) for dtype, channels in allowed]
 
 
 def decode(row: dict) -> Frame:
     """The frame of a row. Arrays are views of the row's bytes: read-only, not copied."""
     height, width = row["height"], row["width"]
     frame = {"aspect": np.float32(row["aspect"])}
-    for key, channels in CHANNELS.items():
-        data = row.get(key)
-        if data is None:
-            continue
-        size = len(data) // (height * width * channels)
-        array = np.frombuffer(data, {1: np.uint8, 2: np.float16, 4: np.float32}[size])
-        frame[key] = array.reshape(height, width, 3) if channels == 3 else array.reshape(height, width)
+    for key, data in row.items():
+        if isinstance(data, bytes):
+            kind, channels = TYPES[len(data) // (height * width)]
+            frame[key] = np.frombuffer(data, kind).reshape((height, width, 3)[: 2 + (channels == 3)])
     return frame

@@ -1,13 +1,38 @@
 """Which frames make which batch, for one process or for several; and loaders that live from epoch to epoch."""
 
 import os
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
-from torch import Generator
+from torch import Generator, Tensor
 from torch.utils.data import DataLoader
 
+from ptsa_lite.checks import COUNT, check
+
+from .open import set_epoch
+
 Batches = list[list[int]]
+SHARED = Path("/dev/shm")  # through which workers hand over their batches, on Linux
+AHEAD = 3  # batches that a worker has there at a time: two are prefetched, and one is being used
+
+
+def make_loader(
+    dataset, batch_size: int, seed: int | None = None, epoch: int = 0, workers: int = 0, drop_last: bool = False,
+    part: tuple[int, int] = (0, 1),
+):  # fmt: skip
+    """A DataLoader over one epoch: shuffled by (seed, epoch) where a seed is given, else in order.
+
+    The seed decides the augmentation too, so that two runs that differ in it see different samples. The batches are
+    the same for any number of workers. part: (rank, size), to load every size-th of the batches only.
+    """
+    check({"batch_size": COUNT}, {"batch_size": batch_size})
+    if drop_last and batch_size > len(dataset):
+        raise ValueError(f"batch size {batch_size} exceeds the {len(dataset)} frames, which leaves no whole batch")
+    batches = batches_of(len(dataset), batch_size, seed, epoch, drop_last)[part[0] :: part[1]]
+    workers = workers_here(workers, dataset, batch_size)
+    return DataLoader(set_epoch(dataset, epoch, seed), batch_sampler=batches, num_workers=workers)
 
 
 def batches_of(
@@ -27,10 +52,27 @@ def share(batches: Batches, rank: int, size: int) -> Batches:
     return [batch[rank * len(batch) // size : (rank + 1) * len(batch) // size] for batch in batches]
 
 
-def workers_here(wanted: int) -> int:
-    """As many loader processes as wanted, at most one a processor of this process: more only wait for each other."""
+def workers_here(wanted: int, dataset=(), batch_size: int = 1) -> int:
+    """As many loader processes as wanted, at most one a processor of this process: more only wait for each other.
+
+    Fewer, and said, where the batches that they have ready would not fit into the shared memory of the machine, of
+    which a container has 64 MB by default: a worker that finds it full is killed without a word.
+    """
     has = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(wanted, has)
+    workers = min(wanted, has)
+    if not workers or not len(dataset) or not SHARED.is_dir():
+        return workers
+    need = AHEAD * batch_size * sum(value.nbytes for value in dataset[0].values() if isinstance(value, Tensor))
+    free = shutil.disk_usage(SHARED).free
+    if workers * need > free:
+        fit = free // need
+        print(
+            f"{SHARED} has {free / 1e6:.0f} MB free, and {workers} workers need {workers * need / 1e6:.0f}: {fit} used "
+            "instead, so reading may be slower; a container gets more by --shm-size",
+            flush=True,
+        )
+        return fit
+    return workers
 
 
 class EpochLoader:
@@ -42,7 +84,7 @@ class EpochLoader:
 
     def __init__(self, dataset, batch_size: int, seed: int, workers: int = 0, part=(0, 1), pin: bool = False):
         self.n, self.batch_size, self.seed, self.part = len(dataset), batch_size, seed, part
-        self.now, workers = 0, workers_here(workers)
+        self.now, workers = 0, workers_here(workers, dataset, batch_size)
         self.loader = DataLoader(
             Epochs(dataset, seed), batch_sampler=self, num_workers=workers, persistent_workers=workers > 0,
             pin_memory=pin, generator=Generator(),
@@ -68,8 +110,6 @@ class Epochs:
         self.dataset, self.seed, self.epoch, self.view = dataset, seed, None, None
 
     def __getitems__(self, keys: list[tuple[int, int]]) -> list[dict]:
-        from . import set_epoch
-
         epoch = keys[0][0]
         if epoch != self.epoch:
             self.epoch, self.view = epoch, set_epoch(self.dataset, epoch, self.seed)

@@ -12,29 +12,33 @@ normals      jpg                npy                png, 2 v / 255 - 1
 edge         png                npy                png
 ============ ================== ================== ==================
 
-A copy that mixes B and C folder by folder is read too. Splits are gt_sets/train.txt and gt_sets/val.txt.
+A copy that mixes B and C folder by folder is read too, and so is depth as 16-bit png. Splits are gt_sets/train.txt and
+gt_sets/val.txt.
 
 Depth is in metres in some copies of B and in millimetres in others. The rule: take the median positive depth of three
-frames, and the middle one of the three. From 0.4 to 100 it is in metres, from 400 on in millimetres; in between or
-below it is in neither (centimetres, 8-bit greys, shares of the deepest), and refused. `describe()` says which.
+frames, and the middle one of the three. A room's is from 0.4 to 10 m, so from 0.4 to 10 it is in metres, from 400 to
+10,000 in millimetres, and else in neither (centimetres, 8-bit greys, shares of the deepest), and refused. Whole
+numbers, of which there are ten at most up to 10, are never metres. `describe()` says which.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from . import files
+from .archive import PICTURES, Archive, look
 from .files import DataError
+from .pictures import read_grey, read_ids, read_picture
 
 TASKS = ("semseg", "depth", "normals", "edge")
 PUBLISHED = {"train": 795, "val": 654}
 
 FOLDERS = {"image": "images", "semseg": "segmentation", "depth": "depth", "normals": "normals", "edge": "edge"}
 READABLE = {
-    "image": (".jpg", ".png"),
+    "image": PICTURES,
     "semseg": (".png",),
-    "depth": (".npy",),
+    "depth": (".npy", ".png"),
     "normals": (".npy", ".png"),
     "edge": (".npy", ".png"),
 }
@@ -42,44 +46,42 @@ LAYOUTS = {
     "B": {"image": ".jpg", "semseg": ".png", "depth": ".npy", "normals": ".npy", "edge": ".npy"},
     "C": {"image": ".png", "semseg": ".png", "depth": ".npy", "normals": ".png", "edge": ".png"},
 }
+UNITS = {1.0: "depth in metres", 1000.0: "depth in millimetres", 0.0: "depth in no known unit"}
 
 
 @dataclass(frozen=True)
-class NyudArchive:
+class NyudArchive(Archive):
     """An archive that was looked at: which files it holds, and in which unit its depth is."""
 
-    root: Path
-    suffixes: dict[str, str]  # of each folder that is there: {"image": ".jpg", "semseg": ".png", ...}
-    per_metre: float | None  # 1 or 1000; 0 for neither; None without depth
+    kinds: dict[str, tuple[str, ...]]  # the suffixes of each key that has files, the one that its frames have first
+    per_metre: float | None = None  # 1 or 1000; 0 for neither; None without depth
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """The tasks that have a folder."""
-        return tuple(task for task in TASKS if task in self.suffixes)
+        """The tasks that have files."""
+        return tuple(task for task in TASKS if task in self.kinds)
 
     @property
     def layout(self) -> str:
         """B, C, or both where the folders that are there fit both (or partly each)."""
-        fits = [name for name, kinds in LAYOUTS.items() if all(kinds[key] == s for key, s in self.suffixes.items())]
+        suffixes = {key: kinds[0].replace(".jpeg", ".jpg") for key, kinds in self.kinds.items()}
+        fits = [name for name, own in LAYOUTS.items() if all(own[key] == suffix for key, suffix in suffixes.items())]
         return " or ".join(fits) or "B and C mixed"
 
     def describe(self) -> str:
-        units = {1.0: "depth in metres", 1000.0: "depth in millimetres", 0.0: "depth in no known unit"}
-        unit = units.get(self.per_metre, "no depth")
-        return f"NYUD-v2, layout {self.layout}, {unit}"
+        depth = UNITS.get(self.per_metre, "no depth")
+        return f"NYUD-v2, layout {self.layout}, {depth}" + ", as .png" * (self.kinds.get("depth", "")[:1] == (".png",))
 
     def list_path(self, split: str) -> Path:
         return self.root / "gt_sets" / f"{split}.txt"
 
-    def names(self, split: str) -> list[str]:
-        return files.read_list(self.list_path(split))
-
-    def folder(self, task: str) -> str:
-        return FOLDERS[task]
+    def why_not(self, task: str) -> str:
+        """In words, why a task cannot be read."""
+        return self.lack(FOLDERS[task], READABLE[task])
 
     def files(self, name: str, tasks) -> dict[str, str]:
         """The files of a frame, by column, relative to the root."""
-        return {key: f"{FOLDERS[key]}/{name}{self.suffixes[key]}" for key in ("image", *tasks)}
+        return {key: self.find(FOLDERS[key], name, self.kinds[key]) for key in ("image", *tasks)}
 
     def label(self, task: str, paths: dict[str, str], size: tuple[int, int] | None, remarks=None) -> np.ndarray:
         """A task's label of the frame whose files are `paths`, at its picture's size (H, W) where that is given."""
@@ -90,51 +92,48 @@ class NyudArchive:
 def open_archive(root: str | Path) -> NyudArchive:
     """Looks at the folders of an archive. Raises DataError where it is none, or layout A."""
     root = Path(root)
-    found = {key: _suffixes(root / folder) for key, folder in FOLDERS.items()}
-    if ".mat" in found["semseg"] and ".png" not in found["semseg"]:
+    archive = NyudArchive(root, look(root, FOLDERS.values()), {})
+    if archive.holds("segmentation", (".mat",)) and not archive.holds("segmentation", (".png",)):
         raise DataError(
             "unreadable",
             f"{root} is NYUD layout A (segmentation as .mat with 41 classes, not .png with 0..40; depth as .mat, "
             "normals as .jpg); bring layout B (.png and .npy) or C (.png and depth as .npy)",
         )
-    lists = [path for path in (root / "gt_sets/train.txt", root / "gt_sets/val.txt") if path.is_file()]
-    lacking = ([] if found["image"] else ["images/"]) + ([] if lists else ["gt_sets/train.txt and val.txt"])
+    lists = [path for path in map(archive.list_path, PUBLISHED) if path.is_file()]
+    lacking = [] if archive.holds("images", PICTURES) else [archive.why_not("image")]
+    lacking += [] if lists else ["there is no gt_sets/train.txt, nor val.txt"]
     if lacking:
         raise DataError(
             "missing",
-            f"{root} is no NYUD archive: it lacks {' and '.join(lacking)}; expected images/, segmentation/, "
-            "depth/, normals/, edge/, gt_sets/",
+            f"{root} is no NYUD archive: {', and '.join(lacking)}; expected images/, segmentation/, depth/, normals/, "
+            "edge/, gt_sets/",
         )
     names = files.parse_list(files.read_text(lists[0]))[0]
-    suffixes = {}
-    for key, kinds in READABLE.items():
-        there = [kind for kind in kinds if kind in found[key]]
+    kinds = {}
+    for key, folder in FOLDERS.items():
+        there = [kind for kind in READABLE[key] if archive.holds(folder, [kind])]
         # Where a folder holds two kinds, the one that the split list's frames come in.
-        listed = [kind for kind in there if names and (root / FOLDERS[key] / f"{names[0]}{kind}").is_file()]
+        listed = archive.folders.get(folder, {}).get(names[0], {}) if names else {}
         if there:
-            suffixes[key] = (listed or there)[0]
-    return NyudArchive(root, suffixes, _depth_unit(root, names) if "depth" in suffixes else None)
+            kinds[key] = (*(kind for kind in there if kind in listed), *(kind for kind in there if kind not in listed))
+    unit = _depth_unit(archive, names, kinds["depth"]) if "depth" in kinds else None
+    return replace(archive, kinds=kinds, per_metre=unit)
 
 
-def _suffixes(folder: Path) -> set[str]:
-    try:
-        return {path.suffix for path in folder.iterdir()}
-    except OSError:
-        return set()
-
-
-def _depth_unit(root: Path, names: list[str]) -> float:
+def _depth_unit(archive: NyudArchive, names: list[str], kinds: tuple[str, ...]) -> float:
     """1, 1000 or 0 for neither: the archive's units in a metre, by the rule above. A file that differs is refused when
     it is read, and so are all of an archive in neither."""
-    medians = []
+    medians, whole = [], False
     for name in names[:: max(len(names) // 3, 1)][:3]:
         try:
-            medians.append(median_depth(files.read_array(root / "depth" / f"{name}.npy")))
+            depth = _read_depth(archive.root / archive.find("depth", name, kinds))
         except DataError:
             continue  # what is wrong with one file is said where it is read
-    medians = sorted(median for median in medians if median)
-    middle = medians[len(medians) // 2] if medians else 1.0
-    return 1.0 if 0.4 <= middle < 100 else 1000.0 if middle >= 400 else 0.0
+        medians.append(median_depth(depth))
+        whole = whole or depth.dtype.kind in "ui"
+    medians = sorted(median for median in medians if median) or [1000.0 if whole else 1.0]
+    middle = medians[len(medians) // 2]
+    return 1000.0 if 400 <= middle <= 10_000 else 1.0 if 0.4 <= middle <= 10 and not whole else 0.0
 
 
 def median_depth(depth: np.ndarray) -> float:
@@ -144,26 +143,30 @@ def median_depth(depth: np.ndarray) -> float:
     return float(np.median(positive)) if positive.size else 0.0
 
 
+def _read_depth(path: Path) -> np.ndarray:
+    return read_grey(path) if path.suffix.lower() == ".png" else files.read_array(path)
+
+
 def _semseg(archive: NyudArchive, path: Path, remarks: list | None) -> np.ndarray:
-    return files.read_ids(path, highest=40) - np.uint8(1)  # 1..40 -> 0..39, and 0 wraps around to 255, ignore
+    return read_ids(path, highest=40) - np.uint8(1)  # 1..40 -> 0..39, and 0 wraps around to 255, ignore
 
 
 def _depth(archive: NyudArchive, path: Path, remarks: list | None) -> np.ndarray:
-    depth = files.read_array(path)
+    depth = _read_depth(path)
     if archive.per_metre == 0:
         words = f"{path}: the archive's depth, here {median_depth(depth):.3g} in the middle, fits a room neither in "
-        raise DataError("range", words + "metres nor in millimetres; expected one of them")
+        raise DataError("range", words + "metres nor in millimetres; write it in one of them")
     return files.clean_depth(depth, path, archive.per_metre or 1.0, remarks)
 
 
 def _normals(archive: NyudArchive, path: Path, remarks: list | None) -> np.ndarray:
-    png = path.suffix == ".png"
-    raw = files.read_image(path, colour=False) if png else files.read_array(path, channels=3)
+    png = path.suffix.lower() == ".png"
+    raw = read_picture(path, turn=False, colour=False) if png else files.read_array(path, channels=3)
     return files.clean_normals(raw, path, remarks)
 
 
 def _edge(archive: NyudArchive, path: Path, remarks: list | None) -> np.ndarray:
-    raw = files.read_grey(path) if path.suffix == ".png" else files.read_array(path)
+    raw = read_grey(path) if path.suffix.lower() == ".png" else files.read_array(path)
     return files.above_half(raw, path, "edge")
 
 

@@ -24,8 +24,10 @@ from pathlib import Path
 import numpy as np
 
 from . import files
+from .archive import PICTURES, Archive, look
 from .files import DataError
 from .mat import read_mat
+from .pictures import read_grey, read_ids, read_picture
 
 TASKS = ("semseg", "human_parts", "saliency", "normals", "edge")
 PUBLISHED = {"train": 4998, "val": 5105}
@@ -55,29 +57,28 @@ NORMALS_CLASSES = np.array(
 )
 
 FOLDERS = {
-    "image": ("JPEGImages",),
     "semseg": ("semseg/VOC12", "semseg/pascal-context"),
     "human_parts": ("human_parts",),
     "saliency": ("sal_distill",),
     "normals": ("normals_distill",),
     "edge": ("pascal-context/trainval",),
-    "classes": ("pascal-context/trainval",),  # the normals' mask
 }
+KINDS = {"semseg": ".png", "human_parts": ".mat", "saliency": ".png", "normals": ".png", "edge": ".mat"}
+CLASSES = ("pascal-context/trainval", (".mat",))  # the normals' mask
 
 
 @dataclass(frozen=True)
-class PascalArchive:
+class PascalArchive(Archive):
     """An archive in the PASCAL_MT layout and the folders that it holds."""
 
-    root: Path
-    folders: frozenset[str]  # those of FOLDERS that exist
     saliency_in_ones: bool = False  # which is refused when it is read
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """The tasks that can be read: those with their folder, and normals only with the LabelMap of their mask."""
-        there = [task for task in TASKS if any(folder in self.folders for folder in FOLDERS[task])]
-        return tuple(task for task in there if task != "normals" or FOLDERS["classes"][0] in self.folders)
+        """The tasks that can be read: those with files, and normals only with the LabelMap of their mask."""
+        there = [task for task in TASKS if any(self.holds(folder, [KINDS[task]]) for folder in FOLDERS[task])
+                 or (task == "human_parts" and self.folders.get(task) == {})]  # fmt: skip  nobody annotated
+        return tuple(task for task in there if task != "normals" or self.holds(*CLASSES))
 
     def describe(self) -> str:
         return "PASCAL-Context, PASCAL_MT layout"
@@ -85,25 +86,24 @@ class PascalArchive:
     def list_path(self, split: str) -> Path:
         return self.root / "ImageSets" / "Context" / f"{split}.txt"
 
-    def names(self, split: str) -> list[str]:
-        return files.read_list(self.list_path(split))
-
-    def folder(self, task: str) -> str:
-        if task == "normals" and FOLDERS["normals"][0] in self.folders:
-            return FOLDERS["classes"][0]  # it has normals, and lacks the mask
-        return " or ".join(FOLDERS[task])
+    def why_not(self, task: str) -> str:
+        """In words, why a task cannot be read."""
+        folders = FOLDERS[task]
+        if task == "normals" and self.holds(folders[0], [KINDS[task]]):
+            return self.lack(CLASSES[0], CLASSES[1])  # it has normals, and lacks the mask
+        there = [folder for folder in folders if folder in self.folders] or [" or ".join(folders)]
+        return self.lack(there[0], [KINDS[task]])
 
     def files(self, name: str, tasks) -> dict[str, str]:
         """The files of a frame, by column, relative to the root; "" where no annotation is a legitimate answer."""
-        paths = {"image": f"JPEGImages/{name}.jpg"}
+        paths = {"image": self.find("JPEGImages", name, PICTURES)}
         for task in tasks:
-            suffix = ".png" if task in ("semseg", "saliency", "normals") else ".mat"
-            choices = [f"{folder}/{name}{suffix}" for folder in FOLDERS[task]]
+            choices = [self.find(folder, name, [KINDS[task]]) for folder in FOLDERS[task]]
             paths[task] = next((path for path in choices[:-1] if (self.root / path).is_file()), choices[-1])
             if task == "human_parts" and not (self.root / paths[task]).is_file():
                 paths[task] = ""
         if "normals" in tasks:
-            paths["classes"] = f"{FOLDERS['classes'][0]}/{name}.mat"
+            paths["classes"] = self.find(CLASSES[0], name, CLASSES[1])
         return paths
 
     def label(self, task: str, paths: dict[str, str], size: tuple[int, int] | None, remarks=None) -> np.ndarray | None:
@@ -128,14 +128,14 @@ class PascalArchive:
 def open_archive(root: str | Path) -> PascalArchive:
     """Looks at the folders of an archive. Raises DataError where it is none."""
     root = Path(root)
-    archive = PascalArchive(root, frozenset(f for fs in FOLDERS.values() for f in fs if (root / f).is_dir()))
-    lists = "ImageSets/Context/train.txt and val.txt"
-    lacking = [] if "JPEGImages" in archive.folders else ["JPEGImages/"]
-    lacking += [] if any(archive.list_path(split).is_file() for split in PUBLISHED) else [lists]
+    archive = PascalArchive(root, look(root, ["JPEGImages", *(folder for some in FOLDERS.values() for folder in some)]))
+    lists = [path for path in map(archive.list_path, PUBLISHED) if path.is_file()]
+    lacking = [] if archive.holds("JPEGImages", PICTURES) else [archive.lack("JPEGImages", PICTURES)]
+    lacking += [] if lists else ["there is no ImageSets/Context/train.txt, nor val.txt"]
     if lacking:
         raise DataError(
             "missing",
-            f"{root} is no PASCAL_MT archive: it lacks {' and '.join(lacking)}; expected JPEGImages/, {lists}, "
+            f"{root} is no PASCAL_MT archive: {', and '.join(lacking)}; expected JPEGImages/, ImageSets/Context/, "
             "semseg/, human_parts/, sal_distill/, normals_distill/, pascal-context/trainval/",
         )
     return replace(archive, saliency_in_ones=_saliency_in_ones(archive))
@@ -147,7 +147,7 @@ def _saliency_in_ones(archive: PascalArchive) -> bool:
     names, highest = files.parse_list(files.read_text(path))[0], 0
     for name in names[:: max(len(names) // 3, 1)][:3] if "saliency" in archive.tasks else ():
         try:
-            highest = max(highest, int(files.read_grey(archive.root / FOLDERS["saliency"][0] / f"{name}.png").max()))
+            highest = max(highest, int(read_grey(archive.root / archive.find("sal_distill", name, [".png"])).max()))
         except DataError:
             continue  # what is wrong with one file is said where it is read
     return highest == 1
@@ -198,16 +198,16 @@ def edges(classes: np.ndarray) -> np.ndarray:
 
 
 def _saliency(path: Path, remarks: list | None) -> np.ndarray:
-    values = files.read_grey(path)
+    values = read_grey(path)
     if values.max(initial=0) > 255:
         raise DataError("range", f"{path} holds values up to {values.max()}; expected 0..255")
     return (values > 127).astype(np.uint8)  # v / 255 > 0.5
 
 
 READERS = {
-    "semseg": lambda path, remarks: files.read_ids(path, highest=20, ignore=255),
+    "semseg": lambda path, remarks: read_ids(path, highest=20, ignore=255),
     "human_parts": read_parts,
     "saliency": _saliency,
-    "normals": lambda path, remarks: files.clean_normals(files.read_image(path, colour=False), path, remarks),
+    "normals": lambda path, remarks: files.clean_normals(read_picture(path, turn=False, colour=False), path, remarks),
     "edge": lambda path, remarks: edges(read_classes(path)),
 }

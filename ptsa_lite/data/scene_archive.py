@@ -11,10 +11,10 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from ptsa_lite.scenes.render import SCENE_CLASSES, render_scene
+from ptsa_lite.scenes import SCENE_CLASSES, render_scene
 from ptsa_lite.tasks import known
 
-from . import store
+from .cache import progress
 
 VOC = {"person": 15, "chair": 9, "sofa": 18, "table": 11, "plant": 16}
 NYU40 = {
@@ -34,16 +34,17 @@ def write_scene_archive(name: str, root: str | Path, train: int, val: int, size=
     lists, write = ARCHIVES[known(name, ARCHIVES, "archive")]
     names = {"train": [f"scene_{i:05d}" for i in range(train)], "val": [f"scene_{90_000 + i}" for i in range(val)]}
     numbers = {"train": range(train), "val": range(1_000_000, 1_000_000 + val)}  # the scenes' own splits
-    progress = store.Progress(train + val, f"drawing scenes as a {name} archive")
+    bar = progress(train + val, f"drawing scenes as a {name} archive")
     for split, some in names.items():
         for number, frame in zip(numbers[split], some, strict=True):
             if not (root / "done" / frame).is_file():
                 write(root, frame, render_scene(number, seed=seed, size=size))
                 _touch(root / "done" / frame)
-            progress.step()
+            bar.update()
         path = root / lists / f"{split}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n".join(some) + "\n", encoding="utf-8")
+    bar.close()
     return root
 
 

@@ -15,7 +15,7 @@ Two departures, both deliberate: what lies outside the frame is ignored by every
 background), and there the picture has the mean colour, which normalises to about 0 (there: black).
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import cos, radians, sin
 
@@ -76,16 +76,16 @@ def generator(seed: int, epoch: int, index: int) -> np.random.Generator:
     return np.random.default_rng((seed, epoch, index))
 
 
-def to_sample(frame: Frame, size: int, tasks: Iterable[str], warp: Warp = Warp()) -> dict[str, torch.Tensor]:  # noqa: B008
+def to_sample(frame: Frame, size: int, kinds: Mapping[str, str], warp: Warp = Warp()) -> dict[str, torch.Tensor]:  # noqa: B008
     """The frame seen through the warp, resized to (size, size): tensors as `ptsa_lite.tasks.Task` describes labels.
 
-    "image" is (3, size, size) float32, normalised by ImageNet's mean and std. A task whose label the frame lacks is
-    IGNORE everywhere; so are human parts of a sample without a person.
+    kinds: of each wanted task, a key of LABELS, which says how it moves. "image" is (3, size, size) float32, normalised
+    by ImageNet's mean and std. A task whose label the frame lacks is IGNORE everywhere.
     """
     aspect = float(np.float32(frame.get("aspect", frame["image"].shape[1] / frame["image"].shape[0])))
     sample = {"image": normalise(warp_image(frame["image"], size, warp, aspect))}
     grids: dict[tuple, tuple] = {}  # labels of one size share their grid of source pixels
-    for task in tasks:
+    for task, kind in kinds.items():
         label = frame.get(task)
         if label is None:
             seen, inside = None, None
@@ -95,7 +95,7 @@ def to_sample(frame: Frame, size: int, tasks: Iterable[str], warp: Warp = Warp()
                 grids[shape] = source_pixels(shape, size, warp, aspect)
             pixels, inside = grids[shape]
             seen = label.reshape(shape[0] * shape[1], -1).take(pixels, axis=0)  # (S*S, 1 or 3)
-        sample[task] = LABELS[task](seen, inside, size, warp)
+        sample[task] = LABELS[kind](seen, inside, size, warp)
     return sample
 
 
@@ -147,12 +147,6 @@ def normalise(image: np.ndarray) -> torch.Tensor:
     out = np.multiply(image.transpose(2, 0, 1), (1 / (255 * STD))[:, None, None], dtype=np.float32, order="C")
     out -= (MEAN / STD)[:, None, None]
     return torch.from_numpy(out)
-
-
-def denormalise(image: torch.Tensor) -> np.ndarray:
-    """The inverse, for looking: (3, H, W) float32 -> (H, W, 3) uint8."""
-    pixels = (image.permute(1, 2, 0).cpu().numpy() * STD + MEAN) * 255
-    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 
 
 def _ids(seen, inside, size, warp) -> torch.Tensor:
@@ -207,11 +201,10 @@ def _normals(seen, inside, size, warp) -> torch.Tensor:
     return torch.from_numpy(n.reshape(3, size, size))
 
 
-LABELS = {
-    "semseg": _ids,
-    "human_parts": _parts,
-    "saliency": _binary,
-    "edge": _binary,
+LABELS = {  # by kind: those of Task, and parts, a segmentation of which a sample without foreground says nothing
+    "segmentation": _ids,
+    "parts": _parts,
+    "binary": _binary,
     "normals": _normals,
     "depth": _depth,
 }
@@ -220,7 +213,7 @@ LABELS = {
 def shrink(frame: Frame, size: int) -> Frame:
     """The frame at a square working size, remembering its aspect: picture bicubic and antialiased, labels nearest.
 
-    Normals become float16, which is off by at most 0.03 degrees, so that a stored frame costs half.
+    Vectors become float16, which is off by at most 0.03 degrees, so that a stored frame costs half.
     """
     h, w = frame["image"].shape[:2]
     small = {"aspect": np.float32(frame.get("aspect", w / h))}
@@ -230,6 +223,4 @@ def shrink(frame: Frame, size: int) -> Frame:
         elif key != "aspect":
             pixels, _ = source_pixels(array.shape[:2], size, Warp(), w / h)
             small[key] = array.reshape(h * w, -1).take(pixels, axis=0).reshape(size, size, *array.shape[2:])
-    if "normals" in small:
-        small["normals"] = small["normals"].astype(np.float16)
-    return small
+    return {key: a.astype(np.float16) if a.ndim == 3 and a.dtype == np.float32 else a for key, a in small.items()}

@@ -8,12 +8,13 @@ import numpy as np
 
 from ptsa_lite.tasks import known
 
-from . import files, store
+from . import files
+from .cache import progress
 from .files import DataError
-from .tables import ARCHIVES
+from .listing import ARCHIVES
 
 KINDS = ("missing", "unreadable", "range", "size")
-RULES = "ptsa_lite/data/files.py"
+RULES = "ptsa_lite/data/files.py, or pictures.py"
 ONE_VALUE = "all labelled pixels of the split have one value, so there is nothing to learn"
 HEAD = ("split", "label", "expected", "found", "missing", "unreadable", "out of range", "wrong size", "sizes", "values")
 
@@ -31,7 +32,7 @@ class Row:
     sizes: Counter = field(default_factory=Counter)
     low: float = np.inf
     high: float = -np.inf
-    no_folder: bool = False
+    unread: bool = False
 
     @property
     def found(self) -> int:
@@ -46,8 +47,8 @@ class Row:
         if len(self.sizes) > 1:
             sizes.append(f"and {len(self.sizes) - 1} more")
         values = f"{self.low:.4g}..{self.high:.4g}" if self.low <= self.high else "-"
-        if self.no_folder:
-            return [self.split, self.label, str(self.expected), "no folder", *["-"] * 6]
+        if self.unread:
+            return [self.split, self.label, str(self.expected), "none", *["-"] * 6]
         counts = [self.expected, self.found, *(len(self.faults[kind]) for kind in KINDS)]
         return [self.split, self.label, *map(str, counts), " ".join(sizes), values]
 
@@ -65,7 +66,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        return not self.lists and not any(row.n_faults or row.no_folder for row in self.rows)
+        return not self.lists and not any(row.n_faults or row.unread for row in self.rows)
 
     def __str__(self) -> str:
         cells = [list(HEAD), *(row.cells() for row in self.rows)]
@@ -102,20 +103,21 @@ def verify(name: str, root: str | Path) -> Report:
 
 
 def _check_split(archive, tasks, split: str, names: list[str]) -> list[Row]:
-    rows = {label: Row(split, label, len(names), no_folder=label not in archive.tasks) for label in tasks}
+    rows = {label: Row(split, label, len(names), unread=label not in archive.tasks) for label in tasks}
     image_row = Row(split, "image", len(names))
-    progress = store.Progress(len(names), f"checking {split} of {archive.root}")
+    bar = progress(len(names), f"checking {split} of {archive.root}")
     present = [task for task in tasks if task in archive.tasks]
     for name in names:
         paths = archive.files(name, present)
-        image = _check(image_row, lambda remarks, p=paths: files.read_image(archive.root / p["image"], remarks))
+        image = _check(image_row, lambda remarks, p=paths: archive.image(p, remarks))
         size = None if image is None else image.shape[:2]
         for task in present:
             if not paths[task]:
                 rows[task].remarks["not annotated"] += 1
                 continue
             _check(rows[task], lambda remarks, t=task, p=paths, s=size: archive.label(t, p, s, remarks))
-        progress.step()
+        bar.update()
+    bar.close()
     for row in rows.values():
         if row.good > 2 and not row.remarks["not annotated"] and row.low >= row.high:
             row.remarks[ONE_VALUE] += row.good
@@ -154,9 +156,9 @@ def _check(row: Row, read) -> np.ndarray | None:
 def _advice(name: str, archive, rows: list[Row], lists: list[str], notes: list[str]) -> list[str]:
     lines = [f"Mend the split list: {fault}" for fault in lists] + notes
     tasks = ", ".join(repr(task) for task in archive.tasks)
-    for label in dict.fromkeys(row.label for row in rows if row.no_folder):
+    for label in dict.fromkeys(row.label for row in rows if row.unread):
         lines.append(
-            f"{label}: there is no folder {archive.folder(label)}. Add it, or leave the task out: tasks=({tasks},)"
+            f"{label}: {archive.why_not(label)}. Add it, or leave the task out: tasks=({tasks},)"
         )
     for row in rows:
         for kind, found in row.faults.items():
@@ -167,9 +169,9 @@ def _advice(name: str, archive, rows: list[Row], lists: list[str], notes: list[s
                 lines.append(f"{row.split} {row.label}: and {len(found) - 3} more of this kind")
     for row in rows:
         for text, n in row.remarks.items():
-            end = "look at the files" if ONE_VALUE in text else f"nothing to do, the rule is in {RULES}"
+            end = "look at the files" if ONE_VALUE in text else f"nothing to do, the rule stands in {RULES}"
             lines.append(f"{row.split} {row.label}: {text} ({n} frames); {end}")
-    usable = [row for row in rows if not row.no_folder]
+    usable = [row for row in rows if not row.unread]
     if not lists and not any(row.n_faults for row in usable):
         lines.append(f"Ready: open_dataset({name!r}, {str(archive.root)!r}, tasks=({tasks},), work_size=...)")
     return lines

@@ -62,7 +62,7 @@ def measure(
         return measured
     tasks, names = run_tasks(run), list(run.tasks)
     train_set = open_dataset(
-        run.data, run.root, img_size=run.img_size, tasks=names, limit=run.limit or None, augment=False,
+        run.data, run.root, img_size=run.img_size, tasks=names, n_frames=run.limit or None, augment=False,
         work_size=None if run.data == "scenes" else run.img_size,
     )  # fmt: skip
     model = make_model(Run("decoders_only", run.tasks, **{

@@ -5,7 +5,7 @@ import json
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from functools import cache, lru_cache
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -14,9 +14,10 @@ from torch import nn
 
 from ptsa_lite.backbones import SMALL_WEIGHTS, load_backbone
 from ptsa_lite.costs import count_macs, count_parameters
-from ptsa_lite.data import open_dataset, tables
+from ptsa_lite.data import open_dataset
 from ptsa_lite.methods import METHODS, build_model
 from ptsa_lite.recipe import TrainConfig
+from ptsa_lite.scenes import SCENES_VERSION
 from ptsa_lite.tasks import Task, known, select, suite
 from ptsa_lite.training import adapters
 from ptsa_lite.training.checkpoints import read_history
@@ -58,7 +59,7 @@ class Run:
     def name(self) -> str:
         """Readable, and different for different runs: method-rank-seed-hash. Where the data lies does not count.
 
-        The contents of the weights' file and the source of the scenes do count: a result of older ones is another's.
+        The contents of the weights' file and the version of the scenes do count: a result of older ones is another's.
         """
         content = {k: v for k, v in asdict(self).items() if k not in ("label", "root", "weights")}
         if not self.holdout:
@@ -66,7 +67,7 @@ class Run:
         if not self.drop_path:
             del content["drop_path"]  # and so is this
         content["weights"] = weights_content(self.backbone, self.weights)
-        content["scenes"] = _scenes_source() if self.data == "scenes" else ""
+        content["scenes"] = SCENES_VERSION if self.data == "scenes" else 0
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
         rank = "-".join(map(str, self.rank)) if isinstance(self.rank, tuple) else self.rank
         return f"{self.method}-r{rank}-s{self.seed}-{digest}"
@@ -90,11 +91,6 @@ def weights_content(backbone: str = "swin_small_distilled", weights: str = "pret
 @lru_cache
 def _hash_of(path: Path, *_) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-@cache
-def _scenes_source() -> str:
-    return tables._source_hash("scenes")
 
 
 def execute_run(run: Run, folder: Path | None = None, report: Callable[[str], None] = print) -> dict:
@@ -150,7 +146,7 @@ def result_of(run: Run, model: nn.Module, history: list[dict], sets: tuple) -> d
 
 def open_sets(run: Run) -> tuple:
     """What a run trains on and what it is measured on."""
-    data = dict(root=run.root, img_size=run.img_size, tasks=list(run.tasks), limit=run.limit or None)
+    data = dict(root=run.root, img_size=run.img_size, tasks=list(run.tasks), n_frames=run.limit or None)
     work_size = run.img_size * 3 // 2 if run.data != "scenes" else None  # a zoom of 1.5 loses nothing
     train_set = open_dataset(run.data, split="train", work_size=work_size, **data)
     if not run.holdout:

@@ -4,7 +4,7 @@ import reprlib
 from collections.abc import Mapping, Sequence
 
 from ptsa_lite.checks import COUNT, POSITIVE, SHARE, SIZE, TEXT, check
-from ptsa_lite.data import tables
+from ptsa_lite.data import SOURCES, count_frames
 from ptsa_lite.methods import METHODS
 from ptsa_lite.model import check_ranks, check_tree
 from ptsa_lite.recipe import TrainConfig
@@ -33,7 +33,7 @@ def check_run(settings: Mapping, groups: Sequence[int] = ()) -> None:
     """
     check(RULES, settings)
     method = known(settings.get("method", ""), METHODS, "method")
-    tasks = select(suite(known(settings.get("data", "scenes"), tables.SOURCES, "data set")), settings.get("tasks", ()))
+    tasks = select(suite(known(settings.get("data", "scenes"), SOURCES, "data set")), settings.get("tasks", ()))
     ranks = check_ranks(settings.get("rank", 1), N_STAGES)
     if (settings.get("tree") is not None or bool(groups)) != (method == "ptsa"):
         raise ValueError("method ptsa needs a tree" if method == "ptsa" else f"{method} takes no tree; leave it out")
@@ -46,6 +46,6 @@ def check_run(settings: Mapping, groups: Sequence[int] = ()) -> None:
 def check_frames(run) -> None:
     """Raises ValueError where a batch of the run's training is larger than the frames that are listed for it."""
     size = TrainConfig.from_dict(run.config).batch_size
-    n = tables.count(run.data, run.root, "train", run.limit or None)
+    n = count_frames(run.data, run.root, "train", run.limit or None)
     if n is not None and size > n:
         raise ValueError(f"batch_size {size} exceeds the {n} training frames; lower it")

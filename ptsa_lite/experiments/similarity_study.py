@@ -70,7 +70,7 @@ def study_similarity(
     if saved and saved.get("setting") != setting:
         raise ValueError(f"{path} is of {saved.get('setting')}, not of {setting}; move it away or use its settings")
     results = {result["name"]: result for result in saved.get("conditions", [])}
-    frames = open_dataset(data, root, img_size=img_size, tasks=list(tasks), limit=limit, augment=False)
+    frames = open_dataset(data, root, img_size=img_size, tasks=list(tasks), n_frames=limit, augment=False)
     fitted: dict[tuple[int, int], torch.nn.Module] = {}
     wanted = conditions(tasks, min(n_samples, len(frames)))
     for number, condition in enumerate(wanted, 1):

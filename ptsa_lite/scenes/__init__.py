@@ -5,4 +5,9 @@ folder changes a single pixel of a scene or of its labels, and never otherwise; 
 few scenes with the hashes that belong to the present version.
 """
 
+from .furniture import SCENE_CLASSES
+from .render import render_scene
+
+__all__ = ["SCENES_VERSION", "SCENE_CLASSES", "render_scene"]
+
 SCENES_VERSION = 1

@@ -7,34 +7,17 @@ one exact sample a pixel. Only the image is smoothed, by three more rays where c
 
 import numpy as np
 
-from .furniture import BALL, CABINET, CHAIR, LAMP, PERSON, PICTURE, PLANT, SCENE_CLASSES, SOFA, TABLE
+from .furniture import BALL, CABINET, CHAIR, LAMP, PERSON, PICTURE, PLANT, SOFA, TABLE
 from .grounds import open_ground
 from .layout import Scene
 from .light import openness, sky_colour, tone, visible_share
-from .people import PARTS
 from .raycast import View, surface
 from .rooms import room
 from .textures import albedo
 
-__all__ = ["PARTS", "SCENE_CLASSES", "SCENE_COLOURS", "render_scene", "scene_camera"]
-
-SCENE_COLOURS = ("#DCE6EE", "#C9B79C", "#F2EBDD", "#8C6D46", "#7FA05A", "#D1495B", "#E09F3E", "#2E86AB", "#6D597A",
-                 "#7F5539", "#FFD60A", "#3D5A80", "#FF7F51", "#2D6A4F")  # fmt: skip
-"""One colour a class, in the order of SCENE_CLASSES."""
-
 MOVABLE = (PERSON, TABLE, CHAIR, SOFA, CABINET, LAMP, PICTURE, BALL, PLANT)
 PROBE = 24  # side of the coarse picture by which subjects are chosen, whatever the size of the frame
 NEIGHBOURS = ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:], np.s_[:-1]))  # each pair of adjacent pixels once
-
-
-def scene_camera(index: int, seed: int = 0, size: int | tuple[int, int] = 128) -> np.ndarray:
-    """K (3, 3) float64 of a frame: the pixel (row, column) sees the point depth * K^-1 (column + 0.5, row + 0.5, 1).
-
-    The point is in metres in the camera frame, the frame of the normals.
-    """
-    (height, width), (scene, _, _) = _size(size), _scene(index, seed)
-    focal = scene.camera.focal * min(height, width)
-    return np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
 
 
 def render_scene(index: int, seed: int = 0, size: int | tuple[int, int] = 128) -> dict[str, np.ndarray]:
@@ -46,7 +29,7 @@ def render_scene(index: int, seed: int = 0, size: int | tuple[int, int] = 128) -
     ============ ==================== ===================================================================
     image        (H, W, 3) uint8      sRGB
     semseg       (H, W) uint8         position in SCENE_CLASSES
-    human_parts  (H, W) uint8         position in PARTS
+    human_parts  (H, W) uint8         0 background, 1 head, 2 torso, 3 upper and 4 lower arms, 5 upper and 6 lower legs
     saliency     (H, W) uint8         1 on the subjects: people of good size, else the most prominent thing
     normals      (H, W, 3) float32    unit vectors, x right, y down, z forward; zero where there is no surface
     depth        (H, W) float32       metres along z; 0 where there is no surface

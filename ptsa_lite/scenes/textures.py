@@ -77,10 +77,6 @@ def _plain(u, v, q):
     return 0, 0.97 + 0.06 * noise(u, v, 1.7)
 
 
-def _noise(u, v, q):
-    return noise(u, v), 1
-
-
 def _cloth(u, v, q):
     return 0, 0.88 + 0.14 * noise(u * 4, v * 0.8) + 0.1 * noise(u * 0.7, v * 4)
 
@@ -159,7 +155,7 @@ def _doors(u, v, q):
 
 
 MIXED = {  # these return the second colour's weight and a brightness
-    "plain": _plain, "noise": _noise, "cloth": _cloth, "checker": _checker, "stripes": _stripes, "bars": _bars,
+    "plain": _plain, "cloth": _cloth, "checker": _checker, "stripes": _stripes, "bars": _bars,
     "dots": _dots, "tiles": _tiles, "brick": _brick, "planks": _planks, "wood": _wood, "grass": _grass,
     "leaves": _leaves, "fence": _fence, "weave": _weave, "doors": _doors,
 }  # fmt: skip

@@ -184,7 +184,7 @@ def kept(size: int) -> dict:
 
 def loading(root: str, size: int, batches: int) -> dict:
     """Seconds a batch that two workers deliver while nobody computes, after their start."""
-    data = open_dataset("nyud", root, img_size=size) if root else open_dataset("scenes", img_size=size, limit=48)
+    data = open_dataset("nyud", root, img_size=size) if root else open_dataset("scenes", img_size=size, n_frames=48)
     seconds = []
     for epoch in range(1 + batches * BATCH // len(data)):
         stream = iter(make_loader(data, BATCH, seed=0, epoch=epoch, workers=2))

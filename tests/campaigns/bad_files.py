@@ -59,8 +59,8 @@ def sound_frame(frame: dict) -> bool:
     if "normals" in frame:
         length = np.linalg.norm(frame["normals"].astype(float), axis=-1)
         ok &= frame["normals"].shape == (h, w, 3) and bool(((length == 0) | ((length > 0.49) & (length < 1.03))).all())
-    tasks = [name for name in frames.CHANNELS if name in frame and name != "image"]
-    sample = transforms.to_sample(frame, 16, tasks, transforms.Warp(True, 5.0, 1.2))
+    kinds = {name: kind for name, kind in frames.KINDS.items() if name in frame}
+    sample = transforms.to_sample(frame, 16, kinds, transforms.Warp(True, 5.0, 1.2))
     return ok and all(torch.isfinite(value).all() for value in sample.values())
 
 
@@ -101,7 +101,7 @@ def labels(rng: random.Random, folder: Path) -> Iterator[Case]:
 
         def act(module=module, root=root, name=name):
             archive = module.open_archive(root)
-            return files.read_frame(archive, archive.files(name, module.TASKS), module.TASKS, [])
+            return archive.frame(archive.files(name, module.TASKS), module.TASKS, [])
 
         yield Case(act, re.escape(path.stem), sound_frame, path)
         path.write_bytes(good[path])

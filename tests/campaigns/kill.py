@@ -29,7 +29,7 @@ from campaigns.series import Building, Reproducing  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 from tiny import tiny_backbone  # noqa: E402
 
-from ptsa_lite.data import store  # noqa: E402
+from ptsa_lite.data import cache  # noqa: E402
 from ptsa_lite.data.disk import read_json  # noqa: E402
 from ptsa_lite.data.prepared import prepare_archive  # noqa: E402
 from ptsa_lite.experiments import run as one_run  # noqa: E402
@@ -106,7 +106,7 @@ class Preparing:
 
     def state(self, place: Path) -> dict:
         parts = list(place.glob("out/*/*.arrow"))
-        assert all(map(store.intact, parts)), "a half-written part"
+        assert all(map(cache.intact, parts)), "a half-written part"
         return {path.name: path.stat().st_mtime_ns for path in parts}
 
     def end(self, place: Path):
@@ -203,7 +203,7 @@ def _fresh(folder: Path) -> Path:
 def run(kills: int, seed: int, kinds=tuple(KINDS), keep: Callable[[dict], None] = lambda counts: None) -> dict:
     """Counts by kind, `kills` shared by all of them; `keep` is given them after each kind, for it may be killed too."""
     one_run.load_backbone = lambda name, weights, img_size, **_: tiny_backbone(img_size)
-    store.PART = 2
+    cache.PART = 2
     folder = Path(tempfile.mkdtemp())
     os.environ["PTSA_CACHE"] = str(folder / "cache")
     archive = write_nyud(folder / "archive", train=16, val=6)

@@ -4,7 +4,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import types
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +12,9 @@ import torch
 from archives import SHARED, needs_shared, random_frame, write_nyud, write_pascal
 
 import ptsa_lite.data as data
-from ptsa_lite.data import files, frames, make_loader, open_dataset, prepare, set_epoch, store, tables, transforms
+from ptsa_lite.data import cache, frames, make_loader, open_dataset, prepared, set_epoch, transforms
+from ptsa_lite.data import open as opening
+from ptsa_lite.data.archive import Archive
 from ptsa_lite.tasks import IGNORE, NYUD, PASCAL, SCENES
 
 
@@ -32,11 +33,11 @@ def fake_scenes(monkeypatch):
         calls.append(index)
         return random_frame(index + 7 * seed, size, size)
 
-    monkeypatch.setitem(sys.modules, "ptsa_lite.scenes.render", types.SimpleNamespace(render_scene=render_scene))
+    monkeypatch.setattr(opening, "render_scene", render_scene)
     return calls
 
 
-# Frames and their store
+# Frames and their cache
 
 
 @pytest.mark.parametrize("half", [False, True])
@@ -72,40 +73,34 @@ def rows_of(made: list, fail_at: int = -1):
 def test_a_build_that_was_stopped_goes_on_where_it_was_and_a_longer_one_reuses_it(tmp_path):
     schema, made = frames.schema(("depth",)), []
     with pytest.raises(KeyboardInterrupt):
-        store.build(tmp_path, 100, rows_of(made, fail_at=70), schema, "test")
+        cache.build(tmp_path, 100, rows_of(made, fail_at=70), schema, "test")
     (tmp_path / "000900.writing").write_bytes(b"half a part")
     made.clear()
-    store.build(tmp_path, 70, rows_of(made), schema, "test")
+    cache.build(tmp_path, 70, rows_of(made), schema, "test")
     assert made == list(range(64, 70)) and not list(tmp_path.glob("*.writing"))
     made.clear()
-    paths = store.build(tmp_path, 100, rows_of(made), schema, "test")
+    paths = cache.build(tmp_path, 100, rows_of(made), schema, "test")
     assert made == list(range(64, 100)) and len(paths) == 4
-    dataset = store.open_parts(paths, 99, ["index", "depth"], "")
+    dataset = cache.open_parts(paths, 99, ["index", "depth"], "")
     assert dataset["index"] == list(range(99)) and dataset.column_names == ["index", "depth"]
     assert dataset[98]["depth"] == random_frame(98, 8, 8)["depth"].tobytes()
 
 
 def test_a_part_that_was_damaged_is_found_by_its_checksum_and_built_anew(tmp_path):
     schema, made = frames.schema(("depth",)), []
-    paths = store.build(tmp_path, 40, rows_of(made), schema, "test")
+    paths = cache.build(tmp_path, 40, rows_of(made), schema, "test")
     good = paths[1].read_bytes()
     paths[1].write_bytes(good[:-50] + b"x" * 50)
     made.clear()
-    store.build(tmp_path, 40, rows_of(made), schema, "test", check=True)
+    cache.build(tmp_path, 40, rows_of(made), schema, "test", check=True)
     assert made == list(range(32, 40)) and paths[1].read_bytes() == good
 
 
 def test_a_folder_that_cannot_be_written_is_named_with_the_free_space(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"test: cannot write .*file.* GB free\); .*choose another folder by PTSA_CACHE"):
-        store.build(tmp_path / "file" / "x", 1, rows_of([]), frames.schema(("depth",)), "test")
+        cache.build(tmp_path / "file" / "x", 1, rows_of([]), frames.schema(("depth",)), "test")
 
-
-def test_a_copy_is_renewed_when_the_code_that_makes_it_changes():
-    imported = tables._source_hash("nyud")
-    assert imported != tables._source_hash("pascal") and imported == tables._source_hash("nyud", "files", "frames")
-    # What the renderer imports from its folder belongs to it.
-    assert tables._source_hash("scenes") != tables._source_hash("raycast")
 
 
 # Archives
@@ -134,10 +129,10 @@ def test_a_copy_at_the_images_own_size_is_the_plain_test_transform(tmp_path):
 
 def test_a_prepared_copy_is_used_while_the_archive_stays_and_made_anew_when_it_changes(tmp_path, monkeypatch):
     root, cache, reads = write_nyud(tmp_path / "root"), tmp_path / "cache", []
-    monkeypatch.setattr(tables, "read_frame", lambda *a: reads.append(a) or files.read_frame(*a))
-    folder = prepare("nyud", root, "train", 16, cache=cache)
-    assert len(reads) == 3 and folder.parent == cache
+    read = Archive.frame
+    monkeypatch.setattr(Archive, "frame", lambda *a: reads.append(a) or read(*a))
     first = open_dataset("nyud", root, img_size=8, work_size=16, cache=cache)[1]
+    assert len(reads) == 3 and len(list(cache.glob("nyud-train-16-*"))) == 1
     fewer = open_dataset("nyud", root, img_size=8, work_size=16, cache=cache, tasks=["depth"])[1]
     assert len(reads) == 3 and set(fewer) == {"image", "depth", "index"} and torch.equal(fewer["depth"], first["depth"])
     np.save(root / "depth/0002.npy", random_frame(2)["depth"] / 2)
@@ -157,9 +152,9 @@ def test_an_unfinished_label_does_not_stop_a_copy_of_the_others(tmp_path):
         open_dataset("pascal", root, tasks=["saliency"], **options)
 
 
-def test_a_limit_takes_the_first_frames_and_changes_nothing_in_them(tmp_path):
+def test_n_frames_takes_the_first_frames_and_changes_nothing_in_them(tmp_path):
     root = write_nyud(tmp_path / "root", train=5)
-    whole, two = open_dataset("nyud", root, img_size=16), open_dataset("nyud", root, img_size=16, limit=2)
+    whole, two = open_dataset("nyud", root, img_size=16), open_dataset("nyud", root, img_size=16, n_frames=2)
     assert len(two) == 2 and all(equal(two[i], whole[i]) for i in range(2))
     picked = whole.select([4, 1])
     assert equal(picked[0], whole[4]) and equal(picked[1], whole[1])
@@ -196,7 +191,7 @@ def test_ctrl_c_while_a_transform_is_hashed_is_not_lost(tmp_path):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            data._seen_through(dataset, replace(view, source=CtrlCWhileHashed()))
+            opening._seen_as(dataset, replace(view, archive=CtrlCWhileHashed()))
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)
@@ -236,28 +231,39 @@ def test_a_fault_in_a_worker_keeps_its_sentence(tmp_path):
 
 
 def test_scenes_are_drawn_once_and_kept(tmp_path, fake_scenes):
-    options = dict(img_size=16, cache=tmp_path, limit=5)
+    options = dict(img_size=16, cache=tmp_path, n_frames=5)
     first = open_dataset("scenes", **options)
     assert fake_scenes == [0, 1, 2, 3, 4] and set(first[0]) == {"image", "index", *PASCAL}
     again = open_dataset("scenes", **options, tasks=list(SCENES))
     assert len(fake_scenes) == 5 and set(again[0]) == {"image", "index", *SCENES}
     assert torch.equal(again[2]["normals"], first[2]["normals"])
-    open_dataset("scenes", img_size=16, cache=tmp_path, limit=3)
+    open_dataset("scenes", img_size=16, cache=tmp_path, n_frames=3)
     assert len(fake_scenes) == 5
     exact = open_dataset("scenes", **options, augment=False, tasks=list(SCENES))[4]
-    assert equal({**transforms.to_sample(random_frame(4, 16, 16), 16, SCENES), "index": 4}, exact)
+    assert equal({**transforms.to_sample(random_frame(4, 16, 16), 16, frames.KINDS), "index": 4}, exact)
+
+
+def test_scenes_and_copies_are_kept_by_their_versions_and_by_no_source(tmp_path, monkeypatch, fake_scenes):
+    root, options = write_nyud(tmp_path / "root"), dict(img_size=16, work_size=16, cache=tmp_path / "cache")
+    versions = {"scenes": (opening, "SCENES_VERSION"), "nyud": (prepared, "FRAMES_VERSION")}
+    for name, (module, version) in versions.items():
+        there = []
+        for number in (1, 1, 2):
+            monkeypatch.setattr(module, version, number)
+            open_dataset(name, root if name == "nyud" else "", n_frames=2, **options)
+            there.append(len(list((tmp_path / "cache").iterdir())))
+        assert there[0] == there[1] == there[2] - 1
 
 
 def test_scenes_of_val_are_no_scenes_of_train_and_another_seed_draws_others(tmp_path, fake_scenes):
-    open_dataset("scenes", img_size=16, cache=tmp_path, limit=3, split="val")
+    open_dataset("scenes", img_size=16, cache=tmp_path, n_frames=3, split="val")
     assert min(fake_scenes) >= 1_000_000
-    a, b = (open_dataset("scenes", img_size=16, cache=tmp_path, limit=3, augment=False, seed=s)[0] for s in (0, 1))
+    a, b = (open_dataset("scenes", img_size=16, cache=tmp_path, n_frames=3, augment=False, seed=s)[0] for s in (0, 1))
     assert not torch.equal(a["image"], b["image"])
 
 
 def test_the_renderer_gives_what_the_data_set_takes(tmp_path):
-    pytest.importorskip("ptsa_lite.scenes.render")
-    dataset = open_dataset("scenes", img_size=32, cache=tmp_path, limit=2, tasks=list(SCENES))
+    dataset = open_dataset("scenes", img_size=32, cache=tmp_path, n_frames=2, tasks=list(SCENES))
     batch = next(iter(make_loader(dataset, 2)))
     assert batch["image"].shape == (2, 3, 32, 32) and batch["depth"].shape == (2, 1, 32, 32)
     for name, task in SCENES.items():
@@ -279,8 +285,8 @@ def test_bad_arguments_are_refused_in_one_sentence(tmp_path):
         ("unknown task 'saliency'", dict(name="nyud", root=root, tasks=["saliency"])),
         ("name at least one, and each once", dict(name="nyud", root=root, tasks=["depth", "depth"])),
         ("name at least one, and each once", dict(name="nyud", root=root, tasks=[])),
-        ("img_size is 0", dict(name="nyud", root=root, img_size=0)),
-        ("limit is -2", dict(name="nyud", root=root, limit=-2)),
+        ("img_size must be a whole number of at least 1, not 0", dict(name="nyud", root=root, img_size=0)),
+        ("n_frames must be a whole number of at least 1, not -2", dict(name="nyud", root=root, n_frames=-2)),
         ("work_size 64 is below img_size 128", dict(name="nyud", root=root, work_size=64)),
         ("needs root=", dict(name="nyud")),
         ("is no folder; expected the root of the pascal archive", dict(name="pascal", root=tmp_path / "none")),

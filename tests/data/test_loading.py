@@ -9,7 +9,7 @@ from ptsa_lite.data.loading import EpochLoader, batches_of, share, workers_here
 
 @pytest.fixture(scope="module")
 def scenes():
-    return open_dataset("scenes", img_size=32, limit=11)
+    return open_dataset("scenes", img_size=32, n_frames=11)
 
 
 def as_one(batches):

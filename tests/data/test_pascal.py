@@ -6,14 +6,14 @@ from archives import SHARED, needs_shared, random_frame, save, truncate, write_a
 from scipy.io import loadmat, savemat
 
 from ptsa_lite.data import open_dataset, pascal
-from ptsa_lite.data.files import DataError, read_frame
+from ptsa_lite.data.files import DataError
 
 TASKS = pascal.TASKS
 
 
 def read(root, name="2008_000001", tasks=TASKS):
     archive = pascal.open_archive(root)
-    return read_frame(archive, archive.files(name, tasks), tasks)
+    return archive.frame(archive.files(name, tasks), tasks)
 
 
 def nesting(value):
@@ -146,12 +146,12 @@ def test_a_task_without_a_folder_is_refused_and_the_others_go_on(tmp_path):
     write_pascal(tmp_path)
     (tmp_path / "sal_distill").rename(tmp_path / "elsewhere")
     assert pascal.open_archive(tmp_path).tasks == ("semseg", "human_parts", "normals", "edge")
-    with pytest.raises(DataError, match="no folder sal_distill, which task 'saliency' needs"):
+    with pytest.raises(DataError, match="no labels for 'saliency': there is no folder sal_distill; add it"):
         open_dataset("pascal", tmp_path, tasks=["semseg", "saliency"])
     sample = open_dataset("pascal", tmp_path, tasks=["semseg", "normals"])[0]
     assert set(sample) == {"image", "semseg", "normals", "index"}
     (tmp_path / "pascal-context").rename(tmp_path / "away")
-    with pytest.raises(DataError, match="no folder pascal-context/trainval, which task 'normals' needs"):
+    with pytest.raises(DataError, match="no labels for 'normals': there is no folder pascal-context/trainval"):
         open_dataset("pascal", tmp_path, tasks=["normals"])
 
 
@@ -165,7 +165,7 @@ def test_a_missing_file_is_refused_except_where_nobody_annotated(tmp_path):
 
 
 def test_a_root_that_is_no_archive_is_refused_by_what_it_lacks(tmp_path):
-    with pytest.raises(DataError, match="it lacks JPEGImages/ and ImageSets/Context/train.txt"):
+    with pytest.raises(DataError, match="there is no folder JPEGImages, and there is no ImageSets/Context/train.txt"):
         pascal.open_archive(tmp_path)
 
 
@@ -188,7 +188,7 @@ def test_real_parts_lie_on_people():
             paths = archive.files(name, archive.tasks)
             if not paths["human_parts"]:
                 continue
-            frame = read_frame(archive, paths, archive.tasks)
+            frame = archive.frame(paths, archive.tasks)
             parts = (frame["human_parts"] > 0) & (frame["semseg"] != 255)
             on, people = on + (frame["semseg"][parts] == 15).sum(), people + parts.sum()
     assert people > 0 and on / people > 0.8  # two frames' masks leave a person out

@@ -7,7 +7,8 @@ import torch
 from archives import write_nyud, write_pascal
 
 from ptsa_lite.__main__ import main
-from ptsa_lite.data import make_loader, open_dataset, store
+from ptsa_lite.data import cache, make_loader, open_dataset
+from ptsa_lite.data.archive import Archive
 from ptsa_lite.data.prepared import prepare_archive
 from ptsa_lite.experiments.run import Run, open_sets
 from ptsa_lite.tasks import suite
@@ -41,11 +42,13 @@ def test_training_from_it_is_training_from_the_archive_bit_for_bit(name, tmp_pat
 def test_it_goes_on_where_it_was_stopped_and_mends_what_is_damaged(tmp_path, monkeypatch):
     root, out = write_nyud(tmp_path / "archive", train=70, val=2), tmp_path / "out"
 
-    def stop(*_):
-        raise KeyboardInterrupt
+    def stops(archive, paths, *others, read=Archive.frame):
+        if paths["index"] == 40:
+            raise KeyboardInterrupt
+        return read(archive, paths, *others)
 
     with monkeypatch.context() as patch:
-        patch.setattr(store.Progress, "step", lambda self, n=[0]: n.append(0) or (len(n) > 40 and stop()))
+        patch.setattr(Archive, "frame", stops)
         with pytest.raises(KeyboardInterrupt):
             prepare_archive("nyud", root, out, img_size=32, report=quiet)
     assert not (out / "prepared.json").exists()
@@ -58,7 +61,7 @@ def test_it_goes_on_where_it_was_stopped_and_mends_what_is_damaged(tmp_path, mon
     content[len(content) // 2] ^= 1
     first[0].write_bytes(content)
     prepare_archive("nyud", root, out, img_size=32, report=quiet)
-    assert all(store.intact(path) for path in out.glob("*/*.arrow"))
+    assert all(cache.intact(path) for path in out.glob("*/*.arrow"))
 
 
 def test_an_archive_without_a_label_serves_the_other_tasks_and_says_so(tmp_path):

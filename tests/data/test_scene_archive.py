@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 
 from ptsa_lite.data import scene_archive
-from ptsa_lite.data.files import read_frame
+from ptsa_lite.data.listing import ARCHIVES
 from ptsa_lite.data.scene_archive import NYU40, VOC, write_scene_archive
-from ptsa_lite.data.tables import ARCHIVES
 from ptsa_lite.data.verify import verify
-from ptsa_lite.scenes.render import SCENE_CLASSES, render_scene
+from ptsa_lite.scenes import SCENE_CLASSES, render_scene
 
 
 @pytest.mark.parametrize("name", ARCHIVES)
@@ -21,7 +20,7 @@ def test_it_is_an_archive_in_which_nothing_is_missing_or_wrong(name, tmp_path):
 def test_its_labels_are_the_scenes(name, tmp_path):
     archive = ARCHIVES[name].open_archive(write_scene_archive(name, tmp_path, 2, 1, size=(48, 64)))
     tasks = [task for task in archive.tasks if not (name == "pascal" and task == "edge")]
-    frame = read_frame(archive, archive.files(archive.names("train")[1], tasks), tasks)
+    frame = archive.frame(archive.files(archive.names("train")[1], tasks), tasks)
     scene = render_scene(1, size=(48, 64))
     ids = VOC if name == "pascal" else NYU40
     expected = np.array([ids.get(c, 0) for c in SCENE_CLASSES], np.uint8)[scene["semseg"]]

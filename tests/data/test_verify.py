@@ -64,14 +64,14 @@ def test_a_missing_folder_is_told_once_with_the_tasks_that_remain(tmp_path):
     root = write_pascal(tmp_path)
     (root / "normals_distill").rename(tmp_path / "away")
     report = verify("pascal", root)
-    assert not report.ok and row(report, "val", "normals").no_folder
+    assert not report.ok and row(report, "val", "normals").unread
     words = "normals: there is no folder normals_distill. Add it, or leave the task out: tasks=('semseg', "
     assert str(report).count(words) == 1 and "Ready" in str(report)
 
 
 def test_what_is_no_archive_gets_one_sentence(tmp_path):
     report = verify("nyud", tmp_path)
-    assert not report.ok and not report.rows and "it lacks images/" in str(report)
+    assert not report.ok and not report.rows and "there is no folder images" in str(report)
     with pytest.raises(ValueError, match="unknown archive 'scenes'"):
         verify("scenes", tmp_path)
 
@@ -104,7 +104,7 @@ def test_a_unit_that_fits_no_room_does_not_hide_other_faults(tmp_path):
 @needs_shared
 def test_the_real_pascal_sample_is_told_by_what_it_lacks():
     report = verify("pascal", SHARED / "data/pascal")
-    assert {row.label for row in report.rows if row.no_folder} == {"saliency", "normals", "edge"}
+    assert {row.label for row in report.rows if row.unread} == {"saliency", "normals", "edge"}
     assert not any(row.n_faults for row in report.rows)
     parts = [row(report, split, "human_parts") for split in ("train", "val")]
     assert sum(row.found for row in parts) == 17 and sum(row.expected for row in parts) == 277

@@ -3,13 +3,15 @@
 A folder holds one series of frames, in files START-STOP-CHECKSUM.arrow. A part is written beside and renamed, so that
 a half-written one never has such a name. The first n frames of a series are the same whatever n is: a longer series
 reuses the parts of a shorter one. One process builds at a time; a second one waits and then finds the parts there.
+
+`datasets` reads the parts. Its own ways to write (save_to_disk, from_generator, map) do not serve here: they begin
+again after a kill, keep no checksum, and a longer series takes nothing from a shorter one.
 """
 
 import hashlib
 import json
 import os
 import re
-import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -34,15 +36,11 @@ def parts(folder: Path, n: int) -> list[Path | None]:
     """The file of each part that the first n frames need, None where it is still to be built."""
     there: dict[int, tuple[int, Path]] = {}
     for path in folder.glob("*.arrow"):
-        match = NAME.fullmatch(path.name)
-        if match:
+        if match := NAME.fullmatch(path.name):
             start, stop = int(match[1]), int(match[2])
             there[start] = max(there.get(start, (0, path)), (stop, path))
-    found = []
-    for start in range(0, n, PART):
-        stop, path = there.get(start, (0, None))
-        found.append(path if stop >= min(start + PART, n) else None)
-    return found
+    found = [(min(start + PART, n), *there.get(start, (0, None))) for start in range(0, n, PART)]
+    return [path if stop >= needed else None for needed, stop, path in found]
 
 
 def build(folder: Path, n: int, row_at: Callable[[int], dict], schema, title: str, check: bool = False) -> list[Path]:
@@ -60,18 +58,25 @@ def build(folder: Path, n: int, row_at: Callable[[int], dict], schema, title: st
             for stale in folder.glob("*.writing"):  # left by a process that was killed
                 stale.unlink()
             found = [path if path and (not check or intact(path)) else None for path in parts(folder, n)]
-            todo = [k for k, path in enumerate(found) if path is None]
-            progress = Progress(sum(min(PART, n - k * PART) for k in todo), title)
-            for k in todo:
-                start, stop = k * PART, min((k + 1) * PART, n)
-                rows = []
-                for i in range(start, stop):
-                    rows.append(row_at(i))
-                    progress.step()
-                found[k] = _write(folder, start, stop, rows, schema)
+            todo = {k: range(k * PART, min((k + 1) * PART, n)) for k, path in enumerate(found) if path is None}
+            with progress(sum(map(len, todo.values())), title) as bar:
+                for k, indices in todo.items():
+                    rows = []
+                    for i in indices:
+                        rows.append(row_at(i))
+                        bar.update()
+                    found[k] = _write(folder, indices.start, indices.stop, rows, schema)
     except OSError as error:
-        raise OSError(_explain(folder, title, error)) from error
+        words = f"{title}: {refusal(folder, error)} by PTSA_CACHE or `cache`; finished parts are kept"
+        raise OSError(words) from error
     return found
+
+
+def progress(total: int, title: str):
+    """A bar of tqdm's, on the terminal or in the log, for what takes longer than a few seconds."""
+    from tqdm import tqdm
+
+    return tqdm(total=total, desc=title, unit=" frames", delay=5, mininterval=5, leave=False, dynamic_ncols=True)
 
 
 def _alone(folder: Path, title: str):
@@ -87,6 +92,7 @@ def _alone(folder: Path, title: str):
 
 
 def _write(folder: Path, start: int, stop: int, rows: list[dict], schema) -> Path:
+    """Writes a part beside and renames it, for its name holds the checksum of what was written."""
     import pyarrow as pa
 
     beside = folder / f"{start:06d}.writing"
@@ -127,8 +133,7 @@ def open_parts(paths: list[Path], n: int, columns: list[str], description: str):
         except Exception as error:  # Arrow raises whatever a part that was cut short leads it to
             words = f"{path} is damaged ({type(error).__name__})"
             raise ValueError(f"{words}; delete it, and prepare the archive or draw the scenes again") from error
-    dataset = hf.concatenate_datasets(tables, info=info) if len(tables) > 1 else tables[0]
-    return dataset.select(range(n)).select_columns(columns)
+    return hf.concatenate_datasets(tables, info=info).select(range(n)).select_columns(columns)
 
 
 def hugging_face():
@@ -137,25 +142,3 @@ def hugging_face():
 
     datasets.disable_progress_bars()
     return datasets
-
-
-class Progress:
-    """One line that says how far a job is and how long it will still take, at most every few seconds."""
-
-    def __init__(self, total: int, title: str, every: float = 5.0):
-        self.total, self.title, self.every = total, title, every
-        self.done, self.start = 0, time.monotonic()
-        self.said = self.start
-
-    def step(self) -> None:
-        self.done += 1
-        now = time.monotonic()
-        if now - self.said >= self.every or (self.done == self.total and self.said > self.start):
-            self.said = now
-            left = (now - self.start) / self.done * (self.total - self.done)
-            words = f"about {left:.0f} s left" if self.done < self.total else f"done in {now - self.start:.0f} s"
-            print(f"{self.title}: {self.done} of {self.total} frames, {words}", flush=True)
-
-
-def _explain(folder: Path, title: str, error: OSError) -> str:
-    return f"{title}: {refusal(folder, error)} by PTSA_CACHE or `cache`; finished parts are kept"

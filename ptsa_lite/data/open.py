@@ -1,0 +1,181 @@
+"""open_dataset: whatever holds the frames, the same samples of it, as a Hugging Face `datasets.Dataset`.
+
+Behind each stands an Arrow table: of frames (scenes, prepared archives) or of file paths (archives). A row becomes a
+frame, and a frame becomes a sample, only when it is asked for.
+"""
+
+import signal
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ptsa_lite.checks import COUNT, check
+from ptsa_lite.scenes import SCENES_VERSION, render_scene
+from ptsa_lite.tasks import PASCAL, SCENES, known
+
+from . import frames, hub
+from . import transforms as tr
+from .archive import Archive
+from .cache import build, cache_folder, fingerprint, hugging_face, open_parts
+from .listing import ARCHIVES, Listing, list_archive, open_archive, ordered
+from .prepared import build_copy, is_prepared, open_prepared, read_manifest
+
+SOURCES = ("scenes", *ARCHIVES, "nyuv2_13")
+SCENE_COUNT = {"train": 512, "val": 128}
+FIRST_SCENE = {"train": 0, "val": 1_000_000}  # far apart: no scene of val is ever one of train
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Rows of a table as samples: the transform that every data set of `open_dataset` carries."""
+
+    archive: Archive | None  # that holds the files which rows name; None where rows hold frames
+    recipe: str  # whose draws augment: a key of transforms.RECIPES, or "" for none
+    tasks: tuple[str, ...]
+    size: int
+    work_size: int | None  # resize to it first; None where the rows hold frames of the wanted size
+    seed: int
+    epoch: int = 0
+
+    def __call__(self, batch: dict[str, list]) -> dict[str, list]:
+        rows = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
+        samples = [self.sample(row) for row in rows]
+        return {key: [sample[key] for sample in samples] for key in (samples[0] if samples else ())}
+
+    def sample(self, row: dict) -> dict:
+        frame = frames.decode(row) if self.archive is None else self.archive.frame(row, self.tasks)
+        if self.work_size:
+            frame = tr.shrink(frame, self.work_size)
+        warp = tr.Warp()
+        if self.recipe:
+            warp = tr.RECIPES[self.recipe](tr.generator(self.seed, self.epoch, row["index"]))
+        kinds = {task: frames.KINDS[task] for task in self.tasks}
+        return {**tr.to_sample(frame, self.size, kinds, warp), "index": row["index"]}
+
+
+def open_dataset(
+    name: str,
+    root: str | Path = "",
+    split: str = "train",
+    img_size: int = 128,
+    tasks: Iterable[str] | None = None,
+    n_frames: int | None = None,
+    seed: int = 0,
+    work_size: int | None = None,
+    augment: bool | None = None,
+    *,
+    cache: str | Path | None = None,
+    prepared: bool = True,
+):
+    """A `datasets.Dataset` whose samples are {"image": (3, S, S) float32, "index": int, task: label tensor, ...}.
+
+    S is `img_size`; labels are as `ptsa_lite.tasks.Task` describes them, IGNORE where there is none.
+
+    name, root  scenes (no root), nyud or pascal with the archive's folder or a prepared one, nyuv2_13 with its files'
+    split       train or val ("test" means val)
+    tasks       names; by default the suite's, for scenes the four of PASCAL
+    n_frames    the first so many frames; for scenes the number of frames (512 and 128 by default)
+    seed        decides which scenes are drawn, and the augmentation
+    work_size   resize frames to this square first. About 1.5 times img_size loses nothing to a zoom of 1.5 and makes
+                reading cheap, because archives are then decoded once into a prepared copy (below). Without
+                augmentation, work_size=img_size is the plain test transform from such a copy
+    augment     by default only train
+    cache       where scenes and prepared copies are kept (`cache.cache_folder`)
+    prepared    False reads the archive itself even with a work_size: the same samples, bit for bit, more slowly
+
+    Raises ValueError (DataError for the archive's own faults) in one sentence.
+    """
+    split = _checked(name, split, img_size=img_size, n_frames=n_frames, work_size=work_size)
+    if work_size and work_size < img_size:
+        raise ValueError(f"work_size {work_size} is below img_size {img_size}; give at least img_size, or None")
+    archive = None
+    if name == "scenes":
+        tasks = ordered(PASCAL if tasks is None else tasks, SCENES)
+        table = _scenes(split, work_size or img_size, n_frames, seed, tasks, cache)
+        work_size = None  # they are drawn at it
+    elif name == "nyuv2_13":
+        tasks = ordered(hub.TASKS if tasks is None else tasks, hub.TASKS)
+        made = hub.build(root, split, n_frames, cache)
+        table = open_parts(*made, frames.columns(tasks), f"{split}: NYUv2 with 13 classes (tanganke/nyuv2), {root}")
+    elif is_prepared(root):
+        table, tasks, work_size = open_prepared(name, root, split, tasks, work_size, n_frames)
+    else:
+        listing = list_archive(name, root, split, tasks)
+        tasks = listing.tasks
+        if work_size and prepared:
+            _, *made = build_copy(listing, work_size, n_frames, cache)
+            table = open_parts(*made, frames.columns(tasks), f"{listing}, at {work_size}x{work_size}")
+            work_size = None
+        else:
+            table, archive = _paths(listing, n_frames), listing.archive
+    augment = split == "train" if augment is None else augment
+    return _seen_as(table, Samples(archive, name if augment else "", tasks, img_size, work_size, seed))
+
+
+def count_frames(name: str, root: str | Path, split: str, n_frames: int | None = None) -> int | None:
+    """How many frames a split will have, without reading one."""
+    if name == "scenes":
+        return n_frames or SCENE_COUNT[split]
+    if name == "nyuv2_13":
+        n = hub.count(hub.find(root, split))
+    elif is_prepared(root):
+        n = read_manifest(root)["splits"][split]["frames"]
+    else:
+        n = len(open_archive(name, root).names(split))
+    return min(n, n_frames or n)
+
+
+def set_epoch(dataset, epoch: int, seed: int | None = None):
+    """The same data with the augmentation of that epoch (and seed, where one is given)."""
+    samples = dataset.format["format_kwargs"].get("transform")
+    if not isinstance(samples, Samples):
+        raise ValueError("set_epoch needs a data set of open_dataset, with its own transform")
+    return _seen_as(dataset, replace(samples, epoch=epoch, seed=samples.seed if seed is None else seed))
+
+
+def _seen_as(table, samples: Samples):
+    """The table with that transform. Ctrl-C waits until it is set.
+
+    `datasets` hashes the transform, at each epoch, within a bare `except:`; a KeyboardInterrupt that falls there is
+    taken for a transform that cannot be hashed, and the training runs on.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is None or threading.current_thread() is not threading.main_thread():  # the only one to be interrupted
+        return table.with_transform(samples)
+    came = []
+    signal.signal(signal.SIGINT, lambda *call: came.append(call))
+    try:
+        return table.with_transform(samples)
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)
+
+
+def _scenes(split: str, size: int, n_frames: int | None, seed: int, tasks: tuple[str, ...], folder):
+    """Rendered on first use, with every label, and kept until SCENES_VERSION grows."""
+    n, first = n_frames or SCENE_COUNT[split], FIRST_SCENE[split]
+    key = fingerprint(SCENES_VERSION, size, seed, split)
+
+    def row_at(i: int) -> dict:
+        return frames.encode(render_scene(first + i, seed=seed, size=size), i, SCENES)
+
+    place = cache_folder(folder) / f"scenes-{split}-{size}-{key}"
+    paths = build(place, n, row_at, frames.schema(SCENES), f"rendering {split} scenes")
+    words = f"{split}: {n} procedural scenes, {size}x{size}, seed {seed}"
+    return open_parts(paths, n, frames.columns(tasks), words)
+
+
+def _paths(listing: Listing, n_frames: int | None):
+    """One row of paths a frame; every file of the chosen tasks must be there. Memory: one frame a read."""
+    listing.stats(listing.tasks, n_frames)
+    hf, rows = hugging_face(), listing.rows(listing.tasks, n_frames)
+    return hf.Dataset.from_list(rows, info=hf.DatasetInfo(description=str(listing)))
+
+
+def _checked(name: str, split: str, **numbers) -> str:
+    """The split's own name, after a look at the arguments that every data set takes."""
+    known(name, SOURCES, "data set")
+    check(dict.fromkeys(numbers, COUNT), {what: number for what, number in numbers.items() if number is not None})
+    return known({"test": "val"}.get(split, split), ("train", "val"), "split")

@@ -1,0 +1,163 @@
+"""Pictures as RGB, and label pictures as numbers: one table of rules, whoever reads (predict, archives, notebooks).
+
+======================== ===========================================================================================
+a picture                becomes
+======================== ===========================================================================================
+grey, palette, CMYK, ... RGB
+transparent              RGB, laid on white
+more than 8 bits         8 bits, full scale to full scale: 65535 to 255 where it is stored in 16. Refused where its
+                         values end below a sixteenth of that, so that the scale is another, and where a type has no
+                         scale: 32 bits, real numbers other than an array's of 0..1
+rotated by EXIF          turned as a viewer shows it where there are no labels (predict); left as it is stored in an
+                         archive, whose labels lie on the stored pixels
+several in one file      the first
+damaged, or none         refused
+======================== ===========================================================================================
+
+A label picture's numbers are those that are stored, whatever the bits of a pixel. Normals are no colours: three
+channels of 8 bits, as they are. A rule that changed something adds a remark to the list that the caller may pass.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from .files import DataError, remark
+
+TRANSPARENT = ("RGBA", "LA", "PA", "RGBa", "La")
+TURNS = {  # by EXIF's number for how the camera was held; 1 is upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def read_picture(
+    source: str | Path | Image.Image | np.ndarray, remarks: list | None = None, turn: bool = True, colour: bool = True
+) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of a file, a PIL picture, or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).
+
+    An array's scale is its type's: 255, 65535, or 1 for real numbers and booleans.
+    turn: as EXIF says. colour=False: its three channels are numbers, which no other mode can hold.
+    Raises DataError naming the file and the reason.
+    """
+    if isinstance(source, np.ndarray):
+        return _rgb(_picture_of(source), 8, "the array", remarks)
+    name = "the picture" if isinstance(source, Image.Image) else source
+    picture, bits = _decoded(source)
+    if not colour and (bits > 8 or picture.mode not in ("RGB", "RGBA", "P")):
+        raise DataError("range", f"{name} has mode {picture.mode} in {bits} bits; expected three channels, RGB, of 8")
+    if (how := _turn(picture)) is not None:
+        remark(remarks, "EXIF rotation applied" if turn else "EXIF rotation not applied")
+        picture = picture.transpose(how) if turn else picture
+    return _rgb(picture, bits, name, remarks, ground=colour)
+
+
+def _decoded(source: str | Path | Image.Image) -> tuple[Image.Image, int]:
+    """A picture, and the bits of a stored value: Pillow widens 1, 2 and 4 of them to 8, and cuts a colour's 16."""
+    name = "the picture" if isinstance(source, Image.Image) else source
+    try:
+        picture = source if isinstance(source, Image.Image) else Image.open(source)
+        # How the file packs its values stands in its tiles, and only until it is loaded: "RGB;16B", "L;4", "I;12".
+        packed = " ".join(str(tile[3]) for tile in getattr(picture, "tile", ())) or picture.mode
+        bits = re.search(r";(\d+)", packed)
+        picture.load()
+        return picture, int(bits[1]) if bits else 32 if picture.mode in ("I", "F") else 8
+    except FileNotFoundError:
+        raise DataError("missing", f"{name} is missing") from None
+    except Exception as error:  # Pillow raises whatever the broken bytes lead it to
+        words = " ".join(str(error).replace(str(name), "it").split())[:120] or type(error).__name__
+        empty = isinstance(source, str | Path) and Path(source).is_file() and not Path(source).stat().st_size
+        reason = "it is empty" if empty else words
+        raise DataError("unreadable", f"{name} cannot be decoded as a picture ({reason}); fetch it again") from None
+
+
+def _rgb(picture: Image.Image, bits: int, name, remarks: list | None, ground: bool = True) -> np.ndarray:
+    """The picture's colours in 8 bits, on a white ground where some of it is transparent and `ground` is wanted."""
+    mode, keyed = picture.mode, "transparency" in picture.info  # one colour, or entries of a palette, are transparent
+    if bits > 16 or mode == "F" or (bits > 8 and keyed):
+        words = f"{name} has mode {mode} in {bits} bits, of which nothing tells what is white"
+        raise DataError("range", f"{words}; save it as 8-bit RGB")
+    if bits > 8:
+        picture = _eight_bits(picture, bits, name)
+        remark(remarks, f"{bits} bits a channel, scaled to 8")
+    elif mode != "RGB":
+        remark(remarks, f"mode {mode}, turned into RGB")
+    try:
+        if ground and (mode in TRANSPARENT or keyed):
+            picture = picture.convert("LA" if mode == "La" else "RGBA").convert("RGBA")
+            if picture.getextrema()[3][0] < 255:
+                remark(remarks, "transparent, laid on white")
+            picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+        return np.asarray(picture.convert("RGB"))
+    except ValueError as error:  # Pillow knows modes that it cannot turn
+        raise DataError("range", f"{name} has mode {mode}, which cannot be turned into RGB ({error})") from None
+
+
+def _eight_bits(picture: Image.Image, bits: int, name) -> Image.Image:
+    """9 to 16 bits scaled to 8. Pillow keeps a grey's bits, and of a colour's only the upper 8."""
+    values, wide = np.asarray(picture), picture.mode.startswith("I")
+    full = 2**bits - 1 if wide else 255
+    colours = values[..., :-1] if picture.mode in TRANSPARENT else values
+    highest = colours.max(initial=0)
+    if highest < full / 16 and (highest or not wide):  # of a colour's, all that is left may be 0
+        words = f"{name} has {bits} bits a channel, and no value reaches a sixteenth of their scale"
+        raise DataError("range", f"{words}, so it is not clear what white is; save it as 8-bit RGB")
+    return Image.fromarray(((values.astype(np.uint32) * 255 + full // 2) // full).astype(np.uint8)) if wide else picture
+
+
+def _picture_of(array: np.ndarray) -> Image.Image:
+    """An array of any type that has a scale, as a PIL picture of 8 bits."""
+    if array.ndim not in (2, 3) or not array.size or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
+        raise DataError("size", f"the array has shape {array.shape}; expected (H, W), (H, W, 3) or (H, W, 4)")
+    kind, full = array.dtype, {"uint8": 255, "uint16": 65535, "bool": 1}.get(array.dtype.name)
+    if kind.kind == "f":
+        full = 1
+        if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
+            raise DataError("range", "the array's real numbers reach beyond 0..1; give uint8, or divide by its white")
+    if full is None:
+        raise DataError("range", f"the array is of {kind}, of which nothing tells what is white; give uint8")
+    if kind != np.uint8:
+        array = np.rint(array * (255 / full)).astype(np.uint8)
+    return Image.fromarray(np.ascontiguousarray(array[..., 0] if array.shape[2:] == (1,) else array))
+
+
+def _turn(picture: Image.Image) -> Image.Transpose | None:
+    """What makes it upright, as its EXIF says; None where that says nothing, or cannot be read."""
+    try:
+        return TURNS.get(picture.getexif().get(274))
+    except Exception:
+        return None
+
+
+def read_grey(path: Path, stored: bool = False) -> np.ndarray:
+    """(H, W) of an integer type: a one-channel picture's brightness, 0..255 from 8 bits or fewer, or palette indices.
+
+    stored: the numbers as they are in the file instead, which differ where a pixel has 1, 2 or 4 bits.
+    """
+    picture, bits = _decoded(path)
+    if picture.mode not in ("L", "P", "1", "I", "I;16", "I;16B"):
+        raise DataError("range", f"{path} has mode {picture.mode}; expected a label picture of one integer channel")
+    values = np.asarray(picture)
+    if picture.mode == "1":
+        return values.astype(np.uint8) * np.uint8(1 if stored else 255)
+    return values // (255 // (2**bits - 1)) if stored and picture.mode == "L" and bits < 8 else values
+
+
+def read_ids(path: Path, highest: int, ignore: int | None = None) -> np.ndarray:
+    """(H, W) uint8 of ids 0..highest, and `ignore` where that is given."""
+    values = read_grey(path, stored=True)
+    if values.max(initial=0) > highest or values.min(initial=0) < 0:  # the usual case needs no more than this
+        found = np.unique(values)
+        wrong = found[(found < 0) | (found > highest)]
+        wrong = wrong[wrong != ignore] if ignore is not None else wrong
+        if wrong.size:
+            allowed = f"0..{highest}" + ("" if ignore is None else f" and {ignore}")
+            raise DataError("range", f"{path} holds ids {wrong[:5].tolist()}; expected {allowed}")
+    return values.astype(np.uint8)
