@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from tqdm import tqdm
 
 from ptsa_lite.data import make_loader
 from ptsa_lite.data.loading import EpochLoader
@@ -17,7 +18,6 @@ from ptsa_lite.tasks import Task
 
 from . import distributed
 from .checkpoints import Checkpoint, fingerprint, read_history
-from .progress import clock_time
 from .step import NotFinite, Stepper, autocast, to_device
 
 
@@ -175,7 +175,7 @@ def describe(record: dict, tasks: Mapping[str, Task]) -> str:
     """One line about an epoch: losses, rate, time, time left, and the metrics where it was evaluated."""
     number = f"{record['epoch']:{len(str(record['epochs']))}}/{record['epochs']}"
     losses = ", ".join(f"{name} {value:.3f}" for name, value in record["losses"].items())
-    times = f"{clock_time(record['seconds'])}, {clock_time(record['seconds_left'])} left"
+    times = f"{tqdm.format_interval(record['seconds'])}, {tqdm.format_interval(record['seconds_left'])} left"
     line = f"epoch {number}  loss {record['loss']:.3f} ({losses})  lr {record['lr']:.2e}  {times}"
     metrics = [
         f"{name} {tasks[name].metric} {value:.{2 if value >= 1 else 3}f}"
