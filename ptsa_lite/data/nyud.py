@@ -16,9 +16,9 @@ A copy that mixes B and C folder by folder is read too, and so is depth as 16-bi
 gt_sets/val.txt.
 
 Depth is in metres in some copies of B and in millimetres in others. The rule: take the median positive depth of three
-frames, and the middle one of the three. A room's is from 0.4 to 10 m, so from 0.4 to 10 it is in metres, from 400 to
-10,000 in millimetres, and else in neither (centimetres, 8-bit greys, shares of the deepest), and refused. Whole
-numbers, of which there are ten at most up to 10, are never metres. `describe()` says which.
+frames, and the middle one of the three. A room's is from 0.6 m, nearer than which no Kinect sees, to 10 m. So from 0.6
+to 10 it is in metres, from 600 to 10,000 in millimetres, and else in neither (centimetres, 8-bit greys, shares of the
+deepest), and refused. Whole numbers, of which there are ten at most up to 10, are never metres. `describe()` says which.
 """
 
 from dataclasses import dataclass, replace
@@ -133,7 +133,7 @@ def _depth_unit(archive: NyudArchive, names: list[str], kinds: tuple[str, ...]) 
         whole = whole or depth.dtype.kind in "ui"
     medians = sorted(median for median in medians if median) or [1000.0 if whole else 1.0]
     middle = medians[len(medians) // 2]
-    return 1000.0 if 400 <= middle <= 10_000 else 1.0 if 0.4 <= middle <= 10 and not whole else 0.0
+    return 1000.0 if 600 <= middle <= 10_000 else 1.0 if 0.6 <= middle <= 10 and not whole else 0.0
 
 
 def median_depth(depth: np.ndarray) -> float:

@@ -1,9 +1,11 @@
 """Batches for one process and for several, with workers that live on."""
 
+import shutil
+
 import pytest
 import torch
 
-from ptsa_lite.data import make_loader, open_dataset
+from ptsa_lite.data import loading, make_loader, open_dataset
 from ptsa_lite.data.loading import EpochLoader, batches_of, share, workers_here
 
 
@@ -61,3 +63,18 @@ def test_there_are_no_more_workers_than_processors(monkeypatch):
     monkeypatch.delattr("os.sched_getaffinity")
     monkeypatch.setattr("os.cpu_count", lambda: None)
     assert workers_here(6) == 1
+
+
+def test_where_shared_memory_is_small_there_are_fewer_workers_and_it_is_said(scenes, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(loading, "SHARED", tmp_path)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: range(8), raising=False)
+    sample = sum(value.nbytes for value in scenes[0].values() if isinstance(value, torch.Tensor))
+    for batches, fit in ((100, 4), (6, 2), (5, 1), (1, 0)):
+        usage = (10**9, 0, batches * 4 * sample)
+        monkeypatch.setattr("shutil.disk_usage", lambda path, usage=usage: shutil._ntuple_diskusage(*usage))
+        assert workers_here(4, scenes, batch_size=4) == fit
+        said = capsys.readouterr().out
+        assert ("a container gets more by --shm-size" in said) == (fit < 4) and said.count("\n") <= 1
+    assert len(list(make_loader(scenes, 4, workers=2))) == 3  # by this process alone
+    monkeypatch.setattr(loading, "SHARED", tmp_path / "none")  # another system
+    assert workers_here(4, scenes, batch_size=4) == 4

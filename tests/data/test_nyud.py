@@ -11,6 +11,7 @@ from PIL import Image
 
 from ptsa_lite.data import files, nyud
 from ptsa_lite.data.files import DataError
+from ptsa_lite.data.listing import list_archive
 
 TASKS = nyud.TASKS
 
@@ -40,6 +41,60 @@ def test_a_copy_that_mixes_b_and_c_is_read_too(tmp_path):
     (tmp_path / "c/edge").rename(tmp_path / "b/edge")
     assert nyud.open_archive(tmp_path / "b").layout == "B and C mixed"
     assert np.array_equal(read(tmp_path / "b")["edge"], random_frame(1)["edge"])
+
+
+@pytest.mark.parametrize("suffix", [".JPG", ".jpeg", ".Jpeg", ".PNG"])
+def test_suffixes_count_without_regard_to_case(tmp_path, suffix):
+    write_nyud(tmp_path, "C" if suffix == ".PNG" else "B")
+    expected = read(tmp_path)
+    for folder in ("images", "segmentation", "depth"):
+        for path in (tmp_path / folder).iterdir():
+            path.rename(path.with_suffix(suffix if folder == "images" else path.suffix.upper()))
+    (tmp_path / "images/0002").with_suffix(suffix).rename(tmp_path / "images/0002.jpg")  # beside others
+    assert nyud.open_archive(tmp_path).layout == ("C" if suffix == ".PNG" else "B")
+    for key, value in read(tmp_path).items():
+        assert np.array_equal(value, expected[key]), key
+    assert read(tmp_path, "0002")["image"].shape == (24, 32, 3)
+
+
+def write_depth_as_png(root, factor=1000, dtype=np.uint16):
+    for path in (root / "depth").glob("*.npy"):
+        save(path.with_suffix(".png"), np.rint(np.load(path) * factor).astype(dtype))
+        path.unlink()
+
+
+def test_depth_as_sixteen_bit_png_in_millimetres_is_read_and_told(tmp_path):
+    write_depth_as_png(write_nyud(tmp_path))
+    archive = nyud.open_archive(tmp_path)
+    assert archive.tasks == TASKS and "depth in millimetres, as .png" in archive.describe()
+    assert np.abs(read(tmp_path)["depth"] - random_frame(1)["depth"]).max() <= 0.00051
+    depth = np.asarray(Image.open(tmp_path / "depth/0001.png")).copy()
+    depth[0] = 0
+    save(tmp_path / "depth/0001.png", depth)
+    assert (read(tmp_path)["depth"][0] == 0).all()
+
+
+@pytest.mark.parametrize("factor, dtype", [(25, np.uint8), (1, np.uint8), (5000, np.uint16), (100, np.uint16)])
+def test_depth_as_png_in_no_known_unit_is_refused(tmp_path, factor, dtype):
+    write_depth_as_png(write_nyud(tmp_path), factor, dtype)
+    assert "depth in no known unit" in nyud.open_archive(tmp_path).describe()
+    with pytest.raises(DataError, match="0001.png: the archive's depth.* fits a room neither"):
+        read(tmp_path)
+
+
+def test_a_folder_of_other_files_is_told_by_what_it_holds_and_what_is_read(tmp_path):
+    write_nyud(tmp_path)
+    for path in (tmp_path / "depth").iterdir():
+        path.rename(path.with_suffix(".exr"))
+    (tmp_path / "depth/.DS_Store").touch()
+    words = "folder depth holds 5 .exr, and is read from .npy or .png"
+    with pytest.raises(DataError, match=f"has no labels for 'depth': {words}"):
+        list_archive("nyud", tmp_path, "train")
+    assert nyud.open_archive(tmp_path).tasks == ("semseg", "normals", "edge")
+    for path in (tmp_path / "images").iterdir():
+        path.rename(path.with_suffix(".webp"))
+    with pytest.raises(DataError, match="folder images holds 5 .webp, and is read from .jpg or .jpeg or .png"):
+        nyud.open_archive(tmp_path)
 
 
 def test_layout_a_is_refused_with_what_differs(tmp_path):

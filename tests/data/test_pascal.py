@@ -38,6 +38,15 @@ def test_semseg_is_found_in_both_places_and_the_first_one_wins(tmp_path):
     assert np.array_equal(read(tmp_path)["semseg"], random_frame(1)["semseg"])
 
 
+def test_suffixes_count_without_regard_to_case(tmp_path):
+    expected = read(write_pascal(tmp_path))
+    for folder, suffix in (("JPEGImages", ".JPG"), ("sal_distill", ".PNG"), ("human_parts", ".MAT")):
+        for path in (tmp_path / folder).iterdir():
+            path.rename(path.with_suffix(suffix))
+    found = read(tmp_path)
+    assert found.keys() == expected.keys() and all(np.array_equal(found[key], expected[key]) for key in found)
+
+
 def test_24_part_names_become_six_parts():
     assert len(pascal.PART_OF) == 24 and set(pascal.PART_OF.values()) == {1, 2, 3, 4, 5, 6}
     left = [name for name in pascal.PART_OF if name[0] == "l"]

@@ -55,6 +55,14 @@ def test_every_fault_is_found_in_one_pass(tmp_path):
     assert "line 13: '0001' stands in line 1 already" in text and "Ready" not in text
 
 
+def test_a_folder_of_other_files_is_told_by_what_it_holds_and_what_is_read(tmp_path):
+    root = write_pascal(tmp_path)
+    for path in (root / "sal_distill").iterdir():
+        path.rename(path.with_suffix(".tif"))
+    words = "saliency: folder sal_distill holds 5 .tif, and is read from .png. Add it, or leave the task out"
+    assert str(verify("pascal", root)).count(words) == 1
+
+
 def test_layout_and_unit_are_told(tmp_path):
     assert "layout C, depth in metres" in str(verify("nyud", write_nyud(tmp_path / "c", "C")))
     assert "layout B, depth in millimetres" in str(verify("nyud", write_nyud(tmp_path / "b", per_metre=1000)))
