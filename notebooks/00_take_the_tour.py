@@ -65,15 +65,17 @@ import itertools
 import math
 from functools import lru_cache
 
+import numpy as np
 import torch
 from IPython.display import display
-from ipywidgets import Dropdown, FileUpload, SelectionSlider
+from ipywidgets import Dropdown, FileUpload, IntSlider
 
 from ptsa_lite.data import make_loader, open_dataset
+from ptsa_lite.figures.costs import BILL, draw_bars
 from ptsa_lite.figures.layer import draw_block
 from ptsa_lite.figures.pictures import colour_labels, draw_labels, draw_progress, picture_of
 from ptsa_lite.figures.study import draw_curves, draw_tradeoff
-from ptsa_lite.figures.style import Drawing, save_figure, task_title, use_style
+from ptsa_lite.figures.style import CHOSEN, OURS, THEIRS, Drawing, save_figure, task_title, use_style
 from ptsa_lite.figures.tree import draw_adaptation, draw_schemes
 from ptsa_lite.tasks import IGNORE, PASCAL, SCENES, default_tasks
 from ptsa_lite.tree import TaskTree
@@ -382,45 +384,44 @@ for name in names:
 
 # %%
 full_size = lru_cache(full_size)  # the slider comes back to settings it has seen
-BILL = {"adapters": ("adapters",), "patch merging": ("merging",), "heads": ("heads",),
-        "norms, tables, patches": ("norms", "positions", "patch_embed")}
 
 
-def draw_costs(groups=(1, 1, 2, 4), rank=16):
+def draw_price(groups=(1, 1, 2, 4), rank=16):
     """Trained parameters by role, and GMACs beside those of the two extremes."""
     count, gmacs = full_size("ptsa", groups, rank)
     figure = Drawing(figsize=(9.4, 2.5))
     left, right = figure.subplots(1, 2, gridspec_kw=dict(wspace=0.45))
-    values = [sum(count[role] for role in roles) / 1e6 for roles in BILL.values()]
-    left.bar_label(left.barh(list(BILL), values, color=["#0072B2", *["#9eabb3"] * 3]), fmt="%.2f", padding=4)
+    bill = {part: (sum(count[role] for role in roles) / 1e6, shade) for part, (roles, shade) in BILL.items()}
+    bill.pop("backbone")  # it does not train
+    work = {"all shared": (costs["lora_shared"][1], THEIRS), str(groups): (gmacs, OURS),
+            "all separate": (costs["lora_separate"][1], THEIRS)}
+    for axes, bars, words in ((left, bill, "{:.2f}"), (right, work, "{:.1f}")):
+        lengths, shades = zip(*bars.values(), strict=True)
+        draw_bars(axes, list(bars), np.diag(lengths), dict(zip(bars, shades, strict=True)), words)
     share = count["trainable"] / costs["full_finetune"][0]["trainable"]
     left.set(title=f"{count['trainable'] / 1e6:.2f} M trained, {share:.0%} of full fine-tuning", xlim=(0, 22),
              xlabel="millions of parameters")
-    bars = {"all shared": costs["lora_shared"][1], str(groups): gmacs, "all separate": costs["lora_separate"][1]}
-    right.bar_label(right.barh(range(3), list(bars.values()), color=["#9eabb3", "#0072B2", "#9eabb3"]), fmt="%.1f",
-                    padding=4)
-    right.set(title=f"{gmacs:.1f} GMACs, {gmacs / costs['lora_shared'][1]:.2f} times one shared stream", xlabel="GMACs, 448 x 448", xlim=(0, 90), yticks=range(3), yticklabels=bars)
-    right.axvline(38.37, color="#D55E00", linewidth=1.2, linestyle=(0, (4, 3)))
-    for axes in (left, right):
-        axes.invert_yaxis()
+    right.set(title=f"{gmacs / costs['lora_shared'][1]:.2f} times one shared stream", xlabel="GMACs, 448 x 448",
+              xlim=(0, 90))
+    right.axvline(38.37, color=CHOSEN, linewidth=1.2, linestyle=(0, (4, 3)))
     return figure
 
 
-draw_costs()
+draw_price()
 
 # %% [markdown]
 # Move the groups first and watch the right side; then the rank, and watch the left. Which of the four numbers in (1,
 # 1, 2, 4) is dearest in work? Which in adapters? They are not the same stage.
 
 # %%
-settings = [groups for groups in itertools.combinations_with_replacement(range(1, 5), 4)]
-
-def costs_widget(groups, rank):
-    display(draw_costs(groups, rank))
+def price_widget(rank, **groups):
+    display(draw_price(tuple(itertools.accumulate(groups.values(), max)), rank))  # groups part and never join again
 
 
-interact(costs_widget, rank=Dropdown(options=[4, 8, 16, 32, 64], value=16),
-         groups=SelectionSlider(options=settings, value=(1, 1, 2, 4), continuous_update=False))
+interact(price_widget, rank=Dropdown(options=[4, 8, 16, 32, 64], value=16), **{
+    f"stage {s}": IntSlider(min=1, max=4, value=value, continuous_update=False, description=f"groups, stage {s}",
+                            style={"description_width": "initial"}, layout={"width": "400px"})
+    for s, value in enumerate((1, 1, 2, 4), 1)})
 
 # %% [markdown]
 # Nothing in these bills is an estimate. Adapters cost $r \sum_i G_i\, a_i$ with $a = (3072, 6144, 36864, 24576)$

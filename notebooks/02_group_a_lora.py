@@ -218,7 +218,7 @@ def draw_rank(r):
     values.set(ylim=(3e-4, 1), ylabel="singular value", title="Wanted updates fall fast"), values.legend(fontsize=8)
     values.minorticks_off(), values.set_yticks([1, 0.1, 0.01, 0.001], ["1", "0.1", "0.01", "0.001"])
     errors.set(ylim=(0, 1.02), ylabel="length lost, lower is better")
-    errors.set_title(f"Rank {r} loses {lost_length[names[0]][r]:.0%} of {names[0]}'s length")
+    errors.set_title(f"At rank {r}, {names[0]} loses {lost_length[names[0]][r]:.0%}")
     B, A = best_of_rank(updates[0], r)
     for axes, picture, title in zip(pictures, (updates[0], B @ A), ("update", f"rank {r}"), strict=True):
         span = 3 * float(updates[0].std())

@@ -434,14 +434,13 @@ print("fallen since the first epoch:", ", ".join(f"{name} {value:.0%}" for name,
 from ptsa_lite.figures.pictures import colour_labels, draw_progress, show
 
 
-def draw_sharpening(frame, epochs_shown):
-    """A row per task: image, label, and the prediction after each of these epochs."""
-    said = {f"epoch {e}" if e else "before": {name: looks[e][name][frame] for name in names} for e in epochs_shown}
+def draw_sharpening(frame, moments):
+    """A row per task: image, label, and the prediction at each of these moments, {title: epoch}."""
+    said = {title: {name: looks[epoch][name][frame] for name in names} for title, epoch in moments.items()}
     return draw_progress({name: shown[name][frame] for name in names}, said, tasks, shown["image"][frame])
 
 
-milestones = sorted({0, 1, max(1, epochs // 3), epochs})
-figure = draw_sharpening(0, milestones)
+figure = draw_sharpening(0, {f"epoch {e}" if e else "before": e for e in sorted({0, 1, max(1, epochs // 3), epochs})})
 save_figure(figure, "05_sharpening", out_dir)
 figure
 
@@ -456,7 +455,7 @@ from ptsa_lite.workshop.widgets import can_move, interact
 
 
 def show_sharpening(frame, epoch):
-    display(draw_sharpening(frame - 1, sorted({0, 1, epoch})))
+    display(draw_sharpening(frame - 1, {"before": 0, "epoch 1": 1, f"yours, {epoch}": epoch}))
 
 
 interact(show_sharpening, frame=IntSlider(min=1, max=len(chosen), value=1, continuous_update=False),

@@ -1,7 +1,7 @@
 """The figures of a similarity and its uncertainty. A pair of tasks wears the colours of both."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -137,51 +137,50 @@ def draw_estimates(estimates: Mapping[str, tuple[Any, Any]], tasks: Sequence[str
 def draw_how_sure(shorter: Mapping[int, Similarity], titles: tuple[str, str]) -> Figure:
     """Left: every pair's cosine from n frames, {n: Similarity}. Right: its standard error, and 1/sqrt(n) dotted."""
     counts, last = list(shorter), list(shorter.values())[-1]
-    couples = list(combinations(range(len(last.tasks)), 2))
     figure = Drawing(figsize=(12, 3.4))
-    left, right = figure.subplots(1, 2, width_ratios=[1.3, 1])
-    ends = []
-    for place, (couple, look) in enumerate(_couples(last.tasks)):
-        mean = [s.matrix("plain", "same")[couple] for s in shorter.values()]
-        band = [s.error("plain", "same")[couple] for s in shorter.values()]
-        x = [n * 1.02**place for n in counts]  # side by side
-        left.errorbar(x, mean, band, fmt="o-", markersize=7, **look)
-        ends.append((x[-1], mean[-1], " with ".join(last.tasks[i] for i in couple), {}))
+    left, right = figure.subplots(1, 2, width_ratios=[1.3, 1], gridspec_kw=dict(wspace=0.75))
     left.set(xscale="log", xlabel="frames", ylabel="cosine, same frame", title=titles[0])
+    found = [(s.matrix("plain", "same"), s.error("plain", "same")) for s in shorter.values()]
+    _pairs(left, last.tasks, counts, found, aside=1.02)
+    different = np.triu_indices(len(last.tasks), 1)
     for choice, colour, line in (("same", INK, "o-"), ("different", SOFT, "s-")):
-        errors = [np.mean([s.error("plain", choice)[c] for c in couples]) for s in shorter.values()]
+        errors = [s.error("plain", choice)[different].mean() for s in shorter.values()]
         right.loglog(counts, errors, line, color=colour, label=f"{choice} frame" + "s" * (choice == "different"))
         right.loglog(counts, [errors[-1] * (counts[-1] / n) ** 0.5 for n in counts], ":", color=colour)
     right.set(xlabel="frames", ylabel="standard error", title=titles[1])
-    plain_ticks(right.yaxis)
     right.legend()
+    plain_ticks(right.yaxis)
     for axes in (left, right):
         axes.set_xticks(counts, [str(n) for n in counts])
         axes.minorticks_off()
-    figure.subplots_adjust(wspace=0.75)
-    name_ends(left, ends)
     return figure
 
 
 def draw_stages(similarity: Similarity, reading: str, pairs: str, title: str = "") -> Figure:
     """One line per pair of tasks over the stages, with one standard error, and the whole backbone beside them."""
     figure, axes = canvas((8.5, 3.6))
-    n, ends = len(similarity.stages(reading, pairs)), []
-    for couple, look in _couples(similarity.tasks):
-        y = [similarity.matrix(reading, pairs, s)[couple] for s in (*range(n), None)]
-        e = [similarity.error(reading, pairs, s)[couple] for s in (*range(n), None)]
-        axes.errorbar(range(1, n + 1), y[:-1], e[:-1], fmt="o-", markersize=9, capsize=3, **look)
-        axes.errorbar([n + 1.2], y[-1:], e[-1:], fmt="o", markersize=9, capsize=3, **look)
-        ends.append((n + 1.2, y[-1], " with ".join(similarity.tasks[i] for i in couple), {}))
+    n = len(similarity.stages(reading, pairs))
+    found = [(similarity.matrix(reading, pairs, s), similarity.error(reading, pairs, s)) for s in (*range(n), None)]
+    found.insert(n, (np.full_like(found[0][0], np.nan), None))  # where the line breaks
+    axes.set(ylabel="cosine", title=title)
+    _pairs(axes, similarity.tasks, [*range(1, n + 1), n + 0.6, n + 1.2], found)
     axes.axhline(0, color=SOFT, linewidth=1, linestyle=":", zorder=0)
     axes.set_xticks([*range(1, n + 1), n + 1.2], [*(f"stage {s + 1}" for s in range(n)), "whole"])
-    axes.set(ylabel="cosine", title=title)
-    name_ends(axes, ends)
     return figure
 
 
-def _couples(tasks: Sequence[str]) -> Iterator[tuple[tuple[int, int], dict]]:
-    """Every pair of tasks and its look."""
-    for couple in combinations(range(len(tasks)), 2):
-        inner, outer = (task_colour(tasks[i]) for i in couple)
-        yield couple, dict(color=inner, markeredgecolor=outer, markeredgewidth=2.2)
+def _pairs(
+    axes, tasks: Sequence[str], xs: Sequence[float], found: Sequence[tuple[Any, Any]], aside: float = 1.0
+) -> None:
+    """A line per pair of tasks through what was found at each x, (matrix, error or None), with its name at the end.
+
+    aside: a factor by which each line stands right of the one before, on a logarithmic axis.
+    """
+    ends = []
+    for place, (i, j) in enumerate(combinations(range(len(tasks)), 2)):
+        x = np.multiply(xs, aside**place)
+        y, e = ([0 if of is None else of[i, j] for of in side] for side in zip(*found, strict=True))
+        axes.errorbar(x, y, e, fmt="o-", markersize=8, capsize=3, color=task_colour(tasks[i]),
+                      markeredgecolor=task_colour(tasks[j]), markeredgewidth=2.2)  # fmt: skip
+        ends.append((x[-1], y[-1], f"{tasks[i]} with {tasks[j]}", {}))
+    name_ends(axes, ends)

@@ -78,7 +78,10 @@ def test_more_frames_are_further_right_and_the_last_is_the_whole_measurement(sim
 
 def test_a_pair_wears_both_tasks_colours_over_the_stages_and_is_named_once(similarity):
     (axes,) = draw_stages(similarity, "plain", "same").axes
-    lines = [container[0] for container in axes.containers if len(container[0].get_ydata()) == 2]
-    colours = {(line.get_color(), line.get_markeredgecolor()) for line in lines}
-    assert colours == {(task_colour(TASKS[i]), task_colour(TASKS[j])) for i, j in COUPLES}
+    lines = [container[0] for container in axes.containers]
+    colours = [(line.get_color(), line.get_markeredgecolor()) for line in lines]
+    assert colours == [(task_colour(TASKS[i]), task_colour(TASKS[j])) for i, j in COUPLES]
+    for line, couple in zip(lines, COUPLES, strict=True):
+        first, second, whole = (similarity.matrix("plain", "same", s)[couple] for s in (0, 1, None))
+        assert line.get_ydata().tolist() == pytest.approx([first, second, np.nan, whole], nan_ok=True)
     assert sorted(text.get_text() for text in axes.texts) == sorted(f"{TASKS[i]} with {TASKS[j]}" for i, j in COUPLES)
