@@ -71,12 +71,10 @@ from IPython.display import display
 from ipywidgets import Dropdown, FileUpload, IntSlider
 
 from ptsa_lite.data import make_loader, open_dataset
-from ptsa_lite.figures.costs import BILL, draw_bars
-from ptsa_lite.figures.layer import draw_block
-from ptsa_lite.figures.pictures import colour_labels, draw_labels, draw_progress, picture_of
-from ptsa_lite.figures.study import draw_curves, draw_tradeoff
-from ptsa_lite.figures.style import CHOSEN, OURS, THEIRS, Drawing, save_figure, task_title, use_style
-from ptsa_lite.figures.tree import draw_adaptation, draw_schemes
+from ptsa_lite.figures import (
+    BILL, CHOSEN, OURS, THEIRS, Drawing, colour_labels, draw_adaptation, draw_bars, draw_block, draw_curves,
+    draw_labels, draw_progress, draw_schemes, draw_tradeoff, picture_of, save_figure, task_title, use_style,
+)
 from ptsa_lite.tasks import IGNORE, PASCAL, SCENES, default_tasks
 from ptsa_lite.tree import TaskTree
 from ptsa_lite.checks import COUNT, POSITIVE, SIZE

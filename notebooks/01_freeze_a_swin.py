@@ -65,9 +65,10 @@ from torch.nn import functional as F
 
 from ptsa_lite.backbones import SMALL, load_backbone
 from ptsa_lite.data import make_loader, open_dataset
-from ptsa_lite.figures.pictures import draw_pca, draw_predictions, picture_of
-from ptsa_lite.figures.style import save_figure, use_style
-from ptsa_lite.figures.swin import draw_by_stage, draw_likeness, draw_patch, draw_pyramid, draw_where, draw_windows
+from ptsa_lite.figures import (
+    draw_by_stage, draw_likeness, draw_patch, draw_pca, draw_predictions, draw_pyramid, draw_where,
+    draw_windows, picture_of, save_figure, use_style,
+)
 from ptsa_lite.tasks import default_tasks
 from ptsa_lite.checks import COUNT, POSITIVE, SIZE
 from ptsa_lite.workshop.parameters import checked

@@ -66,18 +66,9 @@ from matplotlib import pyplot as plt
 from torch import nn
 from torch.nn import functional as F
 
-from ptsa_lite.figures.layer import draw_block, draw_layer, draw_sharing
-from ptsa_lite.figures.style import (
-    INK,
-    OURS,
-    SOFT,
-    STAGES,
-    THEIRS,
-    Drawing,
-    name_ends,
-    save_figure,
-    task_colour,
-    use_style,
+from ptsa_lite.figures import (
+    INK, OURS, SOFT, STAGES, THEIRS, Drawing, draw_block, draw_layer, draw_sharing, name_ends, save_figure,
+    task_colour, use_style,
 )
 from ptsa_lite.tasks import default_tasks
 from ptsa_lite.checks import COUNT, SIZE

@@ -72,16 +72,10 @@ from ipywidgets import Dropdown, SelectionSlider
 from torch.nn import functional as F
 
 from ptsa_lite.data import make_loader, open_dataset
-from ptsa_lite.figures.similarity import (
-    draw_angles,
-    draw_estimates,
-    draw_gradients,
-    draw_how_sure,
-    draw_similarities,
-    draw_similarity,
-    draw_stages,
+from ptsa_lite.figures import (
+    SOFT, draw_angles, draw_estimates, draw_gradients, draw_how_sure, draw_similarities, draw_similarity,
+    draw_stages, name_ends, save_figure, task_colour, use_style,
 )
-from ptsa_lite.figures.style import SOFT, name_ends, save_figure, task_colour, use_style
 from ptsa_lite.tasks import IGNORE, default_tasks, known
 from ptsa_lite.checks import COUNT, POSITIVE, SIZE
 from ptsa_lite.workshop.parameters import checked

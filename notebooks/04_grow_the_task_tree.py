@@ -66,10 +66,10 @@ from IPython.display import Markdown, display
 from ipywidgets import HTML, Dropdown, HBox, Label, Output, ToggleButtons, VBox
 from matplotlib import pyplot as plt
 
-from ptsa_lite.figures.costs import BY_STAGE, draw_bars, draw_speed, draw_tree_costs
-from ptsa_lite.figures.similarity import draw_similarity
-from ptsa_lite.figures.style import INK, OURS, Drawing, save_figure, task_colour, use_style
-from ptsa_lite.figures.tree import draw_tree, draw_tree_beside
+from ptsa_lite.figures import (
+    BY_STAGE, INK, OURS, Drawing, draw_bars, draw_similarity, draw_speed, draw_tree, draw_tree_beside,
+    draw_tree_costs, save_figure, task_colour, use_style,
+)
 from ptsa_lite.tasks import NYUD, PASCAL, default_tasks, known
 from ptsa_lite.tree import TaskTree, tree_score
 from ptsa_lite.checks import COUNT, SIZE

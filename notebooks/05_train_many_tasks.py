@@ -74,8 +74,7 @@ from torch.nn import functional as F
 from ptsa_lite.data import make_loader, open_dataset
 from ptsa_lite.experiments.queue import run_study
 from ptsa_lite.experiments.tables import table_of_methods
-from ptsa_lite.figures.style import BOX, INK, OURS, SOFT, Drawing, save_figure, task_colour, use_style
-from ptsa_lite.figures.tree import draw_training
+from ptsa_lite.figures import BOX, INK, OURS, SOFT, Drawing, draw_training, save_figure, task_colour, use_style
 from ptsa_lite.tasks import IGNORE, default_tasks
 from ptsa_lite.tree import TaskTree
 from ptsa_lite.checks import COUNT, SIZE
@@ -87,6 +86,8 @@ started = time.monotonic()
 use_style()
 tasks = default_tasks(data)
 names = tuple(tasks)
+
+# %%
 file = Path(out_dir) / "tree.json"
 saved = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 if set(saved.get("tasks", [])) == set(names):
@@ -399,7 +400,7 @@ for record in train_epochs(model, train_set, val_set, tasks, config, checkpoints
     print(describe(record, tasks), flush=True)
 
 # %%
-from ptsa_lite.figures.study import draw_curves
+from ptsa_lite.figures import draw_curves
 
 losses = {name: [record["losses"][name] for record in history] for name in names}
 figure = draw_curves(losses, title="Each loss, divided by its first epoch's")
@@ -431,7 +432,7 @@ print("fallen since the first epoch:", ", ".join(f"{name} {value:.0%}" for name,
 # they are?
 
 # %%
-from ptsa_lite.figures.pictures import colour_labels, draw_progress, show
+from ptsa_lite.figures import colour_labels, draw_progress, show
 
 
 def draw_sharpening(frame, moments):
@@ -610,7 +611,7 @@ if {"lora_shared", "ptsa", "lora_separate"} <= set(by_method):
 # much larger frames. Its axes are not ours, which is why it stands apart; only the *pattern* may be compared.
 
 # %%
-from ptsa_lite.figures.study import draw_tradeoff
+from ptsa_lite.figures import draw_tradeoff
 from ptsa_lite.experiments.published import as_points
 
 figure = Drawing(figsize=(8.5, 13))
@@ -720,7 +721,7 @@ if comparable:
 # Four tasks, one backbone, one pass: labels above, predictions below.
 
 # %%
-from ptsa_lite.figures.pictures import draw_predictions
+from ptsa_lite.figures import draw_predictions
 
 figure = draw_predictions(shown["image"], {name: shown[name] for name in names}, look(), tasks)
 save_figure(figure, "05_predictions", out_dir)

@@ -43,10 +43,7 @@
 # the [rows of a YAML file](../ptsa_lite/configs/recipe.yaml), and one folder of results.
 
 # %%
-from ptsa_lite.figures.costs import draw_costs
-from ptsa_lite.figures.pictures import draw_frames
-from ptsa_lite.figures.study import draw_road
-from ptsa_lite.figures.style import save_figure, use_style
+from ptsa_lite.figures import draw_costs, draw_frames, draw_road, save_figure, use_style
 
 use_style()
 road = {"archive": "verify", "recipe": "what it costs", "similarity": "similarity.json", "tree": "run.json",
@@ -321,8 +318,7 @@ print(aligned(("a step in", "MB", "ratio", "seconds", "ratio"), lines))
 
 # %%
 from ptsa_lite.experiments.grow import measure
-from ptsa_lite.figures.similarity import draw_similarity
-from ptsa_lite.figures.tree import draw_tree
+from ptsa_lite.figures import draw_similarity, draw_tree
 
 grown = [name for name, plan in plans.items() if plan.groups]
 matrix = None
@@ -377,7 +373,7 @@ for name, plan in plans.items():
 
 # %%
 from ptsa_lite.training.checkpoints import read_history
-from ptsa_lite.figures.study import draw_curves
+from ptsa_lite.figures import draw_curves
 
 name = rows[-1]
 history = read_history(folder / name)
@@ -428,7 +424,7 @@ _ = (folder / "table.json").write_text(json.dumps(record, indent=1) + "\n", enco
 # %%
 import torch
 
-from ptsa_lite.figures.pictures import draw_predictions
+from ptsa_lite.figures import draw_predictions
 from ptsa_lite.experiments.plans import load_run
 
 _, model = load_run(folder / rows[-1])

@@ -58,17 +58,10 @@ from IPython.display import display
 from ipywidgets import Dropdown
 
 from ptsa_lite.methods import METHODS
-from ptsa_lite.figures.similarity import draw_estimates
-from ptsa_lite.figures.study import (
-    draw_choices,
-    draw_differences,
-    draw_ranked,
-    draw_sweep,
-    draw_task_gains,
-    draw_tradeoff,
+from ptsa_lite.figures import (
+    CHOSEN, OURS, Drawing, draw_capacities, draw_choices, draw_differences, draw_estimates, draw_ranked,
+    draw_sweep, draw_task_gains, draw_tradeoff, save_figure, use_style,
 )
-from ptsa_lite.figures.style import CHOSEN, OURS, Drawing, save_figure, use_style
-from ptsa_lite.figures.tree import draw_capacities
 from ptsa_lite.experiments.published import PASCAL_RESULTS, as_points
 from ptsa_lite.experiments.reproduction import aligned
 from ptsa_lite.experiments.queue import collected

@@ -52,8 +52,7 @@ from torch.nn import functional as F
 from ptsa_lite import backbones
 from ptsa_lite.workshop import distil, muon, teacher
 from ptsa_lite.scenes import render_scene
-from ptsa_lite.figures.pictures import draw_grid
-from ptsa_lite.figures.style import Drawing, name_ends, use_style
+from ptsa_lite.figures import Drawing, draw_grid, name_ends, use_style
 
 use_style()
 
