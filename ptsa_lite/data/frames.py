@@ -20,12 +20,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from ptsa_lite.tasks import SUITES
+
 Frame = dict[str, np.ndarray]
 
-KINDS = {
-    "semseg": "segmentation", "human_parts": "parts", "saliency": "binary", "edge": "binary", "normals": "normals",
-    "depth": "depth",
-}  # fmt: skip
+KINDS = {name: task.kind for tasks in SUITES.values() for name, task in tasks.items()} | {"human_parts": "parts"}
 """Of each label of the suites, the kind that says how it is stored and how it moves (`transforms.LABELS`)."""
 
 TYPES = {  # of a pixel, by the bytes that it takes: its type and channels
