@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "ptsa_lite"
 FACES = {"__init__", "__main__", "commands", "predict"}  # flat, and not the paper
 
-CORE_LINES, CORE_FILE_LINES, FAST_LINES, BASELINE_LINES, ALL_LINES = 2300, 255, 160, 110, 12000
+CORE_LINES, CORE_FILE_LINES, FAST_LINES, BASELINE_LINES, ALL_LINES = 2300, 255, 160, 110, 12400
 CORE = sorted(path for path in PACKAGE.glob("*.py") if path.stem not in FACES | {"fast"})
 BASELINES = sorted((PACKAGE / "baselines").glob("*.py"))
 
