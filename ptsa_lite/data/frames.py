@@ -34,7 +34,6 @@ TYPES = {  # of a pixel, by the bytes that it takes: its type and channels
     6: (np.float16, 3),
     12: (np.float32, 3),
 }
-STORED = {"image": (3,), "normals": (6, 12), "depth": (4,)}  # bytes of a pixel by kind; 1 for all others
 
 
 def columns(labels: Iterable[str]) -> list[str]:
@@ -51,23 +50,13 @@ def schema(labels: Iterable[str]):
 
 
 def encode(frame: Frame, index: int, labels: Iterable[str]) -> dict:
-    """A frame as a row: each array as its raw bytes, so that `decode` gives back the same bits.
-
-    Raises ValueError where an array has not the type or the shape of the table above.
-    """
+    """A frame as a row: each array as its raw bytes, so that `decode` gives back the same bits."""
     height, width = frame["image"].shape[:2]
     row = {"index": index, "height": height, "width": width, "aspect": float(frame.get("aspect", width / height))}
     for key in ("image", *labels):
         array = frame.get(key)
         row[key] = None if array is None else array.tobytes()
-        if array is not None and not _fits(array, KINDS.get(key, key), (height, width)):
-            raise ValueError(f"frame {index}: {key} is {array.dtype} {array.shape} in a picture of {height}x{width}")
     return row
-
-
-def _fits(array: np.ndarray, kind: str, size: tuple[int, int]) -> bool:
-    allowed = [TYPES[n] for n in STORED.get(kind, (1,))]
-    return (array.dtype, array.shape) in [(dtype, (*size, 3)[: 2 + (channels == 3)]) for dtype, channels in allowed]
 
 
 def decode(row: dict) -> Frame:

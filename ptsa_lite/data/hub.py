@@ -17,7 +17,7 @@ name is nyuv2_13, and no reader of one opens the other.
 """
 
 import shutil
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -57,36 +57,23 @@ def count(paths: list[Path]) -> int:
     return n
 
 
-class Rows:
-    """The rows of parquet files as frames; `datasets` reads them, into a folder."""
-
-    def __init__(self, paths: list[Path], folder: Path):
-        self.paths, self.folder = paths, folder
-
-    @cached_property
-    def table(self):
-        hf = cache.hugging_face()
-        table = hf.Dataset.from_parquet([str(path) for path in self.paths], cache_dir=str(self.folder))
-        return table.select_columns(list(COLUMNS)).with_format("numpy")
-
-    def frame(self, i: int) -> frames.Frame:
-        """Row i as a frame of this project. Raises DataError for values of another protocol."""
-        row, path = self.table[i], Path(f"{self.paths[0].parent}, row {i}")
-        image, ids, depth, normals = (row[name] for name in COLUMNS)
-        size = image.shape[1:]
-        for name, shape in zip(COLUMNS, ((3, *size), size, (1, *size), (3, *size)), strict=True):
-            if row[name].shape != shape or len(size) != 2:
-                raise DataError("size", f"{path}: {name} has shape {row[name].shape}; expected {shape}")
-        if not np.isfinite(image).all() or image.min() < 0 or image.max() > 1:
-            raise DataError("range", f"{path}: image values outside 0..1")
-        if ids.min() < -1 or ids.max() > 12:
-            raise DataError("range", f"{path}: classes {ids.min()}..{ids.max()}; expected -1..12, the 13 classes")
-        return {
-            "image": np.ascontiguousarray(np.rint(image * 255).astype(np.uint8).transpose(1, 2, 0)),
-            "semseg": np.where(ids < 0, 255, ids).astype(np.uint8),
-            "depth": files.clean_depth(np.array(depth[0]), path, 1.0),
-            "normals": files.clean_normals(np.ascontiguousarray(normals.transpose(1, 2, 0)), path),
-        }
+def frame_of(row: dict[str, np.ndarray], where: Path) -> frames.Frame:
+    """A row as a frame of this project. Raises DataError for values of another protocol."""
+    image, ids, depth, normals = (row[name] for name in COLUMNS)
+    size = image.shape[1:]
+    for name, shape in zip(COLUMNS, ((3, *size), size, (1, *size), (3, *size)), strict=True):
+        if row[name].shape != shape or len(size) != 2:
+            raise DataError("size", f"{where}: {name} has shape {row[name].shape}; expected {shape}")
+    if not np.isfinite(image).all() or image.min() < 0 or image.max() > 1:
+        raise DataError("range", f"{where}: image values outside 0..1")
+    if ids.min() < -1 or ids.max() > 12:
+        raise DataError("range", f"{where}: classes {ids.min()}..{ids.max()}; expected -1..12, the 13 classes")
+    return {
+        "image": np.ascontiguousarray(np.rint(image * 255).astype(np.uint8).transpose(1, 2, 0)),
+        "semseg": np.where(ids < 0, 255, ids).astype(np.uint8),
+        "depth": files.clean_depth(depth[0], where, 1.0),
+        "normals": files.clean_normals(np.ascontiguousarray(normals.transpose(1, 2, 0)), where),
+    }
 
 
 def build(root: str | Path, split: str, n_frames: int | None, folder: str | Path | None) -> tuple[list[Path], int]:
@@ -94,12 +81,18 @@ def build(root: str | Path, split: str, n_frames: int | None, folder: str | Path
     paths = find(root, split)
     stats = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     place = cache.cache_folder(folder) / f"nyuv2_13-{split}-{cache.fingerprint(stats, 1)}"
-    n, rows = count(paths), Rows(paths, place / "parquet")
+    n = count(paths)
     n = min(n, n_frames or n)
 
+    @lru_cache
+    def table():
+        files = [str(path) for path in paths]
+        rows = cache.hugging_face().Dataset.from_parquet(files, cache_dir=str(place / "parquet"))
+        return rows.select_columns(list(COLUMNS)).with_format("numpy")
+
     def row_at(i: int) -> dict:
-        return frames.encode(rows.frame(i), i, TASKS)
+        return frames.encode(frame_of(table()[i], Path(f"{paths[0].parent}, {split} row {i}")), i, TASKS)
 
     made = cache.build(place, n, row_at, frames.schema(TASKS), f"reading {split} of {root}")
-    shutil.rmtree(rows.folder, ignore_errors=True)
+    shutil.rmtree(place / "parquet", ignore_errors=True)
     return made, n

@@ -12,13 +12,13 @@ normals      jpg                npy                png, 2 v / 255 - 1
 edge         png                npy                png
 ============ ================== ================== ==================
 
-A copy that mixes B and C folder by folder is read too, and so is depth as 16-bit png. Splits are gt_sets/train.txt and
+Each folder is read in whichever of these kinds it comes, and depth as 16-bit png too. Splits are gt_sets/train.txt and
 gt_sets/val.txt.
 
 Depth is in metres in some copies of B and in millimetres in others. The rule: take the median positive depth of three
 frames, and the middle one of the three. A room's is from 0.6 m, nearer than which no Kinect sees, to 10 m. So from 0.6
 to 10 it is in metres, from 600 to 10,000 in millimetres, and else in neither (centimetres, 8-bit greys, shares of the
-deepest), and refused. Whole numbers, of which there are ten at most up to 10, are never metres. `describe()` says which.
+deepest), and refused. Whole numbers, of which there are ten up to 10, are never metres. `describe()` says which.
 """
 
 from dataclasses import dataclass, replace
@@ -42,10 +42,6 @@ READABLE = {
     "normals": (".npy", ".png"),
     "edge": (".npy", ".png"),
 }
-LAYOUTS = {
-    "B": {"image": ".jpg", "semseg": ".png", "depth": ".npy", "normals": ".npy", "edge": ".npy"},
-    "C": {"image": ".png", "semseg": ".png", "depth": ".npy", "normals": ".png", "edge": ".png"},
-}
 UNITS = {1.0: "depth in metres", 1000.0: "depth in millimetres", 0.0: "depth in no known unit"}
 
 
@@ -61,16 +57,9 @@ class NyudArchive(Archive):
         """The tasks that have files."""
         return tuple(task for task in TASKS if task in self.kinds)
 
-    @property
-    def layout(self) -> str:
-        """B, C, or both where the folders that are there fit both (or partly each)."""
-        suffixes = {key: kinds[0].replace(".jpeg", ".jpg") for key, kinds in self.kinds.items()}
-        fits = [name for name, own in LAYOUTS.items() if all(own[key] == suffix for key, suffix in suffixes.items())]
-        return " or ".join(fits) or "B and C mixed"
-
     def describe(self) -> str:
-        depth = UNITS.get(self.per_metre, "no depth")
-        return f"NYUD-v2, layout {self.layout}, {depth}" + ", as .png" * (self.kinds.get("depth", "")[:1] == (".png",))
+        found = ", ".join(f"{key} as {kinds[0]}" for key, kinds in self.kinds.items())
+        return f"NYUD-v2, {UNITS.get(self.per_metre, 'no depth')}, {found}"
 
     def list_path(self, split: str) -> Path:
         return self.root / "gt_sets" / f"{split}.txt"

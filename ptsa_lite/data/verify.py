@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pandas
 
 from ptsa_lite.tasks import known
 
@@ -43,14 +44,13 @@ class Row:
         return sum(len(found) for found in self.faults.values())
 
     def cells(self) -> list[str]:
-        sizes = [f"{w}x{h}" for (h, w), _ in self.sizes.most_common(1)] or ["-"]
-        if len(self.sizes) > 1:
-            sizes.append(f"and {len(self.sizes) - 1} more")
-        values = f"{self.low:.4g}..{self.high:.4g}" if self.low <= self.high else "-"
         if self.unread:
             return [self.split, self.label, str(self.expected), "none", *["-"] * 6]
+        size = "".join(f"{w}x{h}" for (h, w), _ in self.sizes.most_common(1))
+        others = f" and {len(self.sizes) - 1} more" * (len(self.sizes) > 1)
+        values = f"{self.low:.4g}..{self.high:.4g}" if self.low <= self.high else "-"
         counts = [self.expected, self.found, *(len(self.faults[kind]) for kind in KINDS)]
-        return [self.split, self.label, *map(str, counts), " ".join(sizes), values]
+        return [self.split, self.label, *map(str, counts), (size or "-") + others, values]
 
 
 @dataclass
@@ -69,11 +69,9 @@ class Report:
         return not self.lists and not any(row.n_faults or row.unread for row in self.rows)
 
     def __str__(self) -> str:
-        cells = [list(HEAD), *(row.cells() for row in self.rows)]
-        widths = [max(len(line[k]) for line in cells) for k in range(len(HEAD))]
-        table = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells]
-        lines = [f"{self.root}: {self.described}", *(line.rstrip() for line in table if self.rows)]
-        return "\n".join(lines + ["", "What to do:"] + [f"- {line}" for line in self.advice])
+        table = pandas.DataFrame([row.cells() for row in self.rows], columns=HEAD).to_string(index=False)
+        head = f"{self.root}: {self.described}" + f"\n{table}" * bool(self.rows)
+        return "\n- ".join([f"{head}\n\nWhat to do:", *self.advice])
 
 
 def verify(name: str, root: str | Path) -> Report:
@@ -157,9 +155,7 @@ def _advice(name: str, archive, rows: list[Row], lists: list[str], notes: list[s
     lines = [f"Mend the split list: {fault}" for fault in lists] + notes
     tasks = ", ".join(repr(task) for task in archive.tasks)
     for label in dict.fromkeys(row.label for row in rows if row.unread):
-        lines.append(
-            f"{label}: {archive.why_not(label)}. Add it, or leave the task out: tasks=({tasks},)"
-        )
+        lines.append(f"{label}: {archive.why_not(label)}. Add it, or leave the task out: tasks=({tasks},)")
     for row in rows:
         for kind, found in row.faults.items():
             words = {"missing": "bring the file or take the frame off the list", "unreadable": "fetch it again"}
@@ -171,7 +167,6 @@ def _advice(name: str, archive, rows: list[Row], lists: list[str], notes: list[s
         for text, n in row.remarks.items():
             end = "look at the files" if ONE_VALUE in text else f"nothing to do, the rule stands in {RULES}"
             lines.append(f"{row.split} {row.label}: {text} ({n} frames); {end}")
-    usable = [row for row in rows if not row.unread]
-    if not lists and not any(row.n_faults for row in usable):
+    if not lists and not any(row.n_faults for row in rows):
         lines.append(f"Ready: open_dataset({name!r}, {str(archive.root)!r}, tasks=({tasks},), work_size=...)")
     return lines

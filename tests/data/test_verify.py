@@ -63,9 +63,10 @@ def test_a_folder_of_other_files_is_told_by_what_it_holds_and_what_is_read(tmp_p
     assert str(verify("pascal", root)).count(words) == 1
 
 
-def test_layout_and_unit_are_told(tmp_path):
-    assert "layout C, depth in metres" in str(verify("nyud", write_nyud(tmp_path / "c", "C")))
-    assert "layout B, depth in millimetres" in str(verify("nyud", write_nyud(tmp_path / "b", per_metre=1000)))
+def test_kinds_of_files_and_the_unit_are_told(tmp_path):
+    metres = str(verify("nyud", write_nyud(tmp_path / "c", "C")))
+    assert "depth in metres, image as .png, semseg as .png, depth as .npy, normals as .png" in metres
+    assert "depth in millimetres, image as .jpg" in str(verify("nyud", write_nyud(tmp_path / "b", per_metre=1000)))
 
 
 def test_a_missing_folder_is_told_once_with_the_tasks_that_remain(tmp_path):
