@@ -648,7 +648,7 @@ def draw_gains(rows, single):
     axes.axhline(0, color=SOFT, linewidth=1)
     axes.set_xticks(range(len(rows)), [r["label"].replace(", ", ",\n").replace(" (", "\n(") for r in rows], fontsize=8)
     axes.set(ylabel="gain over single task, %", title="Bars: a task each. Black line: their mean, Δm")
-    axes.legend(ncols=len(names), loc="lower right", fontsize=8)
+    axes.legend(ncols=len(names), loc="best", fontsize=8)
     return figure
 
 

@@ -62,7 +62,7 @@ def similarity_cells(axes, matrix: Any, names: Sequence[str], error: Any = None,
     return shown
 
 
-def draw_gradients(tasks: Sequence[str]) -> Figure:
+def draw_gradients(names: Sequence[str]) -> Figure:
     """Losses on top of one frozen backbone, a gradient back from each; beside it, gradients as (invented) arrows."""
     figure = Drawing(figsize=(10, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1.45, 1])
@@ -70,14 +70,14 @@ def draw_gradients(tasks: Sequence[str]) -> Figure:
     left.text(1.65, 0, "frozen\nbackbone\n$\\theta$", ha="center", va="center", fontsize=11)
     left.text(0.15, 0, "frame $x$", ha="center", va="center", color=SOFT)
     left.annotate("", (0.88, 0), (0.45, 0), arrowprops=dict(arrowstyle="-|>", color=SOFT))
-    for name, y in zip(tasks, np.linspace(1.25, -1.25, len(tasks)), strict=True):
+    for name, y in zip(names, np.linspace(1.25, -1.25, len(names)), strict=True):
         bend = "arc3,rad=0.12" if y > 0 else "arc3,rad=-0.12"
         back = dict(arrowstyle="-|>", color=task_colour(name), lw=3, connectionstyle=bend)
         left.annotate("", (3.35, y), (2.42, y), arrowprops=dict(arrowstyle="-|>", color=SOFT))
         left.annotate("", (2.42, y - 0.22), (3.35, y - 0.22), arrowprops=back)
         left.text(3.45, y - 0.1, f"loss of {name}", va="center", color=task_colour(name), fontweight="bold")
     left.set(xlim=(-0.4, 5.2), ylim=(-1.75, 1.75), title="One backbone, a gradient from every task")
-    for name, degrees in zip(tasks, np.resize([25, 62, 150, 275], len(tasks)), strict=True):
+    for name, degrees in zip(names, np.resize([25, 62, 150, 275], len(names)), strict=True):
         x, y = _arrow(right, name, degrees, head=",head_width=0.35,head_length=0.7")
         right.text(1.2 * x, 1.2 * y, name, color=task_colour(name), ha="center", va="center", fontweight="bold")
     right.plot(0, 0, "o", color=INK, markersize=5)
@@ -87,18 +87,18 @@ def draw_gradients(tasks: Sequence[str]) -> Figure:
     return figure
 
 
-def draw_angles(matrix: Any, tasks: Sequence[str]) -> Figure:
+def draw_angles(matrix: Any, names: Sequence[str]) -> Figure:
     """Each pair of tasks as two arrows in a plane of their own, at the angle whose cosine is in the matrix (T, T)."""
-    ranked = sorted(combinations(range(len(tasks)), 2), key=lambda couple: -matrix[couple])
+    ranked = sorted(combinations(range(len(names)), 2), key=lambda couple: -matrix[couple])
     figure = Drawing(figsize=(11, 2.2), layout="constrained")
     for axes, couple in zip(figure.subplots(1, len(ranked), squeeze=False)[0], ranked, strict=True):
         angle = math.degrees(math.acos(matrix[couple]))
         for i, turn in zip(couple, (45 + angle / 2, 45 - angle / 2), strict=True):
-            _arrow(axes, tasks[i], turn)
+            _arrow(axes, names[i], turn)
         axes.plot([1, 0, 0], [0, 0, 1], color=SOFT, linewidth=1, linestyle=":")  # a right angle
         axes.set(xlim=(-0.35, 1.1), ylim=(-0.35, 1.1), aspect="equal")
         axes.axis("off")
-        axes.set_title(f"{angle:.0f}°\n" + "\n".join(tasks[i] for i in couple), fontsize=9, loc="center")
+        axes.set_title(f"{angle:.0f}°\n" + "\n".join(names[i] for i in couple), fontsize=9, loc="center")
     return figure
 
 
@@ -110,7 +110,7 @@ def _arrow(axes, task: str, degrees: float, head: str = "") -> tuple[float, floa
     return tip
 
 
-def draw_estimates(estimates: Mapping[str, tuple[Any, Any]], tasks: Sequence[str], title: str = "",
+def draw_estimates(estimates: Mapping[str, tuple[Any, Any]], names: Sequence[str], title: str = "",
                    itself: bool = False) -> Figure:  # fmt: skip
     """Measurements of one matrix side by side for each pair of tasks, with two standard errors.
 
@@ -118,7 +118,7 @@ def draw_estimates(estimates: Mapping[str, tuple[Any, Any]], tasks: Sequence[str
     each task with itself, which says something where the two gradients come from different frames.
     """
     figure, axes = canvas((11, 3.4))
-    cells = [*combinations(range(len(tasks)), 2), *(((i, i) for i in range(len(tasks))) if itself else ())]
+    cells = [*combinations(range(len(names)), 2), *(((i, i) for i in range(len(names))) if itself else ())]
     shades = (INK, *colormaps["viridis"](np.linspace(0.3, 0.9, len(estimates) - 1)))
     for k, (name, (matrix, error)) in enumerate(estimates.items()):
         x = np.arange(len(cells)) + 0.7 / len(estimates) * (k - (len(estimates) - 1) / 2)
@@ -127,7 +127,7 @@ def draw_estimates(estimates: Mapping[str, tuple[Any, Any]], tasks: Sequence[str
     axes.axhline(0, color=SOFT, linewidth=1, linestyle=":", zorder=0)
     for place in range(len(cells) - 1):
         axes.axvline(place + 0.5, color=SOFT, linewidth=0.5, alpha=0.4, zorder=0)
-    words = ["\n".join((tasks[i], tasks[j] if i != j else "itself")) for i, j in cells]
+    words = ["\n".join((names[i], names[j] if i != j else "itself")) for i, j in cells]
     axes.set_xticks(range(len(cells)), words, fontsize=8)
     axes.set(ylabel="mean cosine, two errors", title=title)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8.5)
@@ -170,17 +170,17 @@ def draw_stages(similarity: Similarity, reading: str, pairs: str, title: str = "
 
 
 def _pairs(
-    axes, tasks: Sequence[str], xs: Sequence[float], found: Sequence[tuple[Any, Any]], aside: float = 1.0
+    axes, names: Sequence[str], xs: Sequence[float], found: Sequence[tuple[Any, Any]], aside: float = 1.0
 ) -> None:
     """A line per pair of tasks through what was found at each x, (matrix, error or None), with its name at the end.
 
     aside: a factor by which each line stands right of the one before, on a logarithmic axis.
     """
     ends = []
-    for place, (i, j) in enumerate(combinations(range(len(tasks)), 2)):
+    for place, (i, j) in enumerate(combinations(range(len(names)), 2)):
         x = np.multiply(xs, aside**place)
         y, e = ([0 if of is None else of[i, j] for of in side] for side in zip(*found, strict=True))
-        axes.errorbar(x, y, e, fmt="o-", markersize=8, capsize=3, color=task_colour(tasks[i]),
-                      markeredgecolor=task_colour(tasks[j]), markeredgewidth=2.2)  # fmt: skip
-        ends.append((x[-1], y[-1], f"{tasks[i]} with {tasks[j]}", {}))
+        axes.errorbar(x, y, e, fmt="o-", markersize=8, capsize=3, color=task_colour(names[i]),
+                      markeredgecolor=task_colour(names[j]), markeredgewidth=2.2)  # fmt: skip
+        ends.append((x[-1], y[-1], f"{names[i]} with {names[j]}", {}))
     name_ends(axes, ends)

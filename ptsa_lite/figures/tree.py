@@ -81,13 +81,13 @@ def draw_adaptation(
 def draw_training(tree: TaskTree, tasks: Mapping[str, Task]) -> Figure:
     """One step of training: each task's weighted loss behind its head, their sum, and one gradient back."""
     leaf = {name: -0.75 * i for i, name in enumerate(tree.leaf_order())}
-    figure, axes, xs = _network(tree, leaf, 5.0, 1.0)
+    figure, axes, xs = _network(tree, leaf, 4.8, 1.0)
     middle, low, head, first = min(leaf.values()) / 2, min(leaf.values()) - 0.55, xs[-1], xs[1]
-    total = head + 4.4
+    total = head + 4.2
     for name, y in leaf.items():
         axes.text(head + 0.4, y, f"{tasks[name].loss_weight:g} × loss of {name}", va="center", fontsize=9,
                   color=task_colour(name), fontweight="bold")  # fmt: skip
-        axes.plot([head + 3.3, total], [y, middle], color=SOFT, linewidth=1, zorder=1)
+        axes.plot([head + 3.1, total], [y, middle], color=SOFT, linewidth=1, zorder=1)
     box(axes, total, middle, 0.8, 0.6, BOX, SOFT, zorder=3)
     axes.text(total, middle, "sum", ha="center", va="center", fontsize=9, zorder=4)
     axes.plot([total, total, first], [middle - 0.3, low - 0.4, low - 0.4], color=INK, linewidth=1.5)
