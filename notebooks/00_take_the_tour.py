@@ -1,11 +1,3 @@
-# ---
-# jupyter:
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # # Take the tour
 #
@@ -55,6 +47,12 @@ steps: int = 40  # of the short training
 batch_size: int = 4  # frames a step
 lr: float = 3e-3  # peak learning rate
 
+# %%
+from ptsa_lite.checks import COUNT, POSITIVE, SIZE
+from ptsa_lite.workshop.parameters import checked
+
+checked(globals(), limit=SIZE, seed=SIZE, rank=COUNT, steps=COUNT, batch_size=COUNT, lr=POSITIVE)
+
 # %% [markdown]
 # The set-up: imports, the tasks, and one validation frame with every label that the data set has. (You can run the
 # series on your own data. What the text says about pictures is about the scenes.)
@@ -77,11 +75,8 @@ from ptsa_lite.figures import (
 )
 from ptsa_lite.tasks import IGNORE, PASCAL, SCENES, default_tasks
 from ptsa_lite.tree import TaskTree
-from ptsa_lite.checks import COUNT, POSITIVE, SIZE
-from ptsa_lite.workshop.parameters import checked
 from ptsa_lite.workshop.widgets import interact
 
-checked(globals(), limit=SIZE, seed=SIZE, rank=COUNT, steps=COUNT, batch_size=COUNT, lr=POSITIVE)
 use_style()
 torch.manual_seed(seed)
 tasks = default_tasks(data)

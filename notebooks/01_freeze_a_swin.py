@@ -1,11 +1,3 @@
-# ---
-# jupyter:
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # # Freeze a Swin
 #
@@ -51,6 +43,12 @@ steps: int = 30  # training steps of the heads, per backbone
 batch_size: int = 8  # frames a step
 lr: float = 3e-3  # peak learning rate of the heads
 
+# %%
+from ptsa_lite.checks import COUNT, POSITIVE, SIZE
+from ptsa_lite.workshop.parameters import checked
+
+checked(globals(), limit=SIZE, seed=SIZE, steps=COUNT, batch_size=COUNT, lr=POSITIVE)
+
 # %% [markdown]
 # The set-up: imports, the tasks, six validation frames to look at, and the small Swin.
 
@@ -70,11 +68,8 @@ from ptsa_lite.figures import (
     draw_windows, picture_of, save_figure, use_style,
 )
 from ptsa_lite.tasks import default_tasks
-from ptsa_lite.checks import COUNT, POSITIVE, SIZE
-from ptsa_lite.workshop.parameters import checked
 from ptsa_lite.workshop.widgets import interact
 
-checked(globals(), limit=SIZE, seed=SIZE, steps=COUNT, batch_size=COUNT, lr=POSITIVE)
 use_style()
 tasks = default_tasks(data)
 looking = open_dataset(data, root, "val", img_size=look_size, tasks=tasks, n_frames=6)

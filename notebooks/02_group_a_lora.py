@@ -1,11 +1,3 @@
-# ---
-# jupyter:
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # # Group a LoRA
 #
@@ -54,6 +46,12 @@ img_size: int = 64  # side of the square frames, in pixels
 epochs: int = 4  # passes over the frames that fit the heads
 
 # %%
+from ptsa_lite.checks import COUNT, SIZE
+from ptsa_lite.workshop.parameters import checked
+
+checked(globals(), limit=SIZE, seed=SIZE, rank=COUNT, epochs=COUNT)
+
+# %%
 import inspect
 import itertools
 import math
@@ -71,11 +69,8 @@ from ptsa_lite.figures import (
     task_colour, use_style,
 )
 from ptsa_lite.tasks import default_tasks
-from ptsa_lite.checks import COUNT, SIZE
-from ptsa_lite.workshop.parameters import checked
 from ptsa_lite.workshop.widgets import interact
 
-checked(globals(), limit=SIZE, seed=SIZE, rank=COUNT, epochs=COUNT)
 use_style()
 torch.manual_seed(seed)
 tasks = default_tasks(data)

@@ -1,11 +1,3 @@
-# ---
-# jupyter:
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # # Measure task similarity
 #
@@ -59,6 +51,12 @@ pairs: str = "same"  # gradients of the same frame or of different ones, in the 
 command: str = "papermill notebooks/03_measure_task_similarity.ipynb out.ipynb"  # what to say made the file
 
 # %%
+from ptsa_lite.checks import COUNT, POSITIVE, SIZE
+from ptsa_lite.workshop.parameters import checked
+
+checked(globals(), limit=SIZE, seed=SIZE, epochs=COUNT, lr=POSITIVE, n_samples=COUNT)
+
+# %%
 import itertools
 import json
 import math
@@ -77,11 +75,8 @@ from ptsa_lite.figures import (
     draw_stages, name_ends, save_figure, task_colour, use_style,
 )
 from ptsa_lite.tasks import IGNORE, default_tasks, known
-from ptsa_lite.checks import COUNT, POSITIVE, SIZE
-from ptsa_lite.workshop.parameters import checked
 from ptsa_lite.workshop.widgets import interact
 
-checked(globals(), limit=SIZE, seed=SIZE, epochs=COUNT, lr=POSITIVE, n_samples=COUNT)
 started = time.monotonic()
 use_style()
 tasks = default_tasks(data)

@@ -1,11 +1,3 @@
-# ---
-# jupyter:
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # # Grow the task tree
 #
@@ -54,6 +46,12 @@ rank: int = 16  # of the adapters whose cost is counted
 img_size: int = 64  # side of the frames of the quick similarity, in pixels
 
 # %%
+from ptsa_lite.checks import COUNT, SIZE
+from ptsa_lite.workshop.parameters import GROUPS, checked
+
+checked(globals(), limit=SIZE, seed=SIZE, n_groups=GROUPS, resamples=COUNT, rank=COUNT)
+
+# %%
 import functools
 import itertools
 import json
@@ -72,12 +70,9 @@ from ptsa_lite.figures import (
 )
 from ptsa_lite.tasks import NYUD, PASCAL, default_tasks, known
 from ptsa_lite.tree import TaskTree, tree_score
-from ptsa_lite.checks import COUNT, SIZE
-from ptsa_lite.workshop.parameters import GROUPS, checked
 from ptsa_lite.workshop.places import RESULTS
 from ptsa_lite.workshop.widgets import can_move
 
-checked(globals(), limit=SIZE, seed=SIZE, n_groups=GROUPS, resamples=COUNT, rank=COUNT)
 use_style()
 torch.manual_seed(seed)
 tasks = default_tasks(data)
@@ -776,7 +771,7 @@ draw_grouping(["AAAA", "AABB", "ABAB", "ABCD"])
 # grouping that is no tree, and mend it by changing one letter.
 
 # %%
-out, busy = Output(), False
+busy = False
 row = {"height": "34px", "margin": "2px"}  # names and buttons in one line
 columns = [[ToggleButtons(options="ABCD", value=letter, style={"button_width": "38px"},
                           layout=row | {"width": "176px"}) for letter in stage]
@@ -810,6 +805,7 @@ menu.observe(choose, "value")
 titles = [HTML(f"<b style='color:{task_colour(name)}'>{name}</b>", layout=row) for name in names]
 stage_columns = [VBox([Label(f"stage {s}", layout=row), *column]) for s, column in enumerate(columns, 1)]
 if can_move():
+    out = Output()
     redraw()
     display(VBox([menu, HBox([VBox([Label("", layout=row), *titles]), *stage_columns]), out]))
 

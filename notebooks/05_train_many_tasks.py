@@ -1,11 +1,3 @@
-# ---
-# jupyter:
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # # Train many tasks
 #
@@ -59,6 +51,12 @@ jobs: int = 2  # processes that train at the same time
 command: str = "papermill notebooks/05_train_many_tasks.ipynb out.ipynb"  # what to say made the results
 
 # %%
+from ptsa_lite.checks import COUNT, SIZE
+from ptsa_lite.workshop.parameters import RATES, checked
+
+checked(globals(), limit=SIZE, seed=SIZE, epochs=COUNT, batch_size=COUNT, rank=COUNT, lr=RATES, jobs=COUNT)
+
+# %%
 import json
 import math
 import shutil
@@ -77,11 +75,8 @@ from ptsa_lite.experiments.tables import table_of_methods
 from ptsa_lite.figures import BOX, INK, OURS, SOFT, Drawing, draw_training, save_figure, task_colour, use_style
 from ptsa_lite.tasks import IGNORE, default_tasks
 from ptsa_lite.tree import TaskTree
-from ptsa_lite.checks import COUNT, SIZE
-from ptsa_lite.workshop.parameters import RATES, checked
 from ptsa_lite.workshop.places import RESULTS
 
-checked(globals(), limit=SIZE, seed=SIZE, epochs=COUNT, batch_size=COUNT, rank=COUNT, lr=RATES, jobs=COUNT)
 started = time.monotonic()
 use_style()
 tasks = default_tasks(data)

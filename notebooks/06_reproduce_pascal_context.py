@@ -1,11 +1,3 @@
-# ---
-# jupyter:
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # # Reproduce the paper on PASCAL-Context
 #
@@ -80,6 +72,12 @@ seed: int = 0  # of everything drawn at random
 out_dir: str = "runs/notebooks"  # where everything is written
 
 # %%
+from ptsa_lite.checks import AT_LEAST_0, COUNT, SIZE
+from ptsa_lite.workshop.parameters import checked
+
+checked(globals(), limit=SIZE, seed=SIZE, epochs=COUNT, batch_size=COUNT, accumulate=COUNT, lr=AT_LEAST_0, workers=SIZE)
+
+# %%
 import json
 import math
 import shutil
@@ -91,11 +89,8 @@ import numpy as np
 from ptsa_lite.experiments.reproduction import aligned, recipe
 from ptsa_lite.experiments.plans import read_plan, rows_of
 from ptsa_lite.tasks import PASCAL, select
-from ptsa_lite.checks import AT_LEAST_0, COUNT, SIZE
-from ptsa_lite.workshop.parameters import checked
 from ptsa_lite.workshop.places import RESULTS
 
-checked(globals(), limit=SIZE, seed=SIZE, epochs=COUNT, batch_size=COUNT, accumulate=COUNT, lr=AT_LEAST_0, workers=SIZE)
 DATA = "pascal"
 folder = Path(out_dir) / DATA
 chosen = select(PASCAL, tasks or PASCAL)

@@ -1,11 +1,3 @@
-# ---
-# jupyter:
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # # Question the result
 #
@@ -50,6 +42,11 @@ similarities: list[str] = ["similarity_scenes", "similarity_nyud"]  # and what `
 out_dir: str = "runs/notebooks"  # where figures are written
 
 # %%
+from ptsa_lite.workshop.parameters import checked
+
+checked(globals())
+
+# %%
 import json
 import math
 
@@ -68,11 +65,9 @@ from ptsa_lite.experiments.queue import collected
 from ptsa_lite.experiments.tables import paired_difference, summarise
 from ptsa_lite.tasks import select, suite
 from ptsa_lite.tree import TaskTree, tree_score
-from ptsa_lite.workshop.parameters import checked
 from ptsa_lite.workshop.places import RESULTS
 from ptsa_lite.workshop.widgets import interact
 
-checked(globals())
 use_style()
 
 # %%

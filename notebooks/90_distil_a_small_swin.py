@@ -1,11 +1,3 @@
-# ---
-# jupyter:
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # # Distil a small Swin
 #
@@ -45,6 +37,7 @@ import numpy as np
 import timm
 import torch
 from IPython.display import display
+from ptsa_lite.workshop.places import RESULTS
 from ptsa_lite.workshop.widgets import interact
 from PIL import Image
 from torch.nn import functional as F
@@ -68,6 +61,12 @@ n_scenes: int = 64  # scenes drawn where no folder is given
 seed: int = 0  # of everything drawn at random
 out_dir: str = "runs/notebooks/distil"  # a run that stopped goes on from here
 
+# %%
+from ptsa_lite.checks import COUNT, POSITIVE, SIZE
+from ptsa_lite.workshop.parameters import checked
+
+checked(globals(), seed=SIZE, minutes=POSITIVE, views=COUNT, batch_size=COUNT, lr=POSITIVE, n_scenes=COUNT)
+
 # %% [markdown]
 # ## The photographs
 #
@@ -78,11 +77,6 @@ out = Path(out_dir)
 config = distil.DistilConfig(
     minutes=minutes, size=size, views=views, batch_size=batch_size, lr=lr, held_out=128 if folders else 16, seed=seed
 )
-from ptsa_lite.checks import COUNT, POSITIVE, SIZE
-from ptsa_lite.workshop.parameters import checked
-from ptsa_lite.workshop.places import RESULTS
-
-checked(globals(), seed=SIZE, minutes=POSITIVE, views=COUNT, batch_size=COUNT, lr=POSITIVE, n_scenes=COUNT)
 if not folders:
     drawn = out / "scenes"
     drawn.mkdir(parents=True, exist_ok=True)

@@ -97,20 +97,22 @@ def run(name, settings, changes, out) -> int:
 
 
 @notebooks.command()
-def check() -> int:
+@click.option("--built", is_flag=True, help="A notebook that other code has built is wrong, too.")
+def check(built) -> int:
     """Say what is wrong with them, without executing.
 
-    Compares each .ipynb with its source and the code behind it, and looks for errors, warnings, machine paths, dead
-    links, missing headings and orphan figures. Exits with 1 if anything is wrong.
+    Compares each .ipynb with its source and looks for errors, warnings, machine paths, dead links, missing headings
+    and orphan figures. Exits with 1 if anything is wrong. Notebooks that other code of the package has built than it
+    has now are told.
     """
     from .workshop import notebooks
-    from .workshop.check import check
+    from .workshop.check import check, out_of_date
     from .workshop.places import notebooks_folder
 
     folder = notebooks_folder()
-    found = check(folder)
-    say("\n".join(found) if found else f"{len(notebooks.sources(folder))} notebooks, nothing wrong")
-    return 1 if found else 0
+    found, old = check(folder), out_of_date(folder)
+    say("\n".join([*found, *old]) or f"{len(notebooks.sources(folder))} notebooks, nothing wrong")
+    return 1 if found or (built and old) else 0
 
 
 @cli.command()

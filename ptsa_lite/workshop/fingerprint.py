@@ -35,7 +35,11 @@ def code_behind(source: Path) -> set[Path]:
 def imported(source: Path) -> set[Path]:
     """The package's files that the import statements of one source name."""
     places = []
-    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+    try:
+        tree = ast.parse(source.read_text(encoding="utf-8"))
+    except SyntaxError:  # which the cell that holds it will tell
+        return set()
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             places += [PACKAGE.parent / alias.name.replace(".", "/") for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

@@ -32,7 +32,8 @@ from .kernel import Progress
 from .parameters import Parameter, accept, read_cell
 
 NAME = re.compile(r"\d\d_[a-z0-9_]+\.py")
-METADATA = {  # as JupyterLab writes it, so that a notebook which is opened and saved stays the same file
+METADATA = {  # as JupyterLab and jupytext write it: a notebook that is opened and saved stays the same file
+    "jupytext": {"cell_metadata_filter": "tags,-all", "notebook_metadata_filter": "-all"},
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {
         "codemirror_mode": {"name": "ipython", "version": 3}, "file_extension": ".py", "mimetype": "text/x-python",

@@ -1,8 +1,8 @@
-"""Widgets where a hand can move them, and none where a program executes the notebook.
+"""Widgets where a hand can move them, and none that draws where a program executes the notebook.
 
 What executes notebooks without a reader (papermill, nbconvert, nbclient) has no sliders. It plays a widget's output
 area itself, by messages on the very line on which it awaits the end of the cell; now and then it misses that end, and
-waits for ever. So no widget is made there: the drawing above it shows one of its settings.
+waits for ever. So there is no such area there: the drawing above it shows one of its settings.
 """
 
 from collections.abc import Callable

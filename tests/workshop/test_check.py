@@ -3,7 +3,7 @@
 import nbformat
 import pytest
 
-from ptsa_lite.workshop.check import check, prose_and_code
+from ptsa_lite.workshop.check import check, out_of_date, prose_and_code
 from ptsa_lite.workshop.fingerprint import fingerprint
 from ptsa_lite.workshop.notebooks import read
 
@@ -81,6 +81,12 @@ def test_a_fault_of_the_source_is_told(folder, old, new, words):
     assert any(words in sentence and sentence.startswith("00_draw_line: ") for sentence in check(folder))
 
 
+def test_imports_make_no_cell_long(folder):
+    imports = "".join(f"import os as a{i}\n" for i in range(25)) + "from os import (\n    path,\n    sep,\n)\n"
+    write(folder, GOOD.replace('print("fine")', imports + "\n".join(["print()"] * 30)) + "# words\n" * 200)
+    assert check(folder) == []
+
+
 def test_prose_is_at_least_as_long_as_code(folder):
     lines = "\n".join(f"value_{i} = {i}" for i in range(5))
     assert prose_and_code(read_source(folder, GOOD)) == (16, 4)
@@ -147,8 +153,10 @@ def test_a_missing_a_stale_and_an_unexecuted_notebook_are_told(folder):
 
 
 def test_a_notebook_that_other_code_built_is_told(folder, monkeypatch):
+    assert out_of_date(folder) == []
     monkeypatch.setattr("ptsa_lite.workshop.check.fingerprint", lambda source, parameters: "of other code")
-    assert any("the package's code has changed since 00_draw_line.ipynb was built" in words for words in check(folder))
+    assert ["00_draw_line: built by other code" in words for words in out_of_date(folder)] == [True]
+    assert check(folder) == [], "which is no fault of the notebook"
 
 
 def test_a_notebook_above_one_megabyte_is_told(folder):
