@@ -503,14 +503,15 @@ figure
 # else.)
 
 # %%
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
+from ptsa_lite.data.pictures import read_picture
 from ptsa_lite.predict import paint, predict
 
 
 def show_answers(picture):
-    """The adaptation drawing with a PIL image at its left end and the model's maps at its right."""
-    square = ImageOps.fit(ImageOps.exif_transpose(picture).convert("RGB"), (256, 256))
+    """The adaptation drawing with a picture at its left end and the model's maps at its right."""
+    square = ImageOps.fit(Image.fromarray(read_picture(picture)), (256, 256))
     said = predict(model, square)
     return draw_adaptation(tree, square, {name: paint(tasks[name], said[name]) for name in names})
 
@@ -521,9 +522,9 @@ show_answers(unseen)
 # %%
 def upload_widget(picture=()):
     try:
-        display(show_answers(Image.open(io.BytesIO(picture[0].content)) if picture else unseen))
-    except (UnidentifiedImageError, OSError):
-        print(f"{picture[0].name} is no picture that can be read; a JPEG or PNG file will do")
+        display(show_answers(io.BytesIO(picture[0].content) if picture else unseen))
+    except ValueError as error:
+        print(f"{picture[0].name}: {error}")
 
 
 interact(upload_widget, picture=FileUpload(accept="image/*", description="your picture"))

@@ -20,6 +20,7 @@ channels of 8 bits, as they are. A rule that changed something adds a remark to 
 
 import re
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -39,8 +40,9 @@ TURNS = {  # by EXIF's number for how the camera was held; 1 is upright
 
 
 def read_picture(
-    source: str | Path | Image.Image | np.ndarray, remarks: list | None = None, turn: bool = True, colour: bool = True
-) -> np.ndarray:
+    source: str | Path | BinaryIO | Image.Image | np.ndarray, remarks: list | None = None, turn: bool = True,
+    colour: bool = True,
+) -> np.ndarray:  # fmt: skip
     """(H, W, 3) uint8 RGB of a file, a PIL picture, or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).
 
     An array's scale is its type's: 255, 65535, or 1 for real numbers and booleans.
@@ -49,7 +51,7 @@ def read_picture(
     """
     if isinstance(source, np.ndarray):
         return _rgb(_picture_of(source), 8, "the array", remarks)
-    name = "the picture" if isinstance(source, Image.Image) else source
+    name = _name(source)
     picture, bits = _decoded(source)
     if not colour and (bits > 8 or picture.mode not in ("RGB", "RGBA", "P")):
         raise DataError("range", f"{name} has mode {picture.mode} in {bits} bits; expected three channels, RGB, of 8")
@@ -59,9 +61,13 @@ def read_picture(
     return _rgb(picture, bits, name, remarks, ground=colour)
 
 
-def _decoded(source: str | Path | Image.Image) -> tuple[Image.Image, int]:
+def _name(source) -> str | Path:
+    return source if isinstance(source, str | Path) else "the picture"
+
+
+def _decoded(source: str | Path | BinaryIO | Image.Image) -> tuple[Image.Image, int]:
     """A picture, and the bits of a stored value: Pillow widens 1, 2 and 4 of them to 8, and cuts a colour's 16."""
-    name = "the picture" if isinstance(source, Image.Image) else source
+    name = _name(source)
     try:
         picture = source if isinstance(source, Image.Image) else Image.open(source)
         # How the file packs its values stands in its tiles, and only until it is loaded: "RGB;16B", "L;4", "I;12".

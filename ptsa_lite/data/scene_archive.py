@@ -15,13 +15,13 @@ from ptsa_lite.scenes import SCENE_CLASSES, render_scene
 from ptsa_lite.tasks import known
 
 from .cache import progress
+from .pascal import PARTS
 
 VOC = {"person": 15, "chair": 9, "sofa": 18, "table": 11, "plant": 16}
 NYU40 = {
     "wall": 1, "floor": 2, "ground": 2, "cabinet": 3, "chair": 5, "sofa": 6, "table": 7, "picture": 11,
     "ceiling": 22, "person": 31, "lamp": 35, "ball": 40, "plant": 40,
 }  # fmt: skip
-PART_NAMES = {1: "head", 2: "torso", 3: "luarm", 4: "llarm", 5: "luleg", 6: "llleg"}
 FLOOR, SKY = 158, 1  # of PASCAL-Context's 459 classes: one where normals count, one where they do not
 
 
@@ -39,32 +39,42 @@ def write_scene_archive(name: str, root: str | Path, train: int, val: int, size=
         for number, frame in zip(numbers[split], some, strict=True):
             if not (root / "done" / frame).is_file():
                 write(root, frame, render_scene(number, seed=seed, size=size))
-                _touch(root / "done" / frame)
+                _at(root, f"done/{frame}").touch()
             bar.update()
-        path = root / lists / f"{split}.txt"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("\n".join(some) + "\n", encoding="utf-8")
+        _at(root, f"{lists}/{split}.txt").write_text("\n".join(some) + "\n", encoding="utf-8")
     bar.close()
     return root
 
 
+def _at(root: Path, name: str) -> Path:
+    """The path of a file, its folder made."""
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
 def _pascal(root: Path, name: str, frame: dict[str, np.ndarray]) -> None:
-    _picture(root / f"JPEGImages/{name}.jpg", frame["image"], quality=95)
-    _picture(root / f"semseg/VOC12/{name}.png", _ids(frame["semseg"], VOC))
-    _picture(root / f"sal_distill/{name}.png", frame["saliency"] * np.uint8(255))
-    _picture(root / f"normals_distill/{name}.png", np.rint((frame["normals"] + 1) * 127.5).astype(np.uint8))
-    surface = frame["normals"].any(-1)
-    _mat(root / f"pascal-context/trainval/{name}.mat", {"LabelMap": np.where(surface, FLOOR, SKY).astype(np.uint16)})
-    _mat(root / f"human_parts/{name}.mat", {"anno": _anno(name, frame["human_parts"])})
+    pictures = {
+        "semseg/VOC12": _ids(frame["semseg"], VOC),
+        "sal_distill": frame["saliency"] * np.uint8(255),
+        "normals_distill": np.rint((frame["normals"] + 1) * 127.5).astype(np.uint8),
+    }
+    matrices = {
+        "pascal-context/trainval": {"LabelMap": np.where(frame["normals"].any(-1), FLOOR, SKY).astype(np.uint16)},
+        "human_parts": {"anno": _anno(name, frame["human_parts"])},
+    }
+    Image.fromarray(frame["image"]).save(_at(root, f"JPEGImages/{name}.jpg"), quality=95)
+    for folder, array in pictures.items():
+        Image.fromarray(array).save(_at(root, f"{folder}/{name}.png"))
+    for folder, content in matrices.items():
+        savemat(_at(root, f"{folder}/{name}.mat"), content, do_compression=True)
 
 
 def _nyud(root: Path, name: str, frame: dict[str, np.ndarray]) -> None:
-    _picture(root / f"images/{name}.jpg", frame["image"], quality=95)
-    _picture(root / f"segmentation/{name}.png", _ids(frame["semseg"], NYU40))
+    Image.fromarray(frame["image"]).save(_at(root, f"images/{name}.jpg"), quality=95)
+    Image.fromarray(_ids(frame["semseg"], NYU40)).save(_at(root, f"segmentation/{name}.png"))
     for key in ("depth", "normals", "edge"):
-        path = root / key / f"{name}.npy"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(path, frame[key].astype(np.float32))
+        np.save(_at(root, f"{key}/{name}.npy"), frame[key].astype(np.float32))
 
 
 ARCHIVES: dict[str, tuple[str, Callable]] = {"pascal": ("ImageSets/Context", _pascal), "nyud": ("gt_sets", _nyud)}
@@ -76,28 +86,13 @@ def _ids(semseg: np.ndarray, ids: dict[str, int]) -> np.ndarray:
 
 def _anno(name: str, parts: np.ndarray) -> np.ndarray:
     """PASCAL-Part's struct: anno (1x1) with imname and objects (1xN), each with class, class_ind, mask, parts (1xP)."""
-    there = [part for part in PART_NAMES if (parts == part).any()]
+    there = [part for part in PARTS if (parts == part).any()]
     inner = np.zeros((1, len(there)), [("part_name", object), ("mask", object)])
     for j, part in enumerate(there):
-        inner[0, j] = (PART_NAMES[part], (parts == part).astype(np.uint8))
+        inner[0, j] = (PARTS[part].split()[0], (parts == part).astype(np.uint8))
     objects = np.zeros((1, 1 if there else 0), [(key, object) for key in ("class", "class_ind", "mask", "parts")])
     if there:
         objects[0, 0] = ("person", np.uint8(15), (parts > 0).astype(np.uint8), inner)
     anno = np.zeros((1, 1), [("imname", object), ("objects", object)])
     anno[0, 0] = (name, objects)
     return anno
-
-
-def _picture(path: Path, array: np.ndarray, **options) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(array).save(path, **options)
-
-
-def _mat(path: Path, content: dict) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    savemat(path, content, do_compression=True)
-
-
-def _touch(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()

@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from io import BytesIO
 
 import numpy as np
 import pytest
@@ -79,6 +80,8 @@ def test_sixteen_bits_of_another_scale_are_refused(tmp_path, kind, row):
 def test_what_has_no_scale_is_refused_by_name(tmp_path):
     Image.fromarray(np.full((4, 4), 9.0, np.float32)).save(tmp_path / "f.tif")
     Image.fromarray(np.full((4, 4), 9, np.int32)).save(tmp_path / "i.tif")
+    with pytest.raises(DataError, match="the picture cannot be decoded"):
+        read_picture(BytesIO(b"no picture"))
     for name in ("f.tif", "i.tif"):
         with pytest.raises(DataError, match=f"{name} has mode . in 32 bits"):
             read_picture(tmp_path / name)
