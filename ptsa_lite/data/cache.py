@@ -14,6 +14,7 @@ import os
 import re
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from .disk import refusal
@@ -104,7 +105,8 @@ def _write(folder: Path, start: int, stop: int, rows: list[dict], schema) -> Pat
     beside.replace(path)
     for older in folder.glob(f"{start:06d}-*.arrow"):  # a shorter or a damaged one of the same start
         if older != path:
-            older.unlink()
+            with suppress(PermissionError):  # Windows keeps a file that some data set has open
+                older.unlink()
     return path
 
 

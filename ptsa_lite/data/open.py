@@ -32,7 +32,7 @@ class Samples:
 
     archive: Archive | None  # that holds the files which rows name; None where rows hold frames
     recipe: str  # whose draws augment: a key of transforms.RECIPES, or "" for none
-    tasks: tuple[str, ...]
+    kinds: dict[str, str]  # of each task, how its label moves: a key of transforms.LABELS
     size: int
     work_size: int | None  # resize to it first; None where the rows hold frames of the wanted size
     seed: int
@@ -44,14 +44,13 @@ class Samples:
         return {key: [sample[key] for sample in samples] for key in (samples[0] if samples else ())}
 
     def sample(self, row: dict) -> dict:
-        frame = frames.decode(row) if self.archive is None else self.archive.frame(row, self.tasks)
+        frame = frames.decode(row) if self.archive is None else self.archive.frame(row, self.kinds)
         if self.work_size:
             frame = tr.shrink(frame, self.work_size)
         warp = tr.Warp()
         if self.recipe:
             warp = tr.RECIPES[self.recipe](tr.generator(self.seed, self.epoch, row["index"]))
-        kinds = {task: frames.KINDS[task] for task in self.tasks}
-        return {**tr.to_sample(frame, self.size, kinds, warp), "index": row["index"]}
+        return {**tr.to_sample(frame, self.size, self.kinds, warp), "index": row["index"]}
 
 
 def open_dataset(
@@ -110,7 +109,8 @@ def open_dataset(
         else:
             table, archive = _paths(listing, n_frames), listing.archive
     augment = split == "train" if augment is None else augment
-    return _seen_as(table, Samples(archive, name if augment else "", tasks, img_size, work_size, seed))
+    kinds = {task: frames.KINDS[task] for task in tasks}
+    return _seen_as(table, Samples(archive, name if augment else "", kinds, img_size, work_size, seed))
 
 
 def count_frames(name: str, root: str | Path, split: str, n_frames: int | None = None) -> int | None:
