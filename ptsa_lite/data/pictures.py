@@ -108,29 +108,35 @@ def _rgb(picture: Image.Image, bits: int, name, remarks: list | None, ground: bo
 
 def _eight_bits(picture: Image.Image, bits: int, name) -> Image.Image:
     """9 to 16 bits scaled to 8. Pillow keeps a grey's bits, and of a colour's only the upper 8."""
-    values, wide = np.asarray(picture), picture.mode.startswith("I")
-    full = 2**bits - 1 if wide else 255
+    values = np.asarray(picture)
+    if picture.mode.startswith("I"):
+        return Image.fromarray(_scaled(values, 2**bits - 1, name))
     colours = values[..., :-1] if picture.mode in TRANSPARENT else values
-    highest = colours.max(initial=0)
-    if highest < full / 16 and (highest or not wide):  # of a colour's, all that is left may be 0
-        words = f"{name} has {bits} bits a channel, and no value reaches a sixteenth of their scale"
+    _scaled(colours.max(keepdims=True).clip(1), 255, name)  # the upper 8 of a small number are 0
+    return picture
+
+
+def _scaled(values: np.ndarray, full: int, name) -> np.ndarray:
+    """Whole numbers 0..full as 0..255. Refused where none reaches a sixteenth of the scale: then it is another one."""
+    if 0 < values.max() < full / 16:
+        words = f"{name} has more than 8 bits a channel, and no value reaches a sixteenth of their scale"
         raise DataError("range", f"{words}, so it is not clear what white is; save it as 8-bit RGB")
-    return Image.fromarray(((values.astype(np.uint32) * 255 + full // 2) // full).astype(np.uint8)) if wide else picture
+    return ((values.astype(np.uint32) * 255 + full // 2) // full).astype(np.uint8)
 
 
 def _picture_of(array: np.ndarray) -> Image.Image:
     """An array of any type that has a scale, as a PIL picture of 8 bits."""
+    kind, name = array.dtype, "the array"
     if array.ndim not in (2, 3) or not array.size or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
-        raise DataError("size", f"the array has shape {array.shape}; expected (H, W), (H, W, 3) or (H, W, 4)")
-    kind, full = array.dtype, {"uint8": 255, "uint16": 65535, "bool": 1}.get(array.dtype.name)
-    if kind.kind == "f":
-        full = 1
-        if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
-            raise DataError("range", "the array's real numbers reach beyond 0..1; give uint8, or divide by its white")
-    if full is None:
-        raise DataError("range", f"the array is of {kind}, of which nothing tells what is white; give uint8")
-    if kind != np.uint8:
-        array = np.rint(array * (255 / full)).astype(np.uint8)
+        raise DataError("size", f"{name} has shape {array.shape}; expected (H, W), (H, W, 3) or (H, W, 4)")
+    if kind.kind == "f" and not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
+        raise DataError("range", f"{name}'s real numbers reach beyond 0..1; give uint8, or divide by its white")
+    if kind.kind != "f" and kind.name not in ("bool", "uint8", "uint16"):
+        raise DataError("range", f"{name} is of {kind}, of which nothing tells what is white; give uint8")
+    if kind.name == "uint16":
+        array = _scaled(array, 65535, name)
+    elif kind.name != "uint8":
+        array = np.rint(array * 255.0).astype(np.uint8)
     return Image.fromarray(np.ascontiguousarray(array[..., 0] if array.shape[2:] == (1,) else array))
 
 

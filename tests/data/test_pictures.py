@@ -73,7 +73,7 @@ def test_sixteen_bits_are_scaled_to_eight_by_their_type(tmp_path):
 
 @pytest.mark.parametrize("kind, row", [(0, [0x0F, 0xFF] * 3), (2, [0, 200] * 6)], ids=["grey", "rgb"])
 def test_sixteen_bits_of_another_scale_are_refused(tmp_path, kind, row):
-    with pytest.raises(DataError, match=r"x\.png has 16 bits .* not clear what white is; save it as 8-bit RGB"):
+    with pytest.raises(DataError, match=r"x\.png has more than 8 bits .* not clear what white is; save it as"):
         read_picture(png(tmp_path / "x.png", 16, kind, [row]))
 
 
@@ -115,7 +115,8 @@ def test_an_array_is_read_by_its_types_scale():
     clear = np.concatenate([rgb, np.zeros((24, 32, 1), np.uint8)], -1)
     assert (read_picture(clear) == 255).all()
     for array, words in ((rgb.astype(np.int64), "int64"), (rgb / 1.0, "beyond 0..1"), (rgb.transpose(2, 0, 1), "shape"),
-                         (rgb[:0], "shape"), (rgb / np.nan, "beyond 0..1")):  # fmt: skip
+                         (rgb[:0], "shape"), (rgb.astype(np.uint16) * 15, "not clear"),
+                         (rgb / np.nan, "beyond 0..1")):  # fmt: skip
         with pytest.raises(DataError, match=words):
             read_picture(array)
 
