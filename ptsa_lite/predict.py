@@ -55,7 +55,12 @@ def answers(model: nn.Module, picture: Any, tasks: Iterable[str] | None = None) 
         inputs = normalise(np.asarray(small))[None].to(next(model.parameters()).device)
         out = model.eval()(inputs, resize=False)
         for name in chosen:
-            yield name, np.concatenate([answer(model.tasks[name], strip) for strip in strips(out[name], size)])
+            whole = None
+            for row, strip in zip(range(0, size[0], STRIP), strips(out[name], size), strict=True):
+                part = answer(model.tasks[name], strip)
+                whole = np.empty((size[0], *part.shape[1:]), part.dtype) if whole is None else whole
+                whole[row : row + STRIP] = part
+            yield name, whole
 
 
 def answer(task: Task, x: Tensor) -> np.ndarray:
