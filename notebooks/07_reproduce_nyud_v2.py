@@ -58,7 +58,7 @@ limit: int = 48  # frames of each split, 0 for all
 epochs: int = 8  # the paper takes 300
 batch_size: int = 8  # of a step; the paper takes 32
 accumulate: int = 1  # parts in which a step is computed: less memory
-checkpointing: bool = False  # activations are computed again in the backward pass: less memory
+gradient_checkpointing: bool = False  # activations are computed again in the backward pass: less memory
 lr: float = 2e-3  # peak rate; 0 for the recipe's
 drop_path: float = 0.0  # the recipe's is 0.2
 warmup_epochs: float = 1.0  # the recipe's are 20
@@ -94,7 +94,7 @@ folder = Path(out_dir) / DATA
 chosen = select(NYUD, tasks or NYUD)
 given = {"img_size": img_size, "backbone": backbone, "weights": weights, "limit": limit, "seed": seed,
          "tasks": list(chosen), "drop_path": drop_path, "config.epochs": epochs, "config.batch_size": batch_size,
-         "config.accumulate": accumulate, "config.gradient_checkpointing": checkpointing,
+         "config.accumulate": accumulate, "config.gradient_checkpointing": gradient_checkpointing,
          "config.warmup_epochs": warmup_epochs, "config.eval_every": eval_every, "config.workers": workers,
          "similarity.epochs": similarity_epochs, "similarity.frames": similarity_frames,
          **({"config.lr": lr} if lr else {}), **({"rank": ranks} if ranks else {})}  # fmt: skip
@@ -279,7 +279,7 @@ print(f"all {len(full)} rows above, once, at the same share: {hours(whole, GPUS[
 #
 # ### Does it fit?
 #
-# Two settings take less memory, and more time: `accumulate` computes the step in parts, `checkpointing` throws
+# Two settings take less memory, and more time: `accumulate` computes the step in parts, `gradient_checkpointing` throws
 # activations away and computes them again. Measured on a processor, whose times do not carry over: with the instructions
 # AVX2 there is no arithmetic in bfloat16, and each product is computed the long way round.
 
