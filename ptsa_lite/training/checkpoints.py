@@ -1,12 +1,11 @@
 """What a training leaves after each epoch: everything that it needs to go on, and what tells it from another."""
 
-import csv
-import io
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+import pandas
 import torch
 from timm.layers import DropPath
 from torch import nn
@@ -117,17 +116,5 @@ def read_history(folder: str | Path) -> list[dict]:
 
 def _write_history(folder: Path, history: list[dict]) -> None:
     write_json(folder / "history.json", history)
-    rows = [_row(record) for record in history]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(folder / "history.csv", text.getvalue())
-
-
-def _row(record: dict) -> dict:
-    """A record as one row: "losses semseg" for what is in a map, nothing where an epoch was not evaluated."""
-    row = {}
-    for key, value in record.items():
-        row |= {f"{key} {name}": v for name, v in value.items()} if isinstance(value, dict) else {key: value}
-    return {key: value for key, value in row.items() if value is not None}
+    table = pandas.json_normalize(history, sep=" ").drop(columns="metrics", errors="ignore")  # None where not evaluated
+    write_text(folder / "history.csv", table.to_csv(index=False, lineterminator="\n"))
