@@ -73,26 +73,6 @@ def _hash(i: np.ndarray, j: np.ndarray | int = 0) -> np.ndarray:
     return _tile()[np.int32(i * 57 + j * 131) % TILE, np.int32(i * 173 + j * 89) % TILE]
 
 
-def _plain(u, v, q):
-    return 0, 0.97 + 0.06 * noise(u, v, 1.7)
-
-
-def _cloth(u, v, q):
-    return 0, 0.88 + 0.14 * noise(u * 4, v * 0.8) + 0.1 * noise(u * 0.7, v * 4)
-
-
-def _checker(u, v, q):
-    return (np.floor(u) + np.floor(v)) % 2, 0.94 + 0.1 * _hash(np.floor(u), np.floor(v))
-
-
-def _stripes(u, v, q):
-    return np.floor(v) % 2, 1
-
-
-def _bars(u, v, q):
-    return np.floor(u) % 2, 1
-
-
 def _dots(u, v, q):
     row = np.floor(v)
     return ((u + row % 2 * 0.5) % 1 - 0.5) ** 2 + (v % 1 - 0.5) ** 2 < 0.08, 1
@@ -118,14 +98,6 @@ def _planks(u, v, q):
     joint = ((v / 0.14) % 1 < 0.05) | (along % 1 < 0.012)
     grain = noise(u * 0.25 + tone, v * 3 + row * 0.37)
     return 0.55 * tone + 0.45 * grain, np.where(joint, 0.55, 1)
-
-
-def _wood(u, v, q):
-    return noise(q[0] * 0.3 + q[2] * 0.7, q[1] * 1.4 + q[2] * 0.5), 1
-
-
-def _grass(u, v, q):
-    return soft_noise(u, v, 0.1), 0.62 + 0.5 * noise(u, v, 0.9) + 0.25 * noise(v, u, 0.25)
 
 
 def _leaves(u, v, q):
@@ -155,9 +127,15 @@ def _doors(u, v, q):
 
 
 MIXED = {  # these return the second colour's weight and a brightness
-    "plain": _plain, "cloth": _cloth, "checker": _checker, "stripes": _stripes, "bars": _bars,
-    "dots": _dots, "tiles": _tiles, "brick": _brick, "planks": _planks, "wood": _wood, "grass": _grass,
-    "leaves": _leaves, "fence": _fence, "weave": _weave, "doors": _doors,
+    "plain": lambda u, v, q: (0, 0.97 + 0.06 * noise(u, v, 1.7)),
+    "cloth": lambda u, v, q: (0, 0.88 + 0.14 * noise(u * 4, v * 0.8) + 0.1 * noise(u * 0.7, v * 4)),
+    "checker": lambda u, v, q: ((np.floor(u) + np.floor(v)) % 2, 0.94 + 0.1 * _hash(np.floor(u), np.floor(v))),
+    "stripes": lambda u, v, q: (np.floor(v) % 2, 1),
+    "bars": lambda u, v, q: (np.floor(u) % 2, 1),
+    "wood": lambda u, v, q: (noise(q[0] * 0.3 + q[2] * 0.7, q[1] * 1.4 + q[2] * 0.5), 1),
+    "grass": lambda u, v, q: (soft_noise(u, v, 0.1), 0.62 + 0.5 * noise(u, v, 0.9) + 0.25 * noise(v, u, 0.25)),
+    "dots": _dots, "tiles": _tiles, "brick": _brick, "planks": _planks, "leaves": _leaves,
+    "fence": _fence, "weave": _weave, "doors": _doors,
 }  # fmt: skip
 
 
