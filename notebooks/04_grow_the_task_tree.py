@@ -710,7 +710,7 @@ assert all(set(tree_of(letters_of(one)).stages[2]) == set(one.stages[2]) for one
 print("the chosen tree in letters:", letters_of(tree))
 
 # %%
-from ptsa_lite.experiments.queue import collected
+from ptsa_lite.experiments.results import collected
 from ptsa_lite.experiments.tables import summarise
 
 rows = summarise(collected(RESULTS / f"study_{data}.json"))

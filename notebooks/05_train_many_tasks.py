@@ -352,7 +352,7 @@ wanted = methods or list(METHODS)
 
 def the_run(method):
     """Everything that decides one training's result, as plain values."""
-    return Run(method, names, tree.to_dict() if method == "ptsa" else None, rank, data, root, limit, img_size,
+    return Run(method, names, tree.to_dict() if method == "ptsa" else None, rank, data, root, limit or None, img_size,
                seed=seed, config=settings(method))
 
 
@@ -690,7 +690,7 @@ print(f"as if on two other sets: delta_m {spread_of_halves[0]:+.1f} and {spread_
 
 # %%
 from ptsa_lite.experiments.reproduction import aligned
-from ptsa_lite.experiments.queue import collected
+from ptsa_lite.experiments.results import collected
 from ptsa_lite.experiments.tables import summarise
 
 rows = [r for r in summarise(collected(RESULTS / f"study_{data}.json")) if r["delta_m"] is not None]

@@ -87,14 +87,14 @@ from pathlib import Path
 import numpy as np
 
 from ptsa_lite.experiments.reproduction import aligned, recipe
-from ptsa_lite.experiments.plans import read_plan, rows_of
+from ptsa_lite.experiments.settings import read_run, rows_of
 from ptsa_lite.tasks import PASCAL, select
 from ptsa_lite.workshop.places import RESULTS
 
 DATA = "pascal"
 folder = Path(out_dir) / DATA
 chosen = select(PASCAL, tasks or PASCAL)
-given = {"img_size": img_size, "backbone": backbone, "weights": weights, "limit": limit, "seed": seed,
+given = {"img_size": img_size, "backbone": backbone, "weights": weights, "n_frames": limit or None, "seed": seed,
          "tasks": list(chosen), "drop_path": drop_path, "config.epochs": epochs, "config.batch_size": batch_size,
          "config.accumulate": accumulate, "config.gradient_checkpointing": gradient_checkpointing,
          "config.warmup_epochs": warmup_epochs, "config.eval_every": eval_every, "config.workers": workers,
@@ -168,8 +168,8 @@ print(report or f"{archive} was prepared from an archive; its parts carry checks
 from ptsa_lite.data import make_loader
 from ptsa_lite.experiments.run import open_sets
 
-plans = {row: read_plan(DATA, row, given) for row in rows}
-one = plans[rows[0]].run
+runs = {row: read_run(DATA, row, given) for row in rows}
+one = runs[rows[0]]
 train_set, val_set = open_sets(one)
 batch = next(iter(make_loader(train_set, min(3, len(train_set)), seed=seed)))
 print(f"{len(train_set)} frames of {what} to train on, {len(val_set)} to measure on")
@@ -197,7 +197,7 @@ print("a normal (0.6, 0, 0.8), flipped:", [round(float(x), 3) + 0.0 for x in see
 # [ptsa_lite/configs/recipe.yaml](../ptsa_lite/configs/recipe.yaml) holds the same.
 
 # %%
-print(aligned(("setting", "here", "recipe", "mark"), recipe(plans[rows[-1]])))
+print(aligned(("setting", "here", "recipe", "mark"), recipe(runs[rows[-1]])))
 
 # %% [markdown]
 # What is **not stated** in any text that we have: the ranks behind 6.89 million parameters (64, 64, 16, 16 by stage
@@ -220,7 +220,7 @@ print(aligned(("setting", "here", "recipe", "mark"), recipe(plans[rows[-1]])))
 from ptsa_lite.experiments.reproduction import FRAMES, cost
 
 sweep = [name for name in rows_of(DATA) if name.startswith("ptsa") and "_r" in name]  # of ranks; left out here
-full = {name: cost(read_plan(DATA, name)) for name in rows_of(DATA) if name not in sweep}
+full = {name: cost(read_run(DATA, name)) for name in rows_of(DATA) if name not in sweep}
 tree_, all_of_it = full["ptsa_1124"], full["full_finetune"]
 figure = draw_costs(list(full.values()), f"The tree trains {tree_['parameters']['trainable'] / all_of_it['parameters']['trainable']:.0%} "
                     f"of full fine-tuning's numbers for {tree_['macs']['paper'] / all_of_it['macs']['paper']:.1f} times its work")
@@ -315,12 +315,11 @@ print(aligned(("a step in", "MB", "ratio", "seconds", "ratio"), lines))
 from ptsa_lite.experiments.grow import measure
 from ptsa_lite.figures import draw_similarity, draw_tree
 
-grown = [name for name, plan in plans.items() if plan.groups]
+grown = [name for name, run in runs.items() if run.groups]
 matrix = None
 if grown:
     folder.mkdir(parents=True, exist_ok=True)
-    first = plans[grown[0]]
-    said = measure(first.run, folder, print, **first.similarity)["readings"]["plain, same"]
+    said = measure(runs[grown[0]], folder, print)["readings"]["plain, same"]
     matrix = np.array(said["matrix"])
     figure = draw_similarity(matrix, list(chosen), said["error"], f"Cosine of gradients, {what}")
     if not root:
@@ -338,13 +337,13 @@ from ptsa_lite.tree import TaskTree, tree_score
 
 names = tuple(chosen)
 for name in grown:
-    groups = plans[name].groups
+    groups = runs[name].groups
     tree = TaskTree.from_similarity(matrix, names, groups)
     scores = sorted(((tree_score(t, matrix, names), str(t)) for t in TaskTree.enumerate(names, groups)), reverse=True)
     assert scores[0][1] == str(tree), "the tree taken is not the best of all"
     margin = "" if len(scores) < 2 else f"; the next of {len(scores)} trees scores {scores[0][0] - scores[1][0]:.3f} less"
     print(f"{name}: {tree}{margin}")
-    plans[name] = replace(plans[name], run=replace(plans[name].run, tree=tree.to_dict()), groups=())
+    runs[name] = replace(runs[name], tree=tree.to_dict(), groups=())
 figure = draw_tree(tree, f"{grown[-1]}, {what}") if grown else None
 figure
 
@@ -359,12 +358,12 @@ figure
 # row that is done is not trained again.
 
 # %%
-from ptsa_lite.experiments.plans import train_plan
+from ptsa_lite.experiments.train import train_run
 
 done = {}
-for name, plan in plans.items():
-    print(f"--- {plan.run.label}")
-    done[name] = train_plan(plan, folder / name, lambda line: print(line, flush=True))
+for name, run in runs.items():
+    print(f"--- {run.label}")
+    done[name] = train_run(run, folder / name, lambda line: print(line, flush=True))
 
 # %%
 from ptsa_lite.training.checkpoints import read_history
@@ -373,7 +372,7 @@ from ptsa_lite.figures import draw_curves
 name = rows[-1]
 history = read_history(folder / name)
 losses = {task: [record["losses"][task] for record in history] for task in names}
-figure = draw_curves(losses, title=f"{plans[name].run.label}: each loss, divided by its first epoch's")
+figure = draw_curves(losses, title=f"{runs[name].label}: each loss, divided by its first epoch's")
 figure
 
 # %% [markdown]
@@ -384,7 +383,7 @@ figure
 # `python -m ptsa_lite evaluate FOLDER`.
 
 # %%
-from ptsa_lite.experiments.plans import evaluate_run
+from ptsa_lite.experiments.train import evaluate_run
 
 again = evaluate_run(folder / name)
 for task, value in again["metrics"].items():
@@ -420,7 +419,7 @@ _ = (folder / "table.json").write_text(json.dumps(record, indent=1) + "\n", enco
 import torch
 
 from ptsa_lite.figures import draw_predictions
-from ptsa_lite.experiments.plans import load_run
+from ptsa_lite.experiments.train import load_run
 
 _, model = load_run(folder / rows[-1])
 device = next(model.parameters()).device
@@ -447,7 +446,7 @@ from ptsa_lite.predict import export, predict
 
 path = folder / rows[-1] / "last.safetensors"
 print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB, for {', '.join(read_metadata(path)['description'])}")
-if plans[rows[-1]].run.method != "mtlora":
+if runs[rows[-1]].method != "mtlora":
     program = export(model)
     with torch.no_grad():
         difference = max(float((p.cpu() - out[task][:1]).abs().max()) for task, p in

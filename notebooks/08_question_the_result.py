@@ -61,7 +61,7 @@ from ptsa_lite.figures import (
 )
 from ptsa_lite.experiments.published import PASCAL_RESULTS, as_points
 from ptsa_lite.experiments.reproduction import aligned
-from ptsa_lite.experiments.queue import collected
+from ptsa_lite.experiments.results import collected
 from ptsa_lite.experiments.tables import paired_difference, summarise
 from ptsa_lite.tasks import select, suite
 from ptsa_lite.tree import TaskTree, tree_score
@@ -637,13 +637,13 @@ print(aligned(("relative difference of metrics", "devices, mean", "largest", "se
 # changed), and its price can be told beforehand.
 
 # %%
-from ptsa_lite.experiments.plans import read_plan
+from ptsa_lite.experiments.settings import read_run
 from ptsa_lite.experiments.reproduction import FRAMES, GPUS, cost, hours, training_flops
 
 steps = json.loads((RESULTS / "gpu_step.json").read_text(encoding="utf-8"))["steps"]
 price = {}
 for row, step in (("lora_shared", "LoRA, shared"), ("ptsa_1124", "PTSA"), ("lora_separate", "PTSA")):  # its own: unmeasured
-    what, share = cost(read_plan("pascal", row)), steps[f"{step}, bfloat16"]["utilisation"]
+    what, share = cost(read_run("pascal", row)), steps[f"{step}, bfloat16"]["utilisation"]
     flops = training_flops(what["macs"]["all"], FRAMES["pascal"], 300, 20)
     price[row] = hours(flops, GPUS["H100 SXM"], share)
     print(f"{what['label']:>18}: {price[row]:4.1f} hours of one H100 at {share:.1%} of its peak, three seeds {3 * price[row]:4.1f}")

@@ -82,6 +82,7 @@ def run(name, settings, changes, out) -> int:
     NAME is a number or a name, such as 06. It is written with its outputs to FILE; the one in notebooks/ stays as it
     is.
     """
+    from .experiments.settings import changes_of
     from .workshop import notebooks
     from .workshop.places import notebooks_folder
     from .workshop.reproduce import Request, read_settings
@@ -90,7 +91,7 @@ def run(name, settings, changes, out) -> int:
     source = notebooks.choose(folder, [name])[0]
     overlay = read_settings(Request(settings=settings), folder)[1] if settings else {}
     output = out or Path("runs") / source.with_suffix(".ipynb").name
-    notebooks.execute(source, output, overlay.get(source.stem, {}) | read_changes(changes),
+    notebooks.execute(source, output, overlay.get(source.stem, {}) | changes_of(changes),
                       lambda done, cells, line: line and say(line))  # fmt: skip
     say(f"executed: {output}")
     return 0
@@ -126,23 +127,24 @@ def study(grid, root, jobs, out) -> int:
     Trains every run of GRID.yaml that is not done, and collects the results in figures/results; figures/grids holds
     examples. The same call goes on after an interruption; several processes may share one folder.
     """
-    from .experiments.grid import read_grid
-    from .experiments.queue import collect, collected, restore, run_study
+    from .experiments.queue import run_study
+    from .experiments.results import collect, restore
+    from .experiments.settings import read_runs
 
-    name, runs = read_grid(grid, root)
+    runs, name = read_runs(grid, {"root": root} if root else {}), Path(grid).stem
     folder, path = Path(out or Path("runs") / "study" / name), Path("figures/results") / f"{name}.json"
     command = f"python -m ptsa_lite study {grid}" + (" --root PATH" if root else "")
 
     def report(line: str) -> None:
-        collect(runs, folder, path, command)
+        collect(runs, folder, path, command, say)
         say(line)
 
-    if n := restore(collected(path), runs, folder):
+    if n := restore(path, runs, folder):
         say(f"{n} results taken from {path}")
     try:
         run_study(runs, folder, jobs, report)
     finally:
-        left = collect(runs, folder, path, command)
+        left = collect(runs, folder, path, command, say)
         say(f"{left} runs left" if left else f"all runs are done: {path}")
     return 0
 
@@ -163,8 +165,7 @@ def similarity(data, root, limit, out) -> int:
     path = out or Path("figures/results") / f"similarity_{data}.json"
     command = f"python -m ptsa_lite similarity --data {data}" + " --root PATH" * bool(root)
     command += f" --limit {limit}" * bool(limit)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    report = study_similarity(data, root, path, limit=limit or None, command=command)
+    report = study_similarity(data, root, path, n_frames=limit or None, command=command, report=say)
     say(f"{len(report['conditions'])} conditions in {path}")
     return 0
 
@@ -182,10 +183,12 @@ def train(config, row, root, out, changes) -> int:
     call goes on after an interruption. With N GPUs: torchrun --nproc_per_node N -m ptsa_lite train CONFIG. The batch
     size is that of all of them together.
     """
-    from .experiments.plans import read_plan, train_plan
+    from .experiments.settings import changes_of, find, read_run
+    from .experiments.train import train_run
 
-    plan = read_plan(config, row, ({"root": root} if root else {}) | read_changes(changes))
-    train_plan(plan, out or Path("runs") / "train" / plan.name, say)
+    run = read_run(config, row, ({"root": root} if root else {}) | changes_of(changes))
+    name = "-".join(part for part in (find(config).stem, row) if part)
+    train_run(run, out or Path("runs") / "train" / name, say)
     return 0
 
 
@@ -199,10 +202,10 @@ def evaluate(run_folder, weights, root) -> int:
     Measures what `train` left in the folder RUN on the test frames, and writes evaluation-*.json there.
     """
     from .data.disk import write_json
-    from .experiments.plans import evaluate_run, read_run
     from .experiments.run import run_tasks
+    from .experiments.train import evaluate_run, run_of
 
-    found, tasks = evaluate_run(run_folder, weights, root), run_tasks(read_run(run_folder))
+    found, tasks = evaluate_run(run_folder, weights, root), run_tasks(run_of(run_folder))
     if not int(os.environ.get("RANK", 0)):
         write_json(run_folder / f"evaluation-{weights}.json", found)
         say(f"{found['run']}, {weights} weights, {found['frames']} frames:")
@@ -225,7 +228,7 @@ def predict(run_folder, pictures, weights, out) -> int:
     unit vectors, metres) and PICTURE.TASK.png (to look at) are written, at that size. A picture that cannot be read is
     told, and the others are done.
     """
-    from .experiments.plans import load_run
+    from .experiments.train import load_run
     from .predict import find_pictures, predict_files
 
     found = find_pictures(pictures)
@@ -244,7 +247,7 @@ def export(run_folder, file, weights) -> int:
     The merged model of RUN, for batches of any number of images (batch, 3, H, W), as torch.export writes it; none of
     this package is needed to run it.
     """
-    from .experiments.plans import load_run
+    from .experiments.train import load_run
     from .predict import write_program
 
     write_program(load_run(run_folder, weights)[1], file)
@@ -291,19 +294,6 @@ def prepare(name, root, out, size, tasks, limit) -> int:
     made = prepare_archive(name, root, out, size, tasks.split(",") if tasks else None, limit or None, say)
     say(f"ready; train from it with --root {made.parent}")
     return 0
-
-
-def read_changes(given) -> dict:
-    """KEY=VALUE pairs of a command line, values as YAML reads them."""
-    from .experiments.yaml_files import parse_yaml
-
-    changes = {}
-    for change in given:
-        key, equals, value = change.partition("=")
-        if not equals:
-            raise ValueError(f"--set {change!r} sets nothing; write --set KEY=VALUE, such as --set config.epochs=10")
-        changes[key] = parse_yaml(value, f"the value in --set {change}")
-    return changes
 
 
 def main(arguments: list[str] | None = None) -> int:

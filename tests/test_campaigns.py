@@ -11,7 +11,7 @@ needs_fork = pytest.mark.skipif("fork" not in multiprocessing.get_all_start_meth
 
 def test_some_bad_inputs_of_each_kind_are_refused_clearly_or_handled():
     said = []
-    found = bad_inputs.run(220, seed=7, say=said.append)
+    found = bad_inputs.run(200, seed=7, say=said.append)
     assert said == []
     assert all(counts["refused"] + counts["handled"] == counts["inputs"] == 20 for counts in found.values())
     assert all(counts["refused"] > 5 for counts in found.values())
@@ -36,7 +36,7 @@ def test_a_few_kills_lose_nothing():
     """In a process of its own, because the campaign changes the module that it kills."""
     from campaigns import kill
 
-    kinds = ("checkpoint", "prepare")  # the others are killed in test_plans, test_study and test_interrupts
+    kinds = ("checkpoint", "prepare")  # the others are killed in test_train, test_queue and test_interrupts
     answers = multiprocessing.get_context("fork").Queue()
     process = multiprocessing.get_context("fork").Process(target=lambda: answers.put(kill.run(4, 7, kinds)))
     process.start()

@@ -15,7 +15,8 @@ from archives import write_nyud
 
 from ptsa_lite import data  # noqa: F401 imported once, before the forks
 from ptsa_lite.__main__ import main
-from ptsa_lite.experiments import plans  # noqa: F401 imported once, before the forks
+from ptsa_lite.data.disk import alone
+from ptsa_lite.experiments import train  # noqa: F401 imported once, before the forks
 from ptsa_lite.training import distributed  # noqa: F401 imported once, before the forks
 from ptsa_lite.training.checkpoints import read_history
 from ptsa_lite.workshop import notebooks, places, reproduce  # noqa: F401 imported once, before the forks
@@ -25,7 +26,7 @@ if "fork" not in multiprocessing.get_all_start_methods():
 FORK = multiprocessing.get_context("fork")
 
 SMALL = {
-    "limit": 4, "img_size": 32, "method": "decoders_only", "weights": "random", "tasks": ["semseg"],
+    "n_frames": 4, "img_size": 32, "method": "decoders_only", "weights": "random", "tasks": ["semseg"],
     "config": {"epochs": 500, "batch_size": 4, "lr": 1e-3, "warmup_epochs": 1, "eval_every": 500},
 }  # fmt: skip
 COUNTING = """# %% tags=["parameters"]
@@ -53,7 +54,7 @@ def place(tmp_path, monkeypatch):
     """A folder to stand in, with a plan, a grid, an archive, and a series of two notebooks whose second one waits."""
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(SMALL))
     runs = [{"method": "bitfit", "seed": seed} for seed in range(2)]
-    (tmp_path / "grid.yaml").write_text(yaml.safe_dump({"base": SMALL, "runs": runs}))
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(SMALL | {"runs": runs}))
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "pyproject.toml").touch()
     monkeypatch.setattr(places, "ROOT", tmp_path)
@@ -104,7 +105,7 @@ def test_ctrl_c_stops_a_training_with_a_sentence_and_the_same_command_goes_on(pl
 
 
 def test_a_second_training_in_a_folder_is_told_that_another_is_at_work(place, capsys):
-    with plans.alone(Path("run")):
+    with alone(Path("run")):
         assert main(["train", "small.yaml", "--out", "run"]) == 2
     assert "another process is at work in run; wait until it is done, or give another folder" in capsys.readouterr().err
     assert os.listdir("run") == [".lock"]

@@ -66,7 +66,7 @@ def test_readmes_column_of_memory_is_that_of_the_results_file():
 
 
 def test_readmes_table_of_the_study_is_that_of_the_results_file():
-    from ptsa_lite.experiments.queue import collected
+    from ptsa_lite.experiments.results import collected
     from ptsa_lite.experiments.tables import markdown_table, summarise
     from ptsa_lite.tasks import default_tasks
 
@@ -77,7 +77,7 @@ def test_readmes_table_of_the_study_is_that_of_the_results_file():
 
 
 def test_readmes_sentence_on_the_study_holds_its_intervals_and_no_interval_leaves_zero_out():
-    from ptsa_lite.experiments.queue import collected
+    from ptsa_lite.experiments.results import collected
     from ptsa_lite.experiments.tables import paired_difference, summarise
 
     def differences(name):

@@ -113,4 +113,4 @@ class Epochs:
         epoch = keys[0][0]
         if epoch != self.epoch:
             self.epoch, self.view = epoch, set_epoch(self.dataset, epoch, self.seed)
-        return [self.view[index] for _, index in keys]
+        return self.view.__getitems__([index for _, index in keys])

@@ -1,155 +1,182 @@
-"""A grid of trainings (method x tree x rank x seed), one result file a run; resumable, shared by several processes.
+"""Many trainings, one result file a run; resumable, shared by several processes and machines.
 
-A folder of results is the whole state: `NAME.json` is a finished run, `NAME/` the checkpoint of an unfinished one, and
-a locked `NAME.claim` says that some process works on it. A process takes the next run that is neither finished nor
-claimed; so the same call, made again after any interruption, or at the same time by another process or machine that
-sees the folder, does what is left. The system itself gives a lock back when its process ends, however it ends.
+A folder of results is the whole state: `NAME.json` is a finished run, `NAME/` an unfinished one as `train` leaves it,
+and a locked `NAME.lock` says that some process works on it. Whoever sees the folder takes runs that are neither
+finished nor locked; so the same call, made again after any interruption, or at the same time on another machine, does
+what is left. The system itself gives a lock back when its process ends, however it ends.
 """
 
-import json
+import contextlib
+import multiprocessing
 import os
-import subprocess
+import shutil
+import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait as wait_for_end
 from pathlib import Path
-from typing import IO
 
 import torch
+from filelock import FileLock, Timeout
 
-from ptsa_lite.data.claims import claim
-from ptsa_lite.data.disk import make_folder, read_json, write_json
+from ptsa_lite.data.disk import make_folder, read_json
 from ptsa_lite.methods import METHODS
 from ptsa_lite.training.progress import clock_time
 
-from .memory import processes
-from .run import Run, execute_run
+from .run import Run
+from .train import train_run
+
+PATIENCE = 1800.0  # seconds without a new epoch, after which a run is named
+LOOK = 0.2  # seconds between two looks at what the others do
+PROCESS = 1.5e9  # bytes that a process takes which trains the small Swin, PyTorch itself included
+LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+"""Where a container's memory stands, in version 2 and version 1 of Linux' control groups."""
 
 
 def run_study(
-    runs: Sequence[Run], folder: str | Path, jobs: int = 1, report: Callable[[str], None] = print
-) -> list[dict]:
+    runs: Sequence[Run], folder: str | Path, jobs: int = 1, report: Callable[[str], None] = print,
+    patience: float = PATIENCE,
+) -> list[dict]:  # fmt: skip
     """Do every run that is not done, and wait for those that other processes do; all results, in the order of `runs`.
 
     jobs: processes on this machine, each with its share of the cores, fewer where its memory does not hold as many.
-    Checkpoints of finished runs are removed.
-    A run that fails raises here, also if it failed in a helper first: this process then takes it up where that one
-    stopped. What else helpers had to say is in folder/helper-N.log.
+    patience: a run that another process is at, and that makes no progress for so many seconds, is named.
+    A run that fails raises here, at once: what the others have finished is kept, and the same call goes on.
     """
     folder = make_folder(Path(folder))
-    runs, jobs = list({run.name(): run for run in runs}.values()), processes(jobs)
-    helpers = _start_helpers(runs, folder, jobs - 1) if len(_left(runs, folder)) > 1 else []
-    threads = torch.get_num_threads()
+    runs = list({run.name(): run for run in runs}.values())
+    left, started = _left(runs, folder), time.monotonic()
+    before, watch = len(runs) - len(left), _Watch(folder, patience, report)
+    if before:
+        report(f"{before} of {len(runs)} runs were done before")
+    jobs = processes(min(jobs, len(left)))
+    for at_work in _here(left, folder) if jobs == 1 else _beside(left, folder, jobs):
+        left, done = _left(left, folder), [run for run in left if (folder / f"{run.name()}.json").is_file()]
+        pace = (time.monotonic() - started) / max(1, len(runs) - before - len(left))
+        for number, run in enumerate(done, len(runs) - len(left) - len(done) + 1):
+            shown = ", ".join(f"{task} {value:.3g}" for task, value in result_in(folder, run)["metrics"].items())
+            report(f"{number}/{len(runs)}  {run.label or METHODS[run.method]}, seed {run.seed}: {shown}; "
+                   f"{clock_time(pace * len(left))} left")  # fmt: skip
+        watch(at_work)
+    return [result_in(folder, run) for run in runs]
+
+
+def do_run(run: Run, folder: Path) -> bool:
+    """Train a run unless it is done or another process is at it; whether it was trained here."""
+    path, place = folder / f"{run.name()}.json", folder / run.name()
     try:
-        if helpers:
-            torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
-        _work(runs, folder, report)
-    finally:
-        torch.set_num_threads(threads)
-        for helper in helpers:
-            helper.terminate()
-            helper.wait()
-        (folder / f"queue-{os.getpid()}.json").unlink(missing_ok=True)
-    return [_result(run, folder) for run in runs]
+        held = FileLock(path.with_suffix(".lock")).acquire(timeout=0)
+    except Timeout:
+        return False
+    with held:
+        if path.is_file():  # it may have been finished between the look and the lock
+            return False
+        train_run(run, place, report=lambda line: None)
+        (place / "result.json").replace(path)
+        shutil.rmtree(place)
+        with contextlib.suppress(PermissionError):  # Windows keeps a file that is open
+            path.with_suffix(".lock").unlink()
+        return True
 
 
-def collected(path: str | Path) -> list[dict]:
-    """The results that a file of `collect` holds; none where there is no such file."""
-    path = Path(path)
-    return read_json(path, then="move it away, and the study begins anew")["runs"] if path.is_file() else []
-
-
-def restore(results: Sequence[dict], runs: Sequence[Run], folder: str | Path) -> int:
-    """Lay results of these runs into the study's folder, where it has none: they are done. How many were laid."""
-    folder, names = make_folder(Path(folder)), {run.name() for run in runs}
-    new = [r for r in results if r["name"] in names and not (folder / f"{r['name']}.json").exists()]
-    for result in new:
-        write_json(folder / f"{result['name']}.json", result, shared=True)
-    return len(new)
-
-
-def collect(runs: Sequence[Run], folder: str | Path, path: str | Path, command: str) -> int:
-    """Write every result that is there into one file, in the order of `runs`; returns how many are still to do.
-
-    The file names the command that makes it, and the labels of these runs, whatever they were called when they ran.
-    """
-    folder, runs = Path(folder), list({run.name(): run for run in runs}.values())
-    done = [run for run in runs if (folder / f"{run.name()}.json").is_file()]
-    results = [_result(run, folder) for run in done]
-    for run, result in zip(done, results, strict=True):
-        result["run"]["label"] = run.label
-    make_folder(Path(path).parent)
-    write_json(Path(path), {"command": command, "left": len(runs) - len(done), "runs": results}, shared=True)
-    return len(runs) - len(done)
+def result_in(folder: Path, run: Run) -> dict:
+    """The result of a run that is done."""
+    return read_json(folder / f"{run.name()}.json", then="delete it, and the run is done again")
 
 
 def _left(runs: Sequence[Run], folder: Path) -> list[Run]:
     return [run for run in runs if not (folder / f"{run.name()}.json").is_file()]
 
 
-def _result(run: Run, folder: Path) -> dict:
-    return read_json(folder / f"{run.name()}.json", then="delete it, and the run is done again")
+def _here(runs: Sequence[Run], folder: Path) -> Iterator[list[Run]]:
+    """Does runs in this process until all are done; now and then, the runs that others are at."""
+    while left := _left(runs, folder):
+        for run in left:
+            if do_run(run, folder):
+                yield []
+        if left := _left(left, folder):
+            yield left
+            time.sleep(LOOK)
 
 
-def _work(runs: Sequence[Run], folder: Path, report: Callable[[str], None]) -> None:
-    """Take runs that nobody has until every one is done, by whomever; a line for each as it is done."""
-    started, left = time.monotonic(), _left(runs, folder)
-    before = len(runs) - len(left)
-    if before:
-        report(f"{before} of {len(runs)} runs were done before")
-    while left:
-        if not any(_do(run, folder) for run in left):
-            time.sleep(0.2)  # others are at what is left
-        still = _left(runs, folder)
-        pace = (time.monotonic() - started) / max(1, len(runs) - len(still) - before)
-        for number, run in enumerate((run for run in left if run not in still), len(runs) - len(left) + 1):
-            shown = ", ".join(f"{task} {value:.3g}" for task, value in _result(run, folder)["metrics"].items())
-            report(f"{number}/{len(runs)}  {run.label or METHODS[run.method]}, seed {run.seed}: {shown}; "
-                   f"{clock_time(pace * len(still))} left")  # fmt: skip
-        left = still
+def _beside(runs: Sequence[Run], folder: Path, jobs: int) -> Iterator[list[Run]]:
+    """Does runs in processes of its own until all are done; now and then, the runs that these or others are at."""
+    threads, others = max(1, torch.get_num_threads() // jobs), multiprocessing.active_children()
+    spawn = multiprocessing.get_context("spawn")  # nothing is forked: this process may have threads
+    pool = ProcessPoolExecutor(jobs, spawn, _begin, (threads,))
+    try:
+        while left := _left(runs, folder):
+            going = {pool.submit(do_run, run, folder): run for run in left}
+            while going:
+                done, _ = wait(going, LOOK, FIRST_COMPLETED)
+                for future in done:
+                    del going[future]
+                    future.result()  # raises what the run has raised
+                yield [r for future, r in going.items() if future.running() and (folder / f"{r.name()}.lock").exists()]
+            if left := _left(left, folder):
+                yield left
+                time.sleep(LOOK)
+    except BrokenProcessPool as error:
+        raise OSError(
+            f"a process of the study in {folder} was ended from outside, most often for want of memory; "
+            "give fewer --jobs, and the same command goes on"
+        ) from error
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            if child not in others:
+                child.kill()  # whatever it is at goes on after its last epoch
+                child.join()
 
 
-def _do(run: Run, folder: Path) -> bool:
-    """Execute a run unless it is done or another process is at it; whether it was executed here."""
-    path = folder / f"{run.name()}.json"
-    with claim(path.with_suffix(".claim")) as mine:
-        if not mine or path.is_file():  # it may have been finished between the look and the claim
-            return False
-        checkpoint = folder / run.name()
-        result = execute_run(run, checkpoint, report=lambda line: None)
-        write_json(path, result)
-        for file in checkpoint.glob("*"):
-            file.unlink()
-        checkpoint.rmdir()
-        return True
+def _begin(threads: int) -> None:
+    """What a worker does first: it takes its share of the cores, and is bound to end with its parent."""
+    torch.set_num_threads(threads)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too
+    parent = multiprocessing.parent_process().sentinel  # a pipe that closes when it ends, however that happens
+    if sys.platform == "linux":  # where loader workers are forked from here, so that no thread may watch
+        import fcntl
+
+        fcntl.fcntl(parent, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(parent, fcntl.F_SETFL, fcntl.fcntl(parent, fcntl.F_GETFL) | os.O_ASYNC)  # SIGIO ends this process
+        if wait_for_end([parent], 0):
+            os._exit(1)
+    else:
+        threading.Thread(target=lambda: (wait_for_end([parent]), os._exit(1)), daemon=True).start()
 
 
-def _start_helpers(runs: Sequence[Run], folder: Path, n: int) -> list[subprocess.Popen]:
-    """Further processes that work on the same folder, from the last run backwards."""
-    if n < 1:
-        return []
-    queue = folder / f"queue-{os.getpid()}.json"
-    queue.write_text(json.dumps([asdict(run) for run in reversed(runs)]))
-    environment = os.environ | {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // (n + 1)))}
-    command = [sys.executable, "-m", "ptsa_lite.experiments.queue", str(queue), str(folder)]
-    helpers = []
-    for number in range(1, n + 1):
-        with (folder / f"helper-{number}.log").open("w") as log:
-            helpers.append(
-                subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, env=environment)
-            )
-    return helpers
+class _Watch:
+    """Names a run whose folder has not changed for `patience` seconds, and again after as long."""
+
+    def __init__(self, folder: Path, patience: float, report: Callable[[str], None]):
+        self.folder, self.patience, self.report = folder, patience, report
+        self.seen: dict[str, tuple] = {}  # by run: its newest change, and when that was first seen
+
+    def __call__(self, at_work: Sequence[Run]) -> None:
+        now = time.monotonic()
+        self.seen = {run.name(): self.seen.get(run.name(), (None, now)) for run in at_work}
+        for name, (before, since) in self.seen.items():
+            newest = [path.stat().st_mtime_ns for path in (self.folder / name).glob("*.*") if path.exists()]
+            if newest != before:
+                self.seen[name] = newest, now
+            elif now - since > self.patience:
+                self.seen[name] = newest, now
+                self.report(f"{name} has made no progress for {clock_time(now - since)}: no epoch of it has ended; if "
+                            "that is too long, stop this study, and the same command goes on")  # fmt: skip
 
 
-def _end_with(parent: IO) -> None:
-    """A helper's watch: its standard input ends when the process that started it does, however that ends."""
-    parent.read()
-    os._exit(1)
+def processes(wanted: int, limits: Sequence[Path] = LIMITS) -> int:
+    """As many of the processes wanted as the memory has room for beside each other; always one.
 
-
-if __name__ == "__main__":
-    queue, folder = map(Path, sys.argv[1:3])
-    threading.Thread(target=_end_with, args=(sys.stdin,), daemon=True).start()
-    _work([Run.from_dict(run) for run in json.loads(queue.read_text())], folder, lambda line: print(line, flush=True))
+    The memory is the machine's, or the share of it that a container may use.
+    """
+    has = [float("inf")]
+    with contextlib.suppress(AttributeError, ValueError, OSError):  # not every system has these names
+        has.append(float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")))
+    texts = [path.read_text().strip() for path in limits if path.is_file()]
+    has += [float(text) for text in texts if text.isdigit()]  # "max" is no limit
+    return int(max(1, min(wanted, min(has) // PROCESS)))

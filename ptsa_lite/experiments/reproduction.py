@@ -1,7 +1,6 @@
 """What notebooks 06 and 07 share: the recipe and its sources, what a row costs, how long it takes, the last table."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import lru_cache
 
 import torch
@@ -11,9 +10,9 @@ from ptsa_lite.costs import ROLES, count_macs, count_parameters
 from ptsa_lite.methods import build_model
 from ptsa_lite.tree import TaskTree
 
-from .plans import Plan, read_plan, rows_of
-from .published import PAPER_RESULTS, PASCAL_RESULTS, Published
-from .run import LOW_RANK, run_config, run_tasks
+from .published import NYUD_RESULTS, PASCAL_RESULTS, Published
+from .run import LOW_RANK, Run, run_config, run_tasks
+from .settings import read_run, rows_of
 
 GPUS = {"NVIDIA T4": 65, "RTX 3090": 71, "RTX 4090": 165, "A100": 312, "H100 SXM": 989}
 """TFLOP/s of dense 16-bit matrix products with float32 sums, as the maker's data sheets give them (R: recalled)."""
@@ -22,12 +21,10 @@ FRAMES = {"pascal": (4998, 5105), "nyud": (795, 654)}
 """Frames of the published splits, to train on and to measure on."""
 
 
-def recipe(plan: Plan) -> list[tuple[str, ...]]:
+def recipe(run: Run) -> list[tuple[str, ...]]:
     """(setting, here, in the recipe, mark) of everything that decides a training."""
-    theirs = read_plan(plan.run.data, rows_of(plan.run.data)[0]).run
-    pairs = [(plan.run, run_config(plan.run)), (theirs, run_config(theirs))]
-    pascal = plan.run.data == "pascal"
-    stated = "P" if pascal else "not stated (P on PASCAL)"
+    pairs = [(one, run_config(one)) for one in (run, read_run(run.data, rows_of(run.data)[0]))]
+    stated = "P" if run.data == "pascal" else "not stated (P on PASCAL)"
     look = {
         "backbone": (lambda run, c: run.backbone.split(".")[0], "P: Swin; C"),
         "weights": (lambda run, c: "ImageNet-1k" if "." in run.backbone and run.weights == "pretrained" else
@@ -46,16 +43,15 @@ def recipe(plan: Plan) -> list[tuple[str, ...]]:
     return [(name, *(str(value(run, config)) for run, config in pairs), mark) for name, (value, mark) in look.items()]
 
 
-def cost(plan: Plan, img_size: int = 448, backbone: str = "swin_tiny_patch4_window7_224") -> dict:
+def cost(run: Run, img_size: int = 448, backbone: str = "swin_tiny_patch4_window7_224") -> dict:
     """Multiply-adds of an image in the paper's convention and with all products, and parameters by role.
 
     Nothing is computed and nothing fetched: the model has shapes and no numbers. All trees with the same groups a stage
     cost the same, so that a tree that is still to be grown is no hindrance.
     """
-    run, tasks = plan.run, run_tasks(plan.run)
-    tree = run.tree and TaskTree.from_dict(run.tree)
-    if plan.groups:
-        tree = next(TaskTree.enumerate(tuple(tasks), plan.groups))
+    tasks, tree = run_tasks(run), run.tree and TaskTree.from_dict(run.tree)
+    if run.groups and not tree:
+        tree = next(TaskTree.enumerate(run.tasks, run.groups))
     options = {"rank": run.rank} if run.method in LOW_RANK else {}
     with torch.device("meta"):
         model = build_model(run.method, _shapes(backbone, img_size), tasks, tree, **options)
@@ -84,22 +80,23 @@ def hours(flops: float, tflops: float, utilisation: float) -> float:
 
 
 def beside_published(rows: Iterable[dict], data: str, tasks: Iterable[str]) -> str:
-    """Our rows (`study.table_of_methods`) above the published ones, as a text table; what is not stated is empty."""
+    """Our rows (`tables.table_of_methods`) above the published ones, as a text table; what is not stated is empty."""
     tasks = list(tasks)
-    header = ["", *tasks, "delta_m %", "trainable M", "source"]
-    ours = [[row["label"], *(_number(row["metrics"].get(t)) for t in tasks), _number(row["delta_m"], sign=True),
-             _number(row["trainable"] / 1e6), f"this run, seed {row['seed']}"] for row in rows]  # fmt: skip
-    theirs = [[entry.name, *(_number(entry.values.get(t)) for t in tasks),
-               _number(entry.values.get("delta_m"), sign=True), _number(entry.values.get("trainable_m")),
-               entry.mark] for entry in published(data)]  # fmt: skip
-    return aligned(header, [*ours, ["published:"], *theirs])
+    lines = [[row["label"], *(_number(row["metrics"].get(t)) for t in tasks), _number(row["delta_m"], sign=True),
+              _number(row["trainable"] / 1e6), f"this run, seed {row['seed']}"] for row in rows]  # fmt: skip
+    for heading, entries in published(data).items():
+        lines += [[heading]] + [
+            [one.name, *(_number(one.values.get(t)) for t in tasks), _number(one.values.get("delta_m"), sign=True),
+             _number(one.values.get("trainable_m")), one.mark] for one in entries
+        ]  # fmt: skip
+    return aligned(["", *tasks, "delta_m %", "trainable M", "source"], lines)
 
 
-def published(data: str) -> list[Published]:
-    """The published rows of a data set; for NYUD-v2 a single number is known."""
+def published(data: str) -> dict[str, Sequence[Published]]:
+    """The published rows of a data set under the words that stand above them: what their delta_m is against."""
     if data == "pascal":
-        return list(PASCAL_RESULTS)
-    return [replace(entry, name="TGLoRA") for entry in PAPER_RESULTS if entry.name == "nyud semseg"]
+        return {"published:": PASCAL_RESULTS}
+    return {f"published, delta_m against {words}:": rows for words, rows in NYUD_RESULTS.items()}
 
 
 def parameters_by_role(counts: dict) -> dict[str, float]:

@@ -1,9 +1,10 @@
-"""One training as plain values: its name, data, model and result. Everything else that trains is made of these."""
+"""One training as plain values: its settings, its name, and everything that is made of them before it begins."""
 
 import hashlib
 import json
+import reprlib
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache
 from importlib.resources import files
@@ -13,31 +14,52 @@ import torch
 from torch import nn
 
 from ptsa_lite.backbones import SMALL_WEIGHTS, load_backbone
+from ptsa_lite.checks import COUNT, POSITIVE, SHARE, SIZE, TEXT, check
 from ptsa_lite.costs import count_macs, count_parameters
-from ptsa_lite.data import open_dataset
+from ptsa_lite.data import SOURCES, count_frames, open_dataset
 from ptsa_lite.methods import METHODS, build_model
-from ptsa_lite.recipe import TrainConfig
+from ptsa_lite.model import check_ranks, check_tree
+from ptsa_lite.recipe import FREE, TrainConfig
 from ptsa_lite.scenes import SCENES_VERSION
 from ptsa_lite.tasks import Task, known, select, suite
 from ptsa_lite.training import adapters
-from ptsa_lite.training.checkpoints import read_history
-from ptsa_lite.training.loop import describe, train_epochs
-from ptsa_lite.tree import TaskTree
+from ptsa_lite.tree import TaskTree, check_n_groups
 
+N_STAGES = 4  # of every family of backbones here
 LOW_RANK = ("single_task_lora", "lora_shared", "lora_separate", "mtlora", "ptsa")
+SAME_RESULT = {*FREE} - {"amp"}
+"""Settings of the training that do not enter a run's name: they change how fast it is and what is told of it."""
+
+RULES = {
+    "method": TEXT, "data": TEXT, "root": TEXT, "backbone": TEXT, "weights": TEXT, "label": TEXT,
+    "tasks": (
+        lambda v: isinstance(v, list | tuple) and v and all(isinstance(task, str) for task in v),
+        "a list of task names",
+    ),
+    "tree": (lambda v: v is None or isinstance(v, dict), "a tree"),
+    "groups": (lambda v: isinstance(v, list | tuple), "numbers of groups, one a stage"),
+    "n_frames": (lambda v: v is None or COUNT[0](v), "a whole number of at least 1, or none for all frames"),
+    "seed": SIZE, "img_size": COUNT, "scale": POSITIVE, "dropout": SHARE, "drop_path": SHARE,
+    "holdout": (lambda v: SIZE[0](v) and v != 1, "0, or a whole number of at least 2"),
+    "similarity": (lambda v: isinstance(v, Mapping), "a map of settings to values"),
+}  # fmt: skip
+SIMILARITY_RULES = {"epochs": COUNT, "lr": POSITIVE, "frames": COUNT, "batch_size": COUNT}  # of `grow.measure`
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training: everything that decides its result, as plain values."""
+    """One training: everything that decides its result, as plain values.
+
+    Raises ValueError in one sentence for the first setting that cannot be.
+    """
 
     method: str
     tasks: tuple[str, ...]
-    tree: dict | None = None  # TaskTree.to_dict, for ptsa
+    tree: dict | None = None  # TaskTree.to_dict, for ptsa; None where it is yet to be grown
     rank: int | tuple[int, ...] = 16
     data: str = "scenes"
     root: str = ""
-    limit: int = 0  # frames of each split; 0 for all
+    n_frames: int | None = None  # the first so many of each split; None for all
     img_size: int = 128
     backbone: str = "swin_small_distilled"
     weights: str = "pretrained"
@@ -48,34 +70,57 @@ class Run:
     config: dict = field(default_factory=dict)  # TrainConfig's settings
     holdout: int = 0  # k: every k-th training frame is measured on, not trained on, and val is not looked at
     label: str = ""  # how tables call it; does not change the result
+    groups: tuple[int, ...] = ()  # a stage, of a tree that is grown by the tasks' similarity
+    similarity: dict = field(default_factory=dict)  # how that is measured: settings of `grow.measure`
 
     def __post_init__(self):
+        check(RULES, vars(self))
         known(self.method, METHODS, "method")
-        object.__setattr__(self, "tasks", tuple(self.tasks))
-        if isinstance(self.rank, list):
-            object.__setattr__(self, "rank", tuple(self.rank))
+        tasks = select(suite(known(self.data, SOURCES, "data set")), self.tasks)
+        ranks = check_ranks(self.rank, N_STAGES)
+        if bool(self.tree or self.groups) != (self.method == "ptsa"):
+            no_tree = f"{self.method} takes no tree; leave it out"
+            raise ValueError("method ptsa needs a tree" if self.method == "ptsa" else no_tree)
+        if self.groups and len(check_n_groups(self.groups, len(tasks))) != N_STAGES:
+            raise ValueError(f"tree {reprlib.repr(list(self.groups))}: give {N_STAGES} numbers of groups, one a stage")
+        if self.tree:
+            check_tree(TaskTree.from_dict(self.tree), tasks, ranks)
         TrainConfig.from_dict(self.config)
+        for setting in self.similarity:
+            known(setting, SIMILARITY_RULES, "setting of the similarity")
+        check(SIMILARITY_RULES, self.similarity)
+        for name in ("tasks", "rank", "groups"):  # as JSON and YAML read them
+            if isinstance(getattr(self, name), list):
+                object.__setattr__(self, name, tuple(getattr(self, name)))
+
+    def content(self) -> dict:
+        """All that decides the result, as JSON holds it: weights by what their file holds, scenes by their version.
+
+        Where the data lies and how tables call the run is left out. A tree that is grown follows from its groups.
+        """
+        settings = asdict(self)
+        for name in ("label", "root", *(("tree",) if self.groups else ("groups", "similarity"))):
+            del settings[name]
+        settings["config"] = run_config(self).to_dict()
+        settings["weights"] = weights_content(self.backbone, self.weights)
+        settings["scenes"] = SCENES_VERSION if self.data == "scenes" else None
+        return json.loads(json.dumps(settings))
 
     def name(self) -> str:
-        """Readable, and different for different runs: method-rank-seed-hash. Where the data lies does not count.
-
-        The contents of the weights' file and the version of the scenes do count: a result of older ones is another's.
-        """
-        content = {k: v for k, v in asdict(self).items() if k not in ("label", "root", "weights")}
-        if not self.holdout:
-            del content["holdout"]  # younger than the names of the first results
-        if not self.drop_path:
-            del content["drop_path"]  # and so is this
-        content["weights"] = weights_content(self.backbone, self.weights)
-        content["scenes"] = SCENES_VERSION if self.data == "scenes" else 0
+        """Readable, and different for different runs: method-rank-seed-hash of `content`."""
+        content = self.content()
+        content["config"] = {key: value for key, value in content["config"].items() if key not in SAME_RESULT}
+        content = json.loads(json.dumps(content), parse_int=float)  # 1 and 1.0 are the same setting
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
         rank = "-".join(map(str, self.rank)) if isinstance(self.rank, tuple) else self.rank
         return f"{self.method}-r{rank}-s{self.seed}-{digest}"
 
     @classmethod
     def from_dict(cls, data: Mapping) -> "Run":
+        """The inverse of `dataclasses.asdict`; raises ValueError with the nearest name for an unknown setting."""
         names = [f.name for f in fields(cls)]
-        return cls(**{known(key, names, "setting of a run"): value for key, value in data.items()})
+        settings = {known(key, names, "setting of a run"): value for key, value in data.items()}
+        return cls(**{"method": "", "tasks": ()} | settings)
 
 
 def weights_content(backbone: str = "swin_small_distilled", weights: str = "pretrained") -> str:
@@ -93,18 +138,22 @@ def _hash_of(path: Path, *_) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def execute_run(run: Run, folder: Path | None = None, report: Callable[[str], None] = print) -> dict:
-    """Train and evaluate one run; returns its result: what was asked, metrics of the last epoch, costs, versions.
+def prepare(run: Run) -> tuple:
+    """(tasks, (training set, test set), model): all that a training needs, each made once.
 
-    folder: where its checkpoint is kept, after each epoch; training goes on from one that lies there. The seconds are
-    those of all its epochs, evaluation included, whichever process did them; reading the data is not.
+    What fails cheaply fails first: files that are not there, then a model that cannot be; only then are frames read.
+    Raises ValueError or FileNotFoundError in one sentence.
     """
-    tasks, sets, model = run_tasks(run), open_sets(run), make_model(run)
-    history = []
-    for record in train_epochs(model, *sets, tasks, run_config(run), folder):
-        history.append(record)
-        report(describe(record, tasks))
-    return result_of(run, model, read_history(folder) if folder else history, sets)
+    check_files(run)
+    model = make_model(run)
+    return run_tasks(run), open_sets(run), model
+
+
+def check_files(run: Run) -> None:
+    """Raises ValueError where the archive is not there, or lists fewer frames than a batch of the training."""
+    size, n = run_config(run).batch_size, count_frames(run.data, run.root, "train", run.n_frames)
+    if n is not None and size > n:
+        raise ValueError(f"batch_size {size} exceeds the {n} training frames; lower it")
 
 
 def run_tasks(run: Run) -> dict[str, Task]:
@@ -118,15 +167,33 @@ def run_config(run: Run) -> TrainConfig:
 
 
 def make_model(run: Run) -> nn.Module:
-    """The model of a run as its training begins; every call draws the same. On the GPU if there is one."""
+    """The model of a run as its training begins; every call draws the same. On the GPU if there is one.
+
+    The only place where a run's model is built. A tree that is yet to be grown is stood in for by one of its groups.
+    """
     stochastic = {"drop_path": run.drop_path} if run.drop_path else {}
     backbone = load_backbone(run.backbone, run.weights, run.img_size, **stochastic)
+    tree = run.tree and TaskTree.from_dict(run.tree)
+    if run.groups and not tree:
+        tree = next(TaskTree.enumerate(run.tasks, run.groups))
     options = dict(rank=run.rank, dropout=run.dropout, scale=run.scale) if run.method in LOW_RANK else {}
     with torch.random.fork_rng():
         torch.manual_seed(run.seed)
-        tree = run.tree and TaskTree.from_dict(run.tree)
         model = build_model(run.method, backbone, run_tasks(run), tree, **options)
     return model.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def open_sets(run: Run, augment: bool = True) -> tuple:
+    """What a run trains on, augmented or not, and what it is measured on."""
+    data = dict(root=run.root, img_size=run.img_size, tasks=list(run.tasks), n_frames=run.n_frames)
+    large = run.img_size * 3 // 2 if run.data != "scenes" else None  # a zoom of 1.5 loses nothing
+    train_set = open_dataset(run.data, split="train", work_size=large, augment=augment, **data)
+    if not run.holdout:
+        small = run.img_size if run.data != "scenes" else None
+        return train_set, open_dataset(run.data, split="val", work_size=small, **data)
+    plain = open_dataset(run.data, split="train", work_size=run.img_size, augment=False, **data)
+    held_out = range(0, len(plain), run.holdout)
+    return train_set.select([i for i in range(len(train_set)) if i not in held_out]), plain.select(held_out)
 
 
 def result_of(run: Run, model: nn.Module, history: list[dict], sets: tuple) -> dict:
@@ -142,18 +209,6 @@ def result_of(run: Run, model: nn.Module, history: list[dict], sets: tuple) -> d
         "frames": [len(frames) for frames in sets],
         "versions": versions(),
     }
-
-
-def open_sets(run: Run) -> tuple:
-    """What a run trains on and what it is measured on."""
-    data = dict(root=run.root, img_size=run.img_size, tasks=list(run.tasks), n_frames=run.limit or None)
-    work_size = run.img_size * 3 // 2 if run.data != "scenes" else None  # a zoom of 1.5 loses nothing
-    train_set = open_dataset(run.data, split="train", work_size=work_size, **data)
-    if not run.holdout:
-        return train_set, open_dataset(run.data, split="val", work_size=run.img_size, **data)
-    plain = open_dataset(run.data, split="train", work_size=run.img_size, augment=False, **data)
-    held_out = range(0, len(plain), run.holdout)
-    return train_set.select([i for i in range(len(train_set)) if i not in held_out]), plain.select(held_out)
 
 
 def versions() -> dict[str, str]:

@@ -6,22 +6,22 @@ how many samples are compared, which reading of the formula. A `Condition` is on
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
-import torch
+from torch import nn
 
-from ptsa_lite.backbones import load_backbone
-from ptsa_lite.data import make_loader, open_dataset
-from ptsa_lite.data.disk import read_json, write_json
-from ptsa_lite.methods import build_model
+from ptsa_lite.data import make_loader
+from ptsa_lite.data.disk import make_folder, read_json, write_json
 from ptsa_lite.recipe import TrainConfig
-from ptsa_lite.similarity import Similarity, gradient_similarity
+from ptsa_lite.similarity import Similarity
 from ptsa_lite.tasks import Task, default_tasks, known
-from ptsa_lite.training.loop import train
+from ptsa_lite.training.sameness import differences
 from ptsa_lite.tree import TaskTree, tree_score
 
-from .run import versions, weights_content
+from .grow import fit_heads, similarity_on
+from .run import Run, make_model, open_sets, versions
 
 N_GROUPS = (1, 1, 2, 4)
 CHOICE = ("plain", "same")
@@ -55,55 +55,51 @@ def conditions(tasks: dict[str, Task], n_samples: int = 96) -> list[Condition]:
 
 
 def study_similarity(
-    data: str, root: str, path: Path, img_size: int = 128, limit: int | None = None, n_samples: int = 96,
+    data: str, root: str, path: Path, img_size: int = 128, n_frames: int | None = None, n_samples: int = 96,
     lr: float = 3e-3, command: str = "", report: Callable[[str], None] = print,
 ) -> dict:  # fmt: skip
     """Measures every condition that `path` does not hold yet, and writes each there as it is done; what it holds then.
 
-    Heads are fitted with float32 on all training frames, and similarities measured on the first n_samples of them, as
-    in notebook 03. lr: peak rate of the heads. Raises ValueError if the file is of other data, settings or weights.
+    Heads are fitted on all training frames, and similarities measured on the first n_samples of them, as in notebook
+    03. lr: peak rate of the heads. Raises ValueError if the file is of other data, settings or weights.
     """
     tasks = default_tasks(data)
-    setting = {"data": data, "img_size": img_size, "limit": limit, "lr": lr, "tasks": list(tasks),
-               "weights": weights_content()}  # fmt: skip
-    saved = read_json(path, then="move it away") if path.is_file() else {}
-    if saved and saved.get("setting") != setting:
-        raise ValueError(f"{path} is of {saved.get('setting')}, not of {setting}; move it away or use its settings")
+    probe = Run("decoders_only", tuple(tasks), data=data, root=root, img_size=img_size, n_frames=n_frames)
+    setting = {key: probe.content()[key] for key in ("data", "img_size", "n_frames", "tasks", "weights", "scenes")}
+    setting["lr"] = lr
+    saved = read_json(path, then="move it away") if path.is_file() else {"setting": setting}
+    if differ := differences(saved.get("setting", {}), setting):
+        raise ValueError(f"{path} is of another study: {', '.join(differ)}; move it away or use its settings")
+    make_folder(path.parent)
     results = {result["name"]: result for result in saved.get("conditions", [])}
-    frames = open_dataset(data, root, img_size=img_size, tasks=list(tasks), n_frames=limit, augment=False)
-    fitted: dict[tuple[int, int], torch.nn.Module] = {}
+    frames = open_sets(probe, augment=False)[0]
     wanted = conditions(tasks, min(n_samples, len(frames)))
+
+    @cache
+    def fitted(epochs: int, seed: int) -> nn.Module:
+        model = make_model(replace(probe, seed=seed))
+        if epochs:
+            size = min(16, len(frames))
+            config = TrainConfig(epochs=epochs, batch_size=size, lr=lr, warmup_epochs=0, seed=seed, amp="float32")
+            fit_heads(model, frames, tasks, config, report=lambda line: None)
+        return model
+
     for number, condition in enumerate(wanted, 1):
         if results.get(condition.name, {}).get("condition") == asdict(condition):
             continue
-        key = condition.epochs, condition.seed
-        if key not in fitted:
-            fitted[key] = _fit(condition, frames, tasks, img_size, lr)
-        results[condition.name] = _measure(condition, fitted[key], frames, tasks)
-        found = results[condition.name]["trees"][", ".join(CHOICE)]["tree"]
-        report(f"{number}/{len(wanted)}  {condition.name}: {found}")
-        content = {"command": command, "setting": setting, "versions": versions(), "conditions": list(results.values())}
-        write_json(path, content)
+        found = _measure(condition, fitted(condition.epochs, condition.seed), frames, tasks)
+        results[condition.name] = found
+        report(f"{number}/{len(wanted)}  {condition.name}: {found['trees'][', '.join(CHOICE)]['tree']}")
+        saved |= {"command": command, "setting": setting, "versions": versions(), "conditions": list(results.values())}
+        write_json(path, saved)
     return read_json(path)
 
 
-def _fit(condition: Condition, frames, tasks: dict[str, Task], img_size: int, lr: float) -> torch.nn.Module:
-    with torch.random.fork_rng():
-        torch.manual_seed(condition.seed)
-        model = build_model("decoders_only", load_backbone(img_size=img_size), tasks)
-    if condition.epochs:
-        config = TrainConfig(
-            epochs=condition.epochs, batch_size=min(16, len(frames)), lr=lr, warmup_epochs=0, seed=condition.seed
-        )
-        train(model, frames, None, tasks, config, report=lambda line: None)
-    return model
-
-
-def _measure(condition: Condition, model: torch.nn.Module, frames, tasks: dict[str, Task]) -> dict:
+def _measure(condition: Condition, model: nn.Module, frames, tasks: dict[str, Task]) -> dict:
     weights = condition.loss_weights
     weighted = {name: replace(t, loss_weight=weights.get(name, t.loss_weight)) for name, t in tasks.items()}
-    samples = make_loader(frames.select(range(condition.n_samples)), 1)
-    similarity = gradient_similarity(model, samples, weighted)
+    loader = make_loader(frames.select(range(condition.n_samples)), 1)
+    similarity = similarity_on(model, loader, weighted, condition.n_samples, report=lambda line: None)
     return {
         "name": condition.name,
         "condition": asdict(condition),

@@ -2,7 +2,6 @@
 
 import json
 import random
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +11,7 @@ import yaml
 from campaigns import junk
 from campaigns.cases import Case, sound_run, written
 
-from ptsa_lite.__main__ import read_changes
-from ptsa_lite.experiments.grid import read_grid
-from ptsa_lite.experiments.plans import read_plan
+from ptsa_lite.experiments.settings import changes_of, read_run, read_runs
 from ptsa_lite.lora import GroupedLoRALinear
 from ptsa_lite.model import check_ranks
 from ptsa_lite.recipe import TrainConfig, learning_rate
@@ -25,10 +22,10 @@ FOUR = tuple(NYUD)
 TREE = next(TaskTree.enumerate(FOUR, (1, 1, 2, 4)))
 CONFIG = TrainConfig(epochs=30).to_dict()
 PLAN = {"data": "scenes", "tasks": list(PASCAL), "method": "ptsa", "tree": [1, 1, 2, 4], "rank": [4, 4, 2, 2],
-        "img_size": 64, "limit": 16, "config": {"epochs": 4, "batch_size": 8, "warmup_epochs": 1},
+        "img_size": 64, "n_frames": 16, "config": {"epochs": 4, "batch_size": 8, "warmup_epochs": 1},
         "similarity": {"epochs": 1, "frames": 4},
         "rows": {"one": {"rank": 2}, "two": {"config": {"seed": 1}}}}  # fmt: skip
-GRID = {"name": "grid", "base": {"data": "nyud", "img_size": 64, "config": {"epochs": 4, "warmup_epochs": 1}},
+GRID = {"data": "nyud", "img_size": 64, "config": {"epochs": 4, "warmup_epochs": 1},
         "grid": {"seed": [0, 1], "rank": [2, [4, 4, 2, 2]]},
         "runs": [{"method": "bitfit"}, {"method": "ptsa", "tree": str(TREE)},
                  {"method": "ptsa", "tree": TREE.to_dict()},
@@ -101,9 +98,9 @@ def plans(rng: random.Random, folder: Path) -> Iterator[Case]:
             changes = [f"{key}={value}" if rng.random() < 0.9 else key]
 
         def act(path=path, row=row, changes=changes):
-            return read_plan(path, row, read_changes(changes))
+            return read_run(path, row, changes_of(changes))
 
-        yield Case(act, known, lambda plan: sound_run(plan.run), changes or content)
+        yield Case(act, known, sound_run, changes or content)
 
 
 def grids(rng: random.Random, folder: Path) -> Iterator[Case]:
@@ -112,5 +109,4 @@ def grids(rng: random.Random, folder: Path) -> Iterator[Case]:
     while True:
         content = junk.spoilt(rng, GRID) if rng.random() < 0.7 else junk.damaged(rng, yaml.safe_dump(GRID).encode())
         path = written(folder, "grid.yaml", content)
-        yield Case(lambda p=path: read_grid(p, "somewhere"), known,
-                   lambda found: re.fullmatch(r"[\w-]+", found[0]) and all(map(sound_run, found[1])), content)
+        yield Case(lambda p=path: read_runs(p), known, lambda found: all(map(sound_run, found)), content)

@@ -51,6 +51,6 @@ def sound_run(run) -> bool:
     """What a run that was read from a file must be: its name can be made, and what it says is what its file said."""
     again = Run.from_dict(json.loads(json.dumps(asdict(run))))
     tasks, tree = set(run.tasks), run.tree and TaskTree.from_dict(run.tree)
-    numbers = (run.img_size > 0, run.limit >= 0, run.seed >= 0, 0 <= run.dropout < 1, 0 <= run.drop_path < 1)
+    numbers = (run.img_size > 0, (run.n_frames or 1) > 0, run.seed >= 0, 0 <= run.dropout < 1, 0 <= run.drop_path < 1)
     ok = again == run and re.fullmatch(r"[a-z_]+-r[\d-]+-s\d+-[0-9a-f]{8}", run.name()) and all(numbers) and tasks
     return bool(ok) and (not tree or (set(tree.tasks) == tasks and len(tree.stages) == 4))

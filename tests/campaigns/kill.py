@@ -33,14 +33,14 @@ from ptsa_lite.data import cache  # noqa: E402
 from ptsa_lite.data.disk import read_json  # noqa: E402
 from ptsa_lite.data.prepared import prepare_archive  # noqa: E402
 from ptsa_lite.experiments import run as one_run  # noqa: E402
-from ptsa_lite.experiments.plans import Plan, train_plan  # noqa: E402
 from ptsa_lite.experiments.queue import run_study  # noqa: E402
 from ptsa_lite.experiments.run import Run  # noqa: E402
+from ptsa_lite.experiments.train import train_run  # noqa: E402
 from ptsa_lite.training.checkpoints import Checkpoint, read_history  # noqa: E402
 
 FORK = multiprocessing.get_context("fork")
 CONFIG = {"epochs": 6, "batch_size": 2, "lr": 1e-3, "warmup_epochs": 1, "eval_every": 2}
-SMALL = dict(tasks=("semseg",), limit=4, img_size=32, config=CONFIG)
+SMALL = dict(tasks=("semseg",), n_frames=4, img_size=32, config=CONFIG)
 
 
 def quiet(line):
@@ -51,10 +51,10 @@ class Training:
     """A training by `train`: its epochs never become fewer, and it ends with the same weights, bit for bit."""
 
     def __init__(self, archive: Path):
-        self.plan = Plan("small", Run("bitfit", **SMALL))
+        self.run = Run("bitfit", **SMALL)
 
     def work(self, place: Path) -> None:
-        train_plan(self.plan, place / "run", quiet)
+        train_run(self.run, place / "run", quiet)
 
     def state(self, place: Path) -> dict:
         """How far it is: what a later start must not fall behind."""

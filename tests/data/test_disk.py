@@ -14,7 +14,7 @@ from tiny import tiny_backbone
 
 from ptsa_lite.data.disk import alone, make_folder, read_json, write_json, write_whole
 from ptsa_lite.data.prepared import prepare_archive
-from ptsa_lite.experiments.queue import collect, restore
+from ptsa_lite.experiments.results import collect
 from ptsa_lite.experiments.run import Run
 from ptsa_lite.methods import build_model
 from ptsa_lite.tasks import PASCAL
@@ -129,12 +129,11 @@ def test_a_file_that_is_no_json_of_ours_is_named_with_what_to_do(text, tmp_path)
 
 
 def test_a_full_disk_is_told_by_a_study_and_its_results_stay(tmp_path):
-    run = Run("bitfit", ("semseg",))
-    result = {"name": run.name(), "run": {"label": ""}, "padding": "." * 10_000}
+    run, study = Run("bitfit", ("semseg",)), tmp_path / "study"
+    write_json(make_folder(study) / f"{run.name()}.json", {"name": run.name(), "run": {}, "padding": "." * 10_000})
     collected = tmp_path / "collected" / "study.json"
-    assert restore([result], [run], tmp_path) == 1
-    assert collect([run], tmp_path, collected, "command") == 0
+    assert collect([run], study, collected, "command") == 0
     before = collected.read_bytes()
-    said = message_of(lambda: collect([run], tmp_path, collected, "command"), limit=5_000)
+    said = message_of(lambda: collect([run], study, collected, "command"), limit=5_000)
     assert str(collected) in said
     assert collected.read_bytes() == before and os.listdir(collected.parent) == ["study.json"]

@@ -74,12 +74,13 @@ def test_it_is_a_protocol_of_its_own(tmp_path):
 
 
 def test_the_augmentation_is_nyud_s_and_training_runs(tmp_path):
-    from ptsa_lite.experiments.run import Run, execute_run
+    from ptsa_lite.experiments.run import Run
+    from ptsa_lite.experiments.train import train_run
 
     root = write_hub(tmp_path / "hub")
     run = Run("decoders_only", tuple(NYUV2_13), data="nyuv2_13", root=str(root), img_size=32, weights="random",
               config={"epochs": 1, "batch_size": 2, "lr": 1e-3, "warmup_epochs": 0})  # fmt: skip
-    assert set(execute_run(run, report=lambda line: None)["metrics"]) == set(NYUV2_13)
+    assert set(train_run(run, tmp_path / "run", lambda line: None)["metrics"]) == set(NYUV2_13)
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ import torch
 
 from ptsa_lite.backbones import load_backbone
 from ptsa_lite.costs import count_macs, count_parameters
-from ptsa_lite.experiments.plans import read_plan, rows_of
 from ptsa_lite.experiments.published import GMACS, PARAMETERS, row
 from ptsa_lite.experiments.run import run_config, run_tasks
+from ptsa_lite.experiments.settings import read_run, rows_of
 from ptsa_lite.methods import METHODS, build_model
 from ptsa_lite.recipe import learning_rate
 from ptsa_lite.tasks import suite
@@ -31,9 +31,9 @@ def swin_t():
         return load_backbone("swin_tiny_patch4_window7_224", "random", 448)
 
 
-def model_of(plan, swin_t):
-    tasks, run = run_tasks(plan.run), plan.run
-    tree = next(TaskTree.enumerate(tuple(tasks), plan.groups)) if plan.groups else None
+def model_of(run, swin_t):
+    tasks = run_tasks(run)
+    tree = next(TaskTree.enumerate(tuple(tasks), run.groups)) if run.groups else None
     options = {"rank": run.rank} if "lora" in run.method or run.method == "ptsa" else {}
     with torch.device("meta"):
         return build_model(run.method, swin_t, tasks, tree, **options)
@@ -41,16 +41,16 @@ def model_of(plan, swin_t):
 
 @pytest.mark.parametrize("data", DATA)
 def test_every_method_has_a_row_and_the_paper_s_groups_have_theirs(data):
-    plans = [read_plan(data, name) for name in rows_of(data)]
-    assert {plan.run.method for plan in plans} == set(METHODS)
-    assert {plan.groups for plan in plans if plan.run.method == "ptsa"} == {(1, 1, 2, 4), (1, 2, 2, 4)}
-    assert all(plan.run.data == data and list(plan.run.tasks) == list(suite(data))[:4] for plan in plans)
+    runs = [read_run(data, name) for name in rows_of(data)]
+    assert {run.method for run in runs} == set(METHODS)
+    assert {run.groups for run in runs if run.method == "ptsa"} == {(1, 1, 2, 4), (1, 2, 2, 4)}
+    assert all(run.data == data and list(run.tasks) == list(suite(data))[:4] for run in runs)
 
 
 @pytest.mark.parametrize("data", DATA)
 def test_the_recipe_is_that_of_the_line(data):
     for name in rows_of(data):
-        run = read_plan(data, name).run
+        run = read_run(data, name)
         config = run_config(run)
         assert (run.img_size, run.backbone) == (448, "swin_tiny_patch4_window7_224.ms_in1k")
         assert (run.drop_path, run.dropout, run.scale) == (0.2, 0.05, 4.0)
@@ -59,7 +59,7 @@ def test_the_recipe_is_that_of_the_line(data):
 
 
 def test_rates_at_the_steps_that_matter():
-    config = run_config(read_plan("pascal", "ptsa_1124").run)
+    config = run_config(read_run("pascal", "ptsa_1124"))
     warm, total = 20 * STEPS, 300 * STEPS
     assert STEPS == 156
     rates = [learning_rate(step, config, STEPS) for step in (0, 1, warm, (warm + total) // 2, total)]
@@ -74,9 +74,9 @@ def test_loss_weights_are_the_recipe_s():
 
 
 def test_the_optimiser_s_groups_spare_norms_biases_and_position_tables(swin_t):
-    plan = read_plan("pascal", "mtlora_r16")
-    model = model_of(plan, swin_t)
-    stepper = Stepper(model, run_tasks(plan.run), run_config(plan.run), parameter_groups(model, 0.05))
+    run = read_run("pascal", "mtlora_r16")
+    model = model_of(run, swin_t)
+    stepper = Stepper(model, run_tasks(run), run_config(run), parameter_groups(model, 0.05))
     names = {id(p): name for name, p in model.named_parameters()}
     decayed, spared = ({names[id(p)] for p in g["params"]} for g in stepper.optimizer.param_groups)
     assert [g["weight_decay"] for g in stepper.optimizer.param_groups] == [0.05, 0.0]
@@ -91,7 +91,7 @@ def test_the_optimiser_s_groups_spare_norms_biases_and_position_tables(swin_t):
 @pytest.mark.parametrize("data", DATA)
 @pytest.mark.parametrize("groups", ["1124", "1224"])
 def test_rows_cost_what_is_published(swin_t, data, groups):
-    model = model_of(read_plan(data, f"ptsa_{groups}"), swin_t)
+    model = model_of(read_run(data, f"ptsa_{groups}"), swin_t)
     published = row(GMACS, f"{data} ({', '.join(groups)})").values["gmacs"]
     assert count_macs(model, 448) / 1e9 == pytest.approx(published, abs=5e-4)
 
@@ -99,7 +99,7 @@ def test_rows_cost_what_is_published(swin_t, data, groups):
 def test_rows_train_what_is_published(swin_t):
     for name, published in (("ptsa_1124", "tglora (1, 1, 2, 4), ranks (64, 64, 16, 16)"), ("mtlora_r16", "mtlora r16"),
                             ("mtlora_r32", "mtlora r32"), ("mtlora_r64", "mtlora r64")):  # fmt: skip
-        model = model_of(read_plan("pascal", name), swin_t)
+        model = model_of(read_run("pascal", name), swin_t)
         assert count_parameters(model)["trainable"] == row(PARAMETERS, published).values["parameters"]
 
 
@@ -109,10 +109,11 @@ def test_the_notebooks_overlay_for_the_paper_is_the_recipe(number):
     source = notebooks.choose(folder, [number])[0]
     given = read_settings(Request(settings="paper"), folder)[1][source.stem]
     given = accept(given, notebooks.declared(source), source.stem)
-    run = read_plan(DATA[int(number) - 6], "ptsa_1124").run
+    run = read_run(DATA[int(number) - 6], "ptsa_1124")
     config = run_config(run)
     for name in ("epochs", "batch_size", "warmup_epochs", "eval_every"):
         assert given[name] == getattr(config, name), name
-    for name in ("backbone", "weights", "img_size", "drop_path", "limit"):
+    for name in ("backbone", "weights", "img_size", "drop_path"):
         assert given[name] == getattr(run, name), name
+    assert (given["limit"] or None) == run.n_frames
     assert given["lr"] == 0 and given["ranks"] == [] and set(given["rows"]) <= set(rows_of("pascal"))

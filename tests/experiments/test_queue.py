@@ -1,27 +1,32 @@
-import json
+"""Many trainings: done once, whoever does them, wherever they stop."""
+
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import yaml
+from filelock import FileLock
 from tiny import tiny_backbone
 
-from ptsa_lite.data.claims import claim
-from ptsa_lite.experiments import queue as study
+from ptsa_lite.data.disk import make_folder, write_json
+from ptsa_lite.experiments import queue, train
 from ptsa_lite.experiments import run as one_run
-from ptsa_lite.experiments.queue import collect, collected, restore, run_study
-from ptsa_lite.experiments.run import Run, execute_run
+from ptsa_lite.experiments.queue import do_run, processes, run_study
+from ptsa_lite.experiments.results import collected
+from ptsa_lite.experiments.run import Run
+from ptsa_lite.experiments.train import train_run
 from ptsa_lite.tree import TaskTree
 
 TASKS = ("semseg", "normals")
 TREE = TaskTree(((TASKS,), (TASKS,), (TASKS,), (("semseg",), ("normals",)))).to_dict()
 CONFIG = {"epochs": 3, "batch_size": 4, "lr": 1e-3, "warmup_epochs": 1}
-SMALL = dict(tasks=TASKS, rank=1, limit=4, img_size=64, config=CONFIG)
+SMALL = dict(tasks=TASKS, rank=1, n_frames=4, img_size=64, config=CONFIG)
 FORK = multiprocessing.get_context("fork") if "fork" in multiprocessing.get_all_start_methods() else None
 needs_fork = pytest.mark.skipif(FORK is None, reason="this system cannot fork a process")
 
@@ -36,13 +41,12 @@ def fake(monkeypatch, tmp_path):
     """Runs that take no time and leave a line each in a file that all processes see."""
 
     def execute(run, folder, report):
-        folder.mkdir()
         with (tmp_path / "log").open("a") as file:
             file.write(f"{run.name()}\n")
         time.sleep(0.002)
-        return {"run": run.name(), "metrics": {"semseg": run.seed}}
+        write_json(make_folder(folder) / "result.json", {"name": run.name(), "metrics": {"semseg": run.seed}})
 
-    monkeypatch.setattr(study, "execute_run", execute)
+    monkeypatch.setattr(queue, "train_run", execute)
     return lambda: (tmp_path / "log").read_text().split() if (tmp_path / "log").exists() else []
 
 
@@ -58,7 +62,7 @@ def test_every_run_is_done_once_and_results_come_in_the_order_asked_for(fake, tm
     results = run_study(runs, tmp_path / "study", report=lines.append)
     assert [r["metrics"]["semseg"] for r in results] == [3, 1, 2]
     assert fake() == [run.name() for run in runs[:3]]
-    assert lines[-1].startswith("3/3  BitFit, seed 2: semseg 2; 0:00 left")
+    assert lines[-1].startswith("3/3  BitFit, seed 2: semseg 2; 00:00 left")
     assert sorted(path.suffix for path in (tmp_path / "study").iterdir()) == [".json"] * 3
 
 
@@ -81,12 +85,12 @@ def test_a_killed_run_loses_at_most_the_epoch_it_was_in(tiny, monkeypatch, tmp_p
         return ""
 
     run, epochs, die = Run("ptsa", tree=TREE, **SMALL), [], False
-    whole = execute_run(run, report=quiet)
-    monkeypatch.setattr(one_run, "describe", die_in_the_third_epoch)
+    whole = train_run(run, tmp_path / "whole", report=quiet)
+    monkeypatch.setattr(train, "describe", die_in_the_third_epoch)
     die = True
     with pytest.raises(Killed):
         run_study([run], tmp_path, report=quiet)
-    assert not list(tmp_path.glob("*.json")) and not list(tmp_path.glob("*.claim"))
+    assert not list(tmp_path.glob("*.json"))
     die = False
     (resumed,) = run_study([run], tmp_path, report=quiet)
     assert epochs == [1, 2, 3]
@@ -97,29 +101,20 @@ def test_a_killed_run_loses_at_most_the_epoch_it_was_in(tiny, monkeypatch, tmp_p
 
 def test_a_run_that_fails_says_so_and_leaves_the_others_results(fake, monkeypatch, tmp_path):
     good, bad = Run("bitfit", **SMALL), Run("decoders_only", **SMALL)
-    working = study.execute_run
+    working = queue.train_run
 
     def execute(run, folder, report):
         if run == bad:
             raise FloatingPointError("the loss of normals is not finite")
         return working(run, folder, report)
 
-    monkeypatch.setattr(study, "execute_run", execute)
+    monkeypatch.setattr(queue, "train_run", execute)
     with pytest.raises(FloatingPointError, match="normals is not finite"):
         run_study([good, bad], tmp_path / "study", report=quiet)
-    assert [path.name for path in (tmp_path / "study").iterdir()] == [f"{good.name()}.json"]
+    assert [path.name for path in (tmp_path / "study").glob("*.json")] == [f"{good.name()}.json"]
 
 
 # ---- several processes
-
-
-def test_a_claim_is_for_one_alone_and_goes_when_it_is_given_back(tmp_path):
-    path = tmp_path / "run.claim"
-    with claim(path) as first, claim(path) as second:
-        assert first and not second and path.exists()
-    assert not path.exists()
-    with claim(path) as third:
-        assert third
 
 
 @needs_fork
@@ -136,57 +131,95 @@ def test_processes_that_share_a_folder_never_do_a_run_twice(fake, tmp_path):
 
 
 @needs_fork
-def test_the_claim_of_a_killed_process_is_free(tmp_path):
-    path = tmp_path / "run.claim"
-
-    def hold(ready):
-        with claim(path):
-            ready.set()
-            time.sleep(60)
-
-    ready = FORK.Event()
-    holder = FORK.Process(target=hold, args=(ready,))
+def test_the_run_of_a_killed_process_is_free(fake, monkeypatch, tmp_path):
+    run, ready = Run("bitfit", **SMALL), FORK.Event()
+    execute = queue.train_run
+    monkeypatch.setattr(queue, "train_run", lambda *args, **words: ready.set() or time.sleep(60))
+    holder = FORK.Process(target=do_run, args=(run, tmp_path))
     holder.start()
     assert ready.wait(30)
-    with claim(path) as mine:
-        assert not mine
+    monkeypatch.setattr(queue, "train_run", execute)
+    assert not do_run(run, tmp_path)
     os.kill(holder.pid, signal.SIGKILL)
     holder.join(30)
-    assert path.exists(), "a killed process cleans nothing up"
-    with claim(path) as mine:
-        assert mine
+    assert do_run(run, tmp_path) and fake() == [run.name()]
 
 
-def test_a_helper_does_runs_while_this_process_waits_for_them(monkeypatch, tmp_path):
-    small = SMALL | {"img_size": 32, "limit": 2, "config": CONFIG | {"epochs": 1, "warmup_epochs": 0, "batch_size": 2}}
-    runs, lines = [Run(method, weights="random", **small) for method in ("decoders_only", "bitfit")], []
-    monkeypatch.setattr(study, "_do", lambda run, folder: False)
-    results = run_study(runs, tmp_path, jobs=2, report=lines.append)
-    assert [result["run"]["method"] for result in results] == ["decoders_only", "bitfit"]
-    assert lines[-1].startswith("2/2") and "BitFit" in "".join(lines)
-    monkeypatch.undo()
-    alone = execute_run(runs[1], report=quiet)
-    # a helper may have another number of threads, and sums over pixels are then rounded in another order
-    assert results[1]["metrics"] == pytest.approx(alone["metrics"], rel=0.05)
+TINY = dict(data="scenes", img_size=32, n_frames=2, weights="random", tasks=["semseg"],
+            config={"epochs": 1, "warmup_epochs": 0, "batch_size": 2})  # fmt: skip
+
+
+def command(folder, *words, **settings):
+    """`study` of a file with these settings, as somebody starts it."""
+    (folder / "grid.yaml").write_text(yaml.safe_dump(TINY | settings))
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.Popen([sys.executable, "-m", "ptsa_lite", "study", "grid.yaml", *words], cwd=folder, text=True,
+                            env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+
+
+def test_processes_of_a_study_have_loader_workers_of_their_own(tmp_path):
+    """They hung for ever where a helper's thread held its standard input while they were forked."""
+    config = TINY["config"] | {"workers": 1}
+    started = command(tmp_path, "--jobs", "2", config=config, runs=[{"method": "bitfit"}, {"method": "decoders_only"}])
+    said, _ = started.communicate(timeout=300)
+    assert started.returncode == 0, said
+    assert "2/2  " in said and "all runs are done" in said
+    results = collected(tmp_path / "figures" / "results" / "grid.json")
+    assert [result["run"]["method"] for result in results] == ["bitfit", "decoders_only"]
+
+
+def test_a_failure_in_a_process_of_a_study_is_told_and_not_waited_for(tmp_path):
+    """One run has no weights; the other would take hours."""
+    long = {"method": "bitfit", "config": TINY["config"] | {"epochs": 100_000}}
+    started = command(tmp_path, "--jobs", "2", runs=[{"method": "bitfit", "weights": "none.safetensors"}, long])
+    said, _ = started.communicate(timeout=300)
+    assert started.returncode == 2 and "no weights at none.safetensors" in said and "Traceback" not in said
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc to tell the dead from the living")
-def test_helpers_end_with_the_process_that_started_them_however_it_ends(tmp_path):
+def test_processes_of_a_study_end_with_the_one_that_started_them_however_it_ends(tmp_path):
     """Killed outright, it cannot end them itself."""
-    long = Run("bitfit", weights="random", **SMALL | {"config": CONFIG | {"epochs": 10_000}})
-    (tmp_path / "queue.json").write_text(json.dumps([asdict(long)]))
-    command = [sys.executable, "-m", "ptsa_lite.experiments.queue", str(tmp_path / "queue.json"), str(tmp_path)]
-    start = f"""
-import subprocess, time
-print(subprocess.Popen({command!r}, stdin=subprocess.PIPE).pid, flush=True)
-time.sleep(600)
-"""
-    parent = subprocess.Popen([sys.executable, "-c", start], stdout=subprocess.PIPE, text=True)
-    helper = int(parent.stdout.readline())
-    _wait_for(lambda: list(tmp_path.glob("*.claim")))
-    parent.kill()
-    parent.wait()
-    _wait_for(lambda: not _alive(helper))
+    config = TINY["config"] | {"epochs": 100_000, "workers": 1}
+    runs = [{"method": "bitfit"}, {"method": "decoders_only"}]
+    started = command(tmp_path, "--jobs", "2", config=config, runs=runs)
+    _wait_for(lambda: len(list(tmp_path.glob("runs/study/grid/*/checkpoint.pt"))) == 2, 200)
+    below = _descendants(started.pid)
+    assert len(below) >= 4, "two that train, each with a loader worker"
+    started.kill()
+    started.communicate(timeout=60)
+    _wait_for(lambda: not any(map(_alive, below)), 60)
+
+
+def test_a_run_that_makes_no_progress_is_named(fake, tmp_path):
+    (run,), lines = [Run("bitfit", **SMALL)], []
+    place = make_folder(tmp_path / "study" / run.name())
+    with FileLock(place.with_suffix(".lock")):
+        waiting = threading.Thread(target=run_study, args=([run], tmp_path / "study", 1, lines.append, 0.5))
+        waiting.start()
+        _wait_for(lambda: lines, 30)
+    waiting.join(60)
+    assert lines[0].startswith(f"{run.name()} has made no progress for 00:0") and fake() == [run.name()]
+
+
+@pytest.mark.parametrize(("text", "wanted", "fit"), [("2147483648\n", 2, 1), ("4000000000\n", 2, 2), ("1000\n", 3, 1)])
+def test_as_many_processes_as_a_containers_memory_has_room_for_and_always_one(tmp_path, text, wanted, fit):
+    (tmp_path / "memory.max").write_text(text)
+    assert processes(wanted, [tmp_path / "memory.max", tmp_path / "absent"]) == fit
+
+
+def test_no_limit_leaves_the_machines_memory(tmp_path):
+    (tmp_path / "memory.max").write_text("max\n")
+    assert processes(10**9, [tmp_path / "memory.max"]) == processes(10**9, []) > 1
+
+
+def _descendants(pid):
+    parents = {int(path.parent.name): int(path.read_text().rpartition(") ")[2].split()[1])
+               for path in Path("/proc").glob("[0-9]*/stat")}  # fmt: skip
+    found, new = set(), {pid}
+    while new:
+        new = {child for child, parent in parents.items() if parent in new}
+        found |= new
+    return found
 
 
 def _wait_for(done, seconds=60):
@@ -202,28 +235,3 @@ def _alive(pid):
         return (Path("/proc") / str(pid) / "stat").read_text().split(") ")[1][0] != "Z"
     except (ProcessLookupError, FileNotFoundError):
         return False
-
-
-# ---- results in one file
-
-
-def test_collected_results_are_restored_and_nothing_is_trained_again(fake, monkeypatch, tmp_path):
-    monkeypatch.setattr(study, "execute_run", lambda run, folder, report: {
-        "name": run.name(), "run": asdict(run), "metrics": {"semseg": 1.0}, "made": folder.mkdir()})  # fmt: skip
-    runs, path = [Run("bitfit", seed=seed, **SMALL) for seed in range(3)], tmp_path / "results" / "one.json"
-    run_study(runs[:2], tmp_path / "here", report=quiet)
-    assert collect(runs, tmp_path / "here", path, "the command") == 1
-    assert json.loads(path.read_text())["command"] == "the command" and len(collected(path)) == 2
-    assert restore(collected(path), runs, tmp_path / "there") == 2
-    assert restore(collected(path), runs, tmp_path / "there") == 0
-    monkeypatch.undo()
-    monkeypatch.setattr(study, "execute_run", lambda *a, **k: pytest.fail("trained again"))
-    assert [r["run"]["seed"] for r in run_study(runs[:2], tmp_path / "there", report=quiet)] == [0, 1]
-
-
-def test_results_are_called_as_the_grid_that_collects_them_calls_them(fake, monkeypatch, tmp_path):
-    monkeypatch.setattr(study, "execute_run", lambda run, folder, report: {
-        "name": run.name(), "run": asdict(run), "metrics": {"semseg": 1.0}, "made": folder.mkdir()})  # fmt: skip
-    run_study([Run("bitfit", label="old", **SMALL)], tmp_path, report=quiet)
-    collect([Run("bitfit", label="new", **SMALL)], tmp_path, tmp_path / "out.json", "")
-    assert collected(tmp_path / "out.json")[0]["run"]["label"] == "new"

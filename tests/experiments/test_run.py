@@ -1,19 +1,20 @@
 """One training as plain values: its name, its result, its frames."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 from tiny import tiny_backbone
 
 from ptsa_lite.experiments import run as runs
-from ptsa_lite.experiments.run import Run, execute_run, open_sets, versions
+from ptsa_lite.experiments.run import Run, open_sets, versions
+from ptsa_lite.experiments.train import train_run
 from ptsa_lite.tree import TaskTree
 
 TASKS = ("semseg", "normals")
 TREE = TaskTree(((TASKS,), (TASKS,), (TASKS,), (("semseg",), ("normals",)))).to_dict()
 CONFIG = {"epochs": 3, "batch_size": 4, "lr": 1e-3, "warmup_epochs": 1}
-SMALL = dict(tasks=TASKS, rank=1, limit=4, img_size=64, config=CONFIG)
+SMALL = dict(tasks=TASKS, rank=1, n_frames=4, img_size=64, config=CONFIG)
 
 
 @pytest.fixture
@@ -30,6 +31,27 @@ def test_runs_that_differ_in_anything_that_counts_have_different_names():
     ]  # fmt: skip
     assert len({one.name() for one in (run, *others)}) == 6
     assert Run("ptsa", tree=TREE, root="elsewhere", label="ours", **SMALL).name() == run.name()
+
+
+def test_a_name_is_of_what_decides_the_result_however_it_is_written():
+    run = Run("bitfit", **SMALL)
+    same = [{"workers": 2}, {"eval_every": 1}, {"gradient_checkpointing": True}, {"warmup_epochs": 1.0},
+            {"weight_decay": 0.05}]  # fmt: skip
+    assert {Run("bitfit", **SMALL | {"config": CONFIG | other}).name() for other in same} == {run.name()}
+    assert Run("bitfit", **SMALL | {"config": CONFIG | {"amp": "bfloat16"}}).name() != run.name()
+
+
+def test_a_grown_tree_has_the_name_of_its_groups():
+    asked = Run("ptsa", groups=(1, 1, 1, 2), **SMALL)
+    assert replace(asked, tree=TREE).name() == asked.name() != Run("ptsa", tree=TREE, **SMALL).name()
+    assert replace(asked, similarity={"frames": 9}).name() != asked.name()
+
+
+def test_results_of_scenes_are_of_the_scenes_version(monkeypatch):
+    scenes, frames = Run("bitfit", **SMALL), Run("bitfit", data="nyud", **SMALL)
+    before = scenes.name(), frames.name()
+    monkeypatch.setattr(runs, "SCENES_VERSION", runs.SCENES_VERSION + 1)
+    assert scenes.name() != before[0] and frames.name() == before[1]
 
 
 def test_other_weights_under_the_same_path_make_another_run(tmp_path):
@@ -60,12 +82,13 @@ def test_an_unknown_method_or_setting_names_the_nearest(settings, words):
 
 def test_a_result_holds_what_a_table_needs_and_no_path_of_this_machine(tiny, tmp_path):
     lines = []
-    result = execute_run(Run("ptsa", tree=TREE, **SMALL), report=lines.append)
-    assert set(result["metrics"]) == set(result["losses"]) == set(TASKS) and len(lines) == 3
+    result = train_run(Run("ptsa", tree=TREE, **SMALL), tmp_path / "run", report=lines.append)
+    assert set(result["metrics"]) == set(result["losses"]) == set(TASKS)
+    assert sum(line.startswith("epoch") for line in lines) == 3
     assert result["frames"] == [4, 4] and result["gmacs"] > 0 and result["seconds"] > 0
     assert 0 < result["parameters"]["trainable"] < result["parameters"]["total"]
     moved = Run("decoders_only", **SMALL | {"root": str(tmp_path / "archive")})
-    assert execute_run(moved, report=lambda line: None)["run"]["root"] == "archive"
+    assert train_run(moved, tmp_path / "moved", report=lines.append)["run"]["root"] == "archive"
 
 
 def test_versions_are_told_without_git(monkeypatch):
@@ -77,6 +100,6 @@ def test_versions_are_told_without_git(monkeypatch):
 
 
 def test_held_out_frames_are_not_trained_on_and_do_not_change_other_names():
-    kept, measured = open_sets(Run("bitfit", holdout=4, **SMALL | {"limit": 10}))
+    kept, measured = open_sets(Run("bitfit", holdout=4, **SMALL | {"n_frames": 10}))
     assert measured[:]["index"] == [0, 4, 8] and kept[:]["index"] == [1, 2, 3, 5, 6, 7, 9]
     assert Run("bitfit", holdout=4, **SMALL).name() != Run("bitfit", **SMALL).name()

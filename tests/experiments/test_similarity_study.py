@@ -6,6 +6,7 @@ import pytest
 from tiny import tiny_backbone
 
 from ptsa_lite.__main__ import main
+from ptsa_lite.experiments import run as one_run
 from ptsa_lite.experiments import similarity_study
 from ptsa_lite.experiments.run import weights_content
 from ptsa_lite.experiments.similarity_study import Condition, bootstrap, order_matters_not, study_similarity
@@ -40,11 +41,11 @@ def test_the_order_of_tasks_does_not_choose_the_tree():
 
 
 def test_a_study_of_conditions_goes_on_where_it_stopped(monkeypatch, tmp_path):
-    monkeypatch.setattr(similarity_study, "load_backbone", lambda img_size: tiny_backbone(img_size))
+    monkeypatch.setattr(one_run, "load_backbone", lambda name, weights, img_size: tiny_backbone(img_size))
     monkeypatch.setattr(similarity_study, "conditions", lambda tasks, n: [
         Condition(epochs=1, n_samples=n), Condition("weights 1", 1, 0, dict.fromkeys(tasks, 1.0), n)])  # fmt: skip
     path, lines = tmp_path / "similarity.json", []
-    settings = dict(img_size=64, limit=6, n_samples=4, command="make it")
+    settings = dict(img_size=64, n_frames=6, n_samples=4, command="make it")
     first = study_similarity("scenes", "", path, report=lines.append, **settings)
     assert first["command"] == "make it" and len(first["conditions"]) == len(lines) == 2
     one, other = (c["similarity"] for c in first["conditions"])
@@ -54,8 +55,8 @@ def test_a_study_of_conditions_goes_on_where_it_stopped(monkeypatch, tmp_path):
     again = study_similarity("scenes", "", path, report=lines.append, **settings)
     assert len(lines) == 3 and again["conditions"] == first["conditions"]
     with pytest.raises(ValueError, match="move it away"):
-        study_similarity("scenes", "", path, **settings | {"limit": 5})
-    monkeypatch.setattr(similarity_study, "weights_content", lambda: "other weights")
+        study_similarity("scenes", "", path, **settings | {"n_frames": 5})
+    monkeypatch.setattr(one_run, "weights_content", lambda *_: "other weights")
     with pytest.raises(ValueError, match="move it away"):
         study_similarity("scenes", "", path, **settings)
 

@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ptsa_lite.__main__ import read_changes
 from ptsa_lite.experiments.yaml_files import parse_yaml, read_yaml
 
 BOMB = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
@@ -40,12 +39,6 @@ def test_anchors_and_merged_maps_are_read_and_an_empty_file_is_empty(tmp_path):
     assert read_yaml(tmp_path / "x.yaml")["run"] == {"lr": 1, "rank": 3}
     (tmp_path / "x.yaml").write_text("# nothing\n")
     assert read_yaml(tmp_path / "x.yaml") == {}
-
-
-def test_a_value_on_the_command_line_is_read_in_the_same_way():
-    assert read_changes(["a.b=[1, 2]", "c=x"]) == {"a.b": [1, 2], "c": "x"}
-    with pytest.raises(ValueError, match=r"the value in --set a=\[1 is no YAML"):
-        read_changes(["a=[1"])
 
 
 @given(st.text(max_size=60))

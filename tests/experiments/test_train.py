@@ -4,6 +4,8 @@ import json
 import multiprocessing
 import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,45 +20,48 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from ptsa_lite.__main__ import main
-from ptsa_lite.experiments.plans import evaluate_run, keep_best, load_run, read_plan, read_run, rows_of, train_plan
+from ptsa_lite.experiments import grow
+from ptsa_lite.experiments import run as one_run
+from ptsa_lite.experiments.settings import read_run
+from ptsa_lite.experiments.train import evaluate_run, keep_best, load_run, run_of, train_run
 from ptsa_lite.training import distributed
 from ptsa_lite.training.adapters import read_metadata
 from ptsa_lite.training.checkpoints import read_history
 
 SMALL = {
-    "data": "scenes", "limit": 16, "img_size": 64, "rank": 2, "method": "lora_shared", "weights": "random",
+    "data": "scenes", "n_frames": 16, "img_size": 64, "rank": 2, "method": "lora_shared", "weights": "random",
     "config": {"epochs": 4, "batch_size": 8, "lr": 2e-3, "warmup_epochs": 1, "eval_every": 2},
     "similarity": {"epochs": 1, "frames": 4, "batch_size": 8},
 }  # fmt: skip
 
 
-def plan_of(folder, **changes):
+def small(folder, **changes):
     path = folder / "small.yaml"
     path.write_text(yaml.safe_dump(SMALL))
-    return read_plan(path, changes=changes)
+    return read_run(path, changes=changes)
 
 
-def train_quietly(plan, folder):
+def train_quietly(run, folder):
     torch.set_num_threads(1)
-    train_plan(plan, folder, report=lambda line: None)
+    return train_run(run, folder, report=lambda line: None)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A run that nobody disturbed."""
     folder = tmp_path_factory.mktemp("whole")
-    train_quietly(plan_of(folder), folder / "run")
+    train_quietly(small(folder), folder / "run")
     return folder / "run"
 
 
 def test_a_killed_training_ends_with_the_same_weights(whole, tmp_path):
     """SIGKILL at five random moments, wherever they fall: in an epoch, an evaluation, or the writing of a file."""
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["ptsa_lite.experiments.plans"])
-    plan, folder, draw = plan_of(tmp_path), tmp_path / "run", random.Random(7)
+    processes.set_forkserver_preload(["ptsa_lite.experiments.train"])
+    run, folder, draw = small(tmp_path), tmp_path / "run", random.Random(7)
     killed = 0
     while not (folder / "result.json").is_file():
-        process = processes.Process(target=train_quietly, args=(plan, folder))
+        process = processes.Process(target=train_quietly, args=(run, folder))
         process.start()
         if killed < 5:
             before = sorted(path.stat().st_mtime_ns for path in folder.glob("*"))
@@ -78,7 +83,7 @@ def test_a_run_leaves_its_result_and_is_measured_again_with_the_same_metrics(who
     result = json.loads((whole / "result.json").read_text())
     again = evaluate_run(whole)
     assert again["metrics"] == result["metrics"] and again["frames"] == 16
-    assert result["name"] == read_run(whole).name() == again["run"]
+    assert result["name"] == run_of(whole).name() == again["run"]
     best = read_metadata(whole / "best.safetensors")["about"]
     assert "not a fair result" in best["picked"]
     assert evaluate_run(whole, "best")["metrics"] == best["metrics"]
@@ -101,18 +106,41 @@ def test_the_best_is_the_best_and_the_last_is_the_last(whole, tmp_path):
 
 
 def test_a_tree_given_by_its_groups_is_grown_once_and_kept(tmp_path, monkeypatch):
-    plan = plan_of(tmp_path, **{"method": "ptsa", "tree": [1, 1, 2, 4], "config.epochs": 2})
-    assert plan.groups == (1, 1, 2, 4) and plan.run.tree is None
+    run = small(tmp_path, **{"method": "ptsa", "tree": [1, 1, 2, 4], "config.epochs": 2})
+    assert run.groups == (1, 1, 2, 4) and run.tree is None
     said = []
-    train_plan(plan, tmp_path / "run", said.append)
+    result = train_run(run, tmp_path / "run", said.append)
     assert any(line.startswith("tree (1, 1, 2, 4): ") for line in said)
-    tree = read_run(tmp_path / "run").tree
-    again = "ptsa_lite.experiments.grow.gradient_similarity"
-    monkeypatch.setattr(again, lambda *_, **__: pytest.fail("measured again"))
-    train_quietly(plan, tmp_path / "run")
-    assert read_run(tmp_path / "run").tree == tree
-    with pytest.raises(ValueError, match="holds another run"):
-        train_quietly(plan_of(tmp_path), tmp_path / "run")
+    tree = run_of(tmp_path / "run").tree
+    assert result["run"]["tree"] == tree and result["name"] == run.name() == run_of(tmp_path / "run").name()
+    monkeypatch.setattr(grow, "gradient_similarity", lambda *_, **__: pytest.fail("measured again"))
+    train_quietly(run, tmp_path / "run")
+    assert run_of(tmp_path / "run").tree == tree
+
+
+def test_weights_are_loaded_once_and_the_model_is_built_once(tmp_path, monkeypatch):
+    loaded, built = [], []
+    load, build = one_run.load_backbone, one_run.build_model
+    monkeypatch.setattr(one_run, "load_backbone", lambda *a, **k: loaded.append(a) or load(*a, **k))
+    monkeypatch.setattr(one_run, "build_model", lambda *a, **k: built.append(a) or build(*a, **k))
+    train_quietly(small(tmp_path, **{"config.epochs": 2, "n_frames": 8}), tmp_path / "run")
+    assert len(loaded) == len(built) == 1
+
+
+def test_what_cannot_change_the_result_may_change_and_what_may_not_is_named_with_both_values(whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "run")
+    result = json.loads((whole / "result.json").read_text())
+    free = {"config.workers": 1, "config.eval_every": 3, "config.gradient_checkpointing": True, "label": "ours"}
+    again = train_quietly(small(tmp_path, **free), tmp_path / "run")
+    assert again["metrics"] == result["metrics"] and again["name"] == result["name"]
+    assert run_of(tmp_path / "run").label == "ours"
+    for change, words in (({"config.lr": 0.5}, "config.lr is 0.002 there and 0.5 here"),
+                          ({"rank": 3}, "rank is 2 there and 3 here"), ({"seed": 1}, "seed is 0 there and 1 here"),
+                          ({"method": "bitfit"}, "method is 'lora_shared' there and 'bitfit' here")):  # fmt: skip
+        with pytest.raises(ValueError, match=re.escape(words)) as error:
+            train_quietly(small(tmp_path, **change), tmp_path / "run")
+        assert "holds another run" in str(error.value) and "give another --out" in str(error.value)
+        assert not re.search(r"[0-9a-f]{8}", str(error.value).replace(str(tmp_path), "")), "a hash is no reason"
 
 
 def test_the_command_runs_under_torchrun(tmp_path):
@@ -140,7 +168,7 @@ def test_train_and_evaluate_from_the_command_line(tmp_path, capsys, monkeypatch)
     assert "normals mean angle" in capsys.readouterr().out
     assert json.loads((tmp_path / "run" / "evaluation-last.json").read_text())["metrics"]
     for words, sentence in (
-        (["train", "nowhere.yaml"], "no configuration at nowhere.yaml; give a YAML file, or one of nyud, pascal"),
+        (["train", "nowhere.yaml"], "no settings at nowhere.yaml; give a YAML file, or one of nyud, pascal"),
         (["train", config, "sme"], "did you mean 'some'"),
         (["train", config, "all", "--set", "ranks=3"], "did you mean 'rank'"),
         (["train", config, "all", "--set", "config.epoch=3"], "did you mean 'epochs'"),
@@ -155,20 +183,10 @@ def test_train_and_evaluate_from_the_command_line(tmp_path, capsys, monkeypatch)
 def test_a_picture_is_predicted_from_the_command_line(whole, tmp_path, capsys):
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 50, 3), np.uint8)).save(tmp_path / "photo.png")
     assert main(["predict", str(whole), str(tmp_path / "photo.png"), "--out", str(tmp_path / "maps")]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 8
+    assert "maps of 1 of 1 pictures" in capsys.readouterr().out
     for name in ("semseg", "human_parts", "saliency", "normals"):
-        assert np.load(tmp_path / "maps" / f"{name}.npy").shape[:2] == (30, 50)
-        assert Image.open(tmp_path / "maps" / f"{name}.png").size == (50, 30)
-
-
-def test_rows_overlay_files_that_overlay_files(tmp_path):
-    (tmp_path / "base.yaml").write_text(yaml.safe_dump(SMALL))
-    (tmp_path / "top.yaml").write_text(yaml.safe_dump({
-        "include": "base.yaml", "config": {"epochs": 9}, "rows": {"one": {"rank": 5, "config": {"seed": 3}}}}))
-    plan = read_plan(tmp_path / "top.yaml", "one", {"config.eval_every": 4})
-    assert plan.name == "top-one" and plan.run.rank == 5
-    assert plan.run.config == SMALL["config"] | {"epochs": 9, "seed": 3, "eval_every": 4}
-    assert rows_of(tmp_path / "top.yaml") == ["one"] and rows_of(tmp_path / "base.yaml") == []
+        assert np.load(tmp_path / "maps" / f"photo.{name}.npy").shape[:2] == (30, 50)
+        assert Image.open(tmp_path / "maps" / f"photo.{name}.png").size == (50, 30)
 
 
 def test_one_process_is_its_own_company():

@@ -1,0 +1,80 @@
+"""The results of a study in one file, which only ever gains: what a grid no longer names is kept beside the rest.
+
+    command      what makes the file again
+    left         how many runs of the grid are still to be done
+    runs         their results, in the order of the grid
+    others       results of runs that the grid once named
+
+Whatever else somebody wrote into the file stays as it is.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from filelock import FileLock
+
+from ptsa_lite.data import count_frames
+from ptsa_lite.data.disk import make_folder, read_json, write_json
+from ptsa_lite.data.listing import ARCHIVES
+
+from .queue import result_in
+from .run import Run
+
+
+def collected(path: str | Path) -> list[dict]:
+    """The results of a file's grid; none where there is no such file."""
+    return _read(Path(path))["runs"]
+
+
+def restore(path: Path, runs: Sequence[Run], folder: Path) -> int:
+    """Lay the file's results of these runs into the study's folder, where it has none: they are done. How many.
+
+    Raises ValueError where they were measured on other numbers of frames than the archive has now.
+    """
+    content, wanted, lists = _read(path), {run.name(): run for run in runs}, {}
+    found = {r["name"]: r for r in (*content["others"], *content["runs"]) if r["name"] in wanted}
+    for name, result in found.items():
+        run = wanted[name]
+        if run.data in ARCHIVES and run.root and not run.holdout:
+            key = run.data, run.root, run.n_frames
+            if key not in lists:
+                lists[key] = [count_frames(*key[:2], split, key[2]) for split in ("train", "val")]
+            if lists[key] != result["frames"]:
+                raise ValueError(
+                    f"{path} holds results on {result['frames'][0]} and {result['frames'][1]} frames, {run.root} has "
+                    f"{lists[key][0]} and {lists[key][1]}: they belong in two files; give the settings another name"
+                )
+    new = [result for name, result in found.items() if not (make_folder(folder) / f"{name}.json").exists()]
+    for result in new:
+        write_json(folder / f"{result['name']}.json", result, shared=True)
+    return len(new)
+
+
+def collect(
+    runs: Sequence[Run], folder: Path, path: Path, command: str, report: Callable[[str], None] = print
+) -> int:
+    """Write every result that is there into one file, in the order of `runs`; returns how many are still to do.
+
+    The file names the command that makes it, and the labels of these runs, whatever they were called when they ran.
+    """
+    make_folder(path.parent)
+    with FileLock(make_folder(folder) / "collect.lock"):
+        content, wanted = _read(path), {run.name(): run for run in runs}
+        known = {result["name"]: result for result in (*content["others"], *content["runs"])}
+        known |= {name: result_in(folder, run) for name, run in wanted.items() if (folder / f"{name}.json").is_file()}
+        for name in wanted.keys() & known.keys():
+            known[name]["run"]["label"] = wanted[name].label
+        others = [result for name, result in known.items() if name not in wanted]
+        if len(others) > len(content["others"]):
+            report(f"{len(others)} results that these settings no longer name are kept in {path}, under others")
+        left = len(wanted.keys() - known.keys())
+        kept = {key: value for key, value in content.items() if key not in ("command", "left", "runs", "others")}
+        results = [known[name] for name in wanted if name in known]
+        content = {"command": command, "left": left, **kept, "runs": results} | ({"others": others} if others else {})
+        write_json(path, content, shared=True)
+    return left
+
+
+def _read(path: Path) -> dict:
+    there = read_json(path, then="move it away, and the study begins anew") if path.is_file() else {}
+    return {"runs": [], "others": []} | there

@@ -1,0 +1,162 @@
+"""The language of settings: a YAML file describes one training, or many that `train` takes one of and `study` all.
+
+    include: recipe.yaml             # another file, whose settings these replace
+    data: nyud                       # settings of `run.Run`
+    method: ptsa
+    tree: [1, 1, 2, 4]
+    config: {epochs: 300}            # settings of `recipe.TrainConfig`
+    rows:                            # what each run has of its own, by name ...
+      mtlora_r16: {method: mtlora, rank: 16, tree: null}
+    runs:                            # ... or as a list: the rows 1, 2, ...
+      - {rank: 4}
+    grid: {seed: [0, 1, 2]}          # every row at every point of these lists
+
+A tree is written as trees are printed, `a+b > a | b`; or as groups a stage, `[1, 1, 2, 4]`, of a tree that is grown by
+the tasks' similarity, which `similarity` has the settings of; or as `{every: [1, 1, 2, 4]}`, a run for each tree with
+these groups. What stands further down that list replaces what stands above; `config` and `similarity` are joined
+setting by setting. The tasks are the data set's usual ones where none are named.
+"""
+
+import itertools
+import reprlib
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+
+from ptsa_lite.checks import check
+from ptsa_lite.tasks import default_tasks, known
+from ptsa_lite.tree import TaskTree
+
+from .run import RULES, Run
+from .yaml_files import parse_yaml, read_yaml
+
+JOINED = ("config", "similarity", "rows")
+
+
+def read_run(path: str | Path, row: str = "", changes: Mapping | None = None) -> Run:
+    """The one run that a file describes, or that its row does.
+
+    path: also the name of a file of this package, pascal or nyud. changes: replace what the file says, also the lists
+    of its grid; "config.epochs" names a setting of the training. Raises FileNotFoundError, or ValueError in one
+    sentence that names the file and the setting, with the nearest name for an unknown one.
+    """
+    path = find(path)
+    content = _read(path)
+    rows = _rows(content)
+    if not row and rows.keys() != {""}:
+        raise ValueError(f"{path.name} holds several rows; name one of: {', '.join(rows)}")
+    found = _runs(content, {row: rows[known(row, rows, f"row of {path.name}")]}, changes, path)
+    if len(found) > 1:
+        varied = [*content.get("grid", {}), "tree"]
+        raise ValueError(f"{path.name} {row} describes {len(found)} runs; choose one by --set {varied[0]}=VALUE")
+    return found[0]
+
+
+def read_runs(path: str | Path, changes: Mapping | None = None) -> list[Run]:
+    """Every run that a file describes, each once, in the order of grid and rows; else as `read_run`."""
+    path = find(path)
+    content = _read(path)
+    return _runs(content, _rows(content), changes, path)
+
+
+def rows_of(path: str | Path) -> list[str]:
+    """The names of a file's rows; none where the file is one run."""
+    return [name for name in _rows(_read(find(path))) if name]
+
+
+def changes_of(given: list[str]) -> dict:
+    """KEY=VALUE pairs of a command line, values as YAML reads them."""
+    changes = {}
+    for change in given:
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise ValueError(f"--set {change!r} sets nothing; write --set KEY=VALUE, such as --set config.epochs=10")
+        changes[key] = parse_yaml(value, f"the value in --set {change}")
+    return changes
+
+
+def find(path: str | Path) -> Path:
+    """The file at a path, or the package's of that name."""
+    packaged = {file.stem: file for file in Path(str(files("ptsa_lite") / "configs")).glob("*.yaml")}
+    if Path(path).is_file():
+        return Path(path)
+    if str(path) in packaged:
+        return packaged[str(path)]
+    raise FileNotFoundError(f"no settings at {path}; give a YAML file, or one of {', '.join(sorted(packaged))}")
+
+
+def _read(path: Path, includers: tuple[Path, ...] = ()) -> dict:
+    """The file's content over that of what it includes, each part of the kind that the language wants."""
+    content = read_yaml(path)
+    rows, runs, grid = content.get("rows", {}), content.get("runs", [{}]), content.get("grid", {})
+    for key, value, fits, wanted in (
+        ("rows", rows, isinstance(rows, dict) and all(isinstance(one, dict) for one in rows.values()),
+         "map names to settings, such as `small: {rank: 4}`"),
+        ("runs", runs, isinstance(runs, list) and runs and all(isinstance(one, dict) for one in runs),
+         "be a list of settings, such as `- {method: bitfit}`"),
+        ("grid", grid, isinstance(grid, dict) and all(isinstance(one, list) and one for one in grid.values()),
+         "map settings to lists of values, such as `seed: [0, 1]`"),
+    ):  # fmt: skip
+        if not fits:
+            raise ValueError(f"{path}: {key} must {wanted}, not be {reprlib.repr(value)}")
+    included = content.pop("include", "")
+    if not included:
+        return content
+    inner, includers = path.parent / str(included), (*includers, path.resolve())
+    if not inner.is_file() or inner.resolve() in includers:
+        raise ValueError(f"{path} includes {included}, which {'includes it' if inner.is_file() else 'is no file'}")
+    return _join(_read(inner, includers), content)
+
+
+def _rows(content: Mapping) -> dict[str, dict]:
+    """The file's rows by name; one without a name where it has none."""
+    numbered = {str(number): one for number, one in enumerate(content.get("runs", ()), 1)}
+    return content.get("rows", {}) | numbered or {"": {}}
+
+
+def _runs(content: Mapping, rows: Mapping[str, dict], changes: Mapping | None, path: Path) -> list[Run]:
+    base = {key: value for key, value in content.items() if key not in ("rows", "runs", "grid")}
+    changed = _nested(changes or {})
+    grid, runs = content.get("grid", {}), {}
+    for values in itertools.product(*grid.values()):
+        for name, row in rows.items():
+            settings = _join(_join(_join(base, _nested(dict(zip(grid, values, strict=True)))), row), changed)
+            try:
+                runs |= {run.name(): run for run in _with_trees(settings)}  # named again, it takes the last label
+            except ValueError as error:
+                raise ValueError(f"{path}{f', row {name}' if name else ''}: {error}") from None
+    return list(runs.values())
+
+
+def _nested(settings: Mapping) -> dict:
+    """{"config.epochs": 3} as {"config": {"epochs": 3}}."""
+    nested = {}
+    for key, value in settings.items():
+        outer, _, inner = key.partition(".")
+        nested = _join(nested, {outer: {inner: value} if inner else value})
+    return nested
+
+
+def _join(first: Mapping, second: Mapping) -> dict:
+    """second over first; what are maps in both are joined setting by setting."""
+    joined = {**first, **second}
+    for key in JOINED:
+        if isinstance(first.get(key), dict) and isinstance(second.get(key), dict):
+            joined[key] = {**first[key], **second[key]}
+    return joined
+
+
+def _with_trees(settings: dict) -> Iterator[Run]:
+    """One run; or, of settings that ask for it, one with every tree."""
+    settings.setdefault("tasks", list(default_tasks(settings.get("data", "scenes"))))
+    check({"tasks": RULES["tasks"]}, settings)
+    tree = settings.get("tree")
+    if isinstance(tree, dict) and "every" in tree:
+        for one in TaskTree.enumerate(settings["tasks"], tree["every"]):
+            yield Run.from_dict(settings | {"tree": one.to_dict()})
+    elif isinstance(tree, list):
+        yield Run.from_dict(settings | {"tree": None, "groups": tree})
+    elif isinstance(tree, str):
+        yield Run.from_dict(settings | {"tree": TaskTree.parse(tree).to_dict()})
+    else:
+        yield Run.from_dict(settings)

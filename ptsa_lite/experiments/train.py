@@ -1,0 +1,155 @@
+"""A run trained in a folder that is its whole state, and measured from it.
+
+    run.json              what is trained: a `run.Run`
+    similarity.json       what the tree was grown from, where the run asks for that
+    checkpoint.pt         the last epoch; training goes on from it
+    history.json          a record for every epoch
+    last.safetensors      what was trained, after the last epoch: the result
+    best.safetensors      the same after the evaluation that was best on the test frames, which makes it no fair result
+    result.json           metrics of the last epoch, parameters, multiply-adds, versions
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from torch import nn
+
+from ptsa_lite.data.disk import alone, read_json, write_json
+from ptsa_lite.metrics import delta_m
+from ptsa_lite.recipe import FREE
+from ptsa_lite.tasks import Task, known
+from ptsa_lite.training import distributed
+from ptsa_lite.training.adapters import load_adapters, read_metadata, save_adapters
+from ptsa_lite.training.checkpoints import read_history
+from ptsa_lite.training.loop import describe, evaluate, train_epochs
+from ptsa_lite.training.sameness import differences
+
+from .grow import grow
+from .run import Run, make_model, open_sets, prepare, result_of, run_config, run_tasks
+
+
+def train_run(run: Run, folder: str | Path, report: Callable[[str], None] = print) -> dict:
+    """Trains a run in a folder, or goes on there, and returns its result; started by torchrun, with the others.
+
+    Only the first process reports and writes. What cannot change the result may differ from an earlier start
+    (`recipe.FREE`). Raises ValueError where the folder holds another run, where another training is at work in it, or
+    where the run cannot be carried out: that is told before anything heavy starts, and leaves nothing behind.
+    """
+    folder = Path(folder)
+    with distributed.processes(), _alone(folder):
+        first = distributed.rank() == 0
+        say = report if first else lambda line: None
+        _check_same(run, folder)
+        tasks, sets, model = prepare(run)
+        if run.groups and not run.tree:
+            run = replace(run, tree=grow(run, folder, say).to_dict())
+            model = make_model(run)
+        if first:
+            write_json(folder / "run.json", asdict(run))
+        say(f"{run.name()}: {len(sets[0])} frames to train on, {len(sets[1])} to measure on; writes to {folder}")
+        epochs = train_epochs(model, *sets, tasks, run_config(run), folder)  # restores what was done before
+        keep_best(model, tasks, folder)  # an earlier start may have ended between an epoch and this
+        for record in epochs:
+            say(describe(record, tasks))
+            keep_best(model, tasks, folder)
+        result = result_of(run, model, read_history(folder), sets)
+        if first:
+            size = save_adapters(model, folder / "last.safetensors", run=asdict(run), metrics=result["metrics"])
+            say(f"what was trained: {size / 1e6:.1f} MB in {folder / 'last.safetensors'}")
+            write_json(folder / "result.json", result)
+    return result
+
+
+@contextmanager
+def _alone(folder: Path):
+    """The folder for this training alone: the first process holds it, and the others hear whether it could."""
+    with ExitStack() as held:
+        refused = None
+        if distributed.rank() == 0:
+            try:
+                held.enter_context(alone(folder))
+                held.callback(_leave_nothing, folder)
+            except (ValueError, OSError) as error:
+                refused = error
+        refused = distributed.first_says(refused)
+        if refused:
+            raise refused
+        yield
+
+
+def _leave_nothing(folder: Path) -> None:
+    """Removes a folder that holds nothing but its lock."""
+    if [path.name for path in folder.iterdir()] == [".lock"]:
+        with suppress(OSError):  # Windows keeps a file that is open
+            (folder / ".lock").unlink()
+            folder.rmdir()
+
+
+def _check_same(run: Run, folder: Path) -> None:
+    """Raises ValueError, with both values, where the folder was begun with a setting that changes the result."""
+    if not (folder / "run.json").is_file():
+        return
+    differ = differences(run_of(folder).content(), run.content(), FREE)
+    if differ:
+        raise ValueError(f"{folder} holds another run: {', '.join(differ)}; use its settings, or give another --out")
+
+
+def run_of(folder: str | Path) -> Run:
+    """The run that a folder was made for."""
+    path = Path(folder) / "run.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{folder} has no run.json; give a folder that `python -m ptsa_lite train` wrote")
+    settings = read_json(path, then="train again into another folder")
+    try:
+        return Run.from_dict(settings)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def keep_best(model: nn.Module, tasks: dict[str, Task], folder: Path) -> None:
+    """Writes best.safetensors if the last epoch is the best one evaluated so far, by `score`."""
+    history = read_history(folder) if (folder / "history.json").is_file() else []
+    evaluated = [record for record in history if record["metrics"]]
+    if distributed.rank() or not evaluated or evaluated[-1] is not history[-1]:
+        return
+    best = max(evaluated, key=lambda record: score(record["metrics"], evaluated[0]["metrics"], tasks))
+    path = folder / "best.safetensors"
+    known_best = path.is_file() and read_metadata(path)["about"].get("epoch") == best["epoch"]
+    if best is history[-1] and not known_best:
+        words = "picked by its metrics on the test frames: not a fair result"
+        save_adapters(model, path, epoch=best["epoch"], metrics=best["metrics"], picked=words)
+
+
+def score(metrics: Mapping, first: Mapping, tasks: Mapping[str, Task]) -> float:
+    """delta_m against the run's own first evaluation, over the tasks that it could measure there."""
+    measured = [n for n in tasks if first[n] and math.isfinite(first[n]) and math.isfinite(metrics[n])]
+    usable = {n: tasks[n] for n in measured}
+    return delta_m(metrics, first, usable) if usable else 0.0
+
+
+def load_run(folder: str | Path, weights: str = "last", root: str = "") -> tuple[Run, nn.Module]:
+    """A folder's run and its model, with the weights that were trained: last or best. Ready for use, on the GPU if any.
+
+    root: where the archive lies now, if not where it did.
+    """
+    run = run_of(folder)
+    run = replace(run, root=root or run.root)
+    model = make_model(run)
+    load_adapters(model, Path(folder) / f"{known(weights, ('last', 'best'), 'weights')}.safetensors")
+    return run, model.eval()
+
+
+def evaluate_run(folder: str | Path, weights: str = "last", root: str = "", batch_size: int = 0) -> dict:
+    """Measures a trained run again: {"metrics", "weights", "frames", ...}; started by torchrun, with the others."""
+    started = time.perf_counter()
+    with distributed.processes():
+        run, model = load_run(folder, weights, root)
+        config, val_set = run_config(run), open_sets(run)[1]
+        size = batch_size or config.batch_size // config.accumulate
+        metrics = evaluate(model, val_set, run_tasks(run), size, config.workers, config.amp)
+        return {"run": run.name(), "weights": weights, "metrics": metrics, "frames": len(val_set),
+                "seconds": round(time.perf_counter() - started, 1)}  # fmt: skip
