@@ -7,11 +7,9 @@ import torch
 
 from ptsa_lite.backbones import load_backbone
 from ptsa_lite.costs import ROLES, count_macs, count_parameters
-from ptsa_lite.methods import build_model
-from ptsa_lite.tree import TaskTree
 
 from .published import NYUD_RESULTS, PASCAL_RESULTS, Published
-from .run import LOW_RANK, Run, run_config, run_tasks
+from .run import Run, build, run_config, run_tasks
 from .settings import read_run, rows_of
 
 GPUS = {"NVIDIA T4": 65, "RTX 3090": 71, "RTX 4090": 165, "A100": 312, "H100 SXM": 989}
@@ -46,15 +44,10 @@ def recipe(run: Run) -> list[tuple[str, ...]]:
 def cost(run: Run, img_size: int = 448, backbone: str = "swin_tiny_patch4_window7_224") -> dict:
     """Multiply-adds of an image in the paper's convention and with all products, and parameters by role.
 
-    Nothing is computed and nothing fetched: the model has shapes and no numbers. All trees with the same groups a stage
-    cost the same, so that a tree that is still to be grown is no hindrance.
+    Nothing is computed and nothing fetched: the model has shapes and no numbers.
     """
-    tasks, tree = run_tasks(run), run.tree and TaskTree.from_dict(run.tree)
-    if run.groups and not tree:
-        tree = next(TaskTree.enumerate(run.tasks, run.groups))
-    options = {"rank": run.rank} if run.method in LOW_RANK else {}
     with torch.device("meta"):
-        model = build_model(run.method, _shapes(backbone, img_size), tasks, tree, **options)
+        model = build(run, _shapes(backbone, img_size))
     macs = {convention: count_macs(model, img_size, convention) for convention in ("paper", "all")}
     return {"label": run.label, "macs": macs, "parameters": count_parameters(model)}
 

@@ -167,20 +167,24 @@ def run_config(run: Run) -> TrainConfig:
 
 
 def make_model(run: Run) -> nn.Module:
-    """The model of a run as its training begins; every call draws the same. On the GPU if there is one.
-
-    The only place where a run's model is built. A tree that is yet to be grown is stood in for by one of its groups.
-    """
+    """The model of a run as its training begins; every call draws the same. On the GPU if there is one."""
     stochastic = {"drop_path": run.drop_path} if run.drop_path else {}
-    backbone = load_backbone(run.backbone, run.weights, run.img_size, **stochastic)
+    model = build(run, load_backbone(run.backbone, run.weights, run.img_size, **stochastic))
+    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def build(run: Run, backbone: nn.Module) -> nn.Module:
+    """A run's model over a backbone: the only place where one is built.
+
+    A tree that is yet to be grown is stood in for by any with its groups, which has the same shapes and costs.
+    """
     tree = run.tree and TaskTree.from_dict(run.tree)
     if run.groups and not tree:
         tree = next(TaskTree.enumerate(run.tasks, run.groups))
     options = dict(rank=run.rank, dropout=run.dropout, scale=run.scale) if run.method in LOW_RANK else {}
     with torch.random.fork_rng():
         torch.manual_seed(run.seed)
-        model = build_model(run.method, backbone, run_tasks(run), tree, **options)
-    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+        return build_model(run.method, backbone, run_tasks(run), tree, **options)
 
 
 def open_sets(run: Run, augment: bool = True) -> tuple:

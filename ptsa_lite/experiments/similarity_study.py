@@ -4,7 +4,7 @@ The paper fixes none of them: how long the heads are fitted, which first weights
 how many samples are compared, which reading of the formula. A `Condition` is one choice of each.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -115,26 +115,12 @@ def chosen_tree(similarity: Similarity, reading: str, pairs: str) -> dict:
     matrix, stages = similarity.matrix(reading, pairs), similarity.stages(reading, pairs)
     scores = {str(t): tree_score(t, matrix, tasks) for t in TaskTree.enumerate(tasks, N_GROUPS)}
     by_stage = [str(TaskTree.from_similarity(stages[s], tasks, N_GROUPS)) for s in range(n_stages)]
-    assert order_matters_not(matrix, tasks), "the tree depends on the order in which tasks are named"
     return {
         "tree": str(TaskTree.from_similarity(matrix, tasks, N_GROUPS)),
         "scores": dict(sorted(scores.items(), key=lambda item: -item[1])),
         "from each stage alone": by_stage,
         "from all stages, each its own matrix": str(TaskTree.from_similarity(stages, tasks, N_GROUPS)),
     }
-
-
-def order_matters_not(matrix: np.ndarray, tasks: Sequence[str]) -> bool:
-    """Whether reversed and rotated task orders choose the same groups."""
-    same = _groups(TaskTree.from_similarity(matrix, tasks, N_GROUPS))
-    orders = [np.arange(len(tasks))[::-1], *(np.roll(np.arange(len(tasks)), k) for k in range(1, len(tasks)))]
-    return all(
-        _groups(TaskTree.from_similarity(matrix[np.ix_(o, o)], [tasks[i] for i in o], N_GROUPS)) == same for o in orders
-    )
-
-
-def _groups(tree: TaskTree) -> list[set[frozenset[str]]]:
-    return [{frozenset(group) for group in stage} for stage in tree.stages]
 
 
 def bootstrap(similarity: Similarity, reading: str, pairs: str, resamples: int = 500, seed: int = 0) -> list[dict]:

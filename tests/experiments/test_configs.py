@@ -9,14 +9,13 @@ import torch
 from ptsa_lite.backbones import load_backbone
 from ptsa_lite.costs import count_macs, count_parameters
 from ptsa_lite.experiments.published import GMACS, PARAMETERS, row
-from ptsa_lite.experiments.run import run_config, run_tasks
+from ptsa_lite.experiments.run import build, run_config, run_tasks
 from ptsa_lite.experiments.settings import read_run, rows_of
-from ptsa_lite.methods import METHODS, build_model
+from ptsa_lite.methods import METHODS
 from ptsa_lite.recipe import learning_rate
 from ptsa_lite.tasks import suite
 from ptsa_lite.training.loop import parameter_groups
 from ptsa_lite.training.step import Stepper
-from ptsa_lite.tree import TaskTree
 from ptsa_lite.workshop import notebooks
 from ptsa_lite.workshop.parameters import accept
 from ptsa_lite.workshop.reproduce import Request, read_settings
@@ -32,11 +31,8 @@ def swin_t():
 
 
 def model_of(run, swin_t):
-    tasks = run_tasks(run)
-    tree = next(TaskTree.enumerate(tuple(tasks), run.groups)) if run.groups else None
-    options = {"rank": run.rank} if "lora" in run.method or run.method == "ptsa" else {}
     with torch.device("meta"):
-        return build_model(run.method, swin_t, tasks, tree, **options)
+        return build(run, swin_t)
 
 
 @pytest.mark.parametrize("data", DATA)

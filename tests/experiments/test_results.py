@@ -97,6 +97,8 @@ def test_every_grid_finds_the_results_that_come_with_it(name):
     assert {result["name"] for result in found} == wanted and len(found) == SHIPPED[name] and content["left"] == 0
     for result in found:
         assert Run.from_dict(result["run"]).name() == result["name"]
+    root = " --root PATH" if "nyud" in name else ""
+    assert content["command"] == f"python -m ptsa_lite study figures/grids/{name}.yaml{root}"
 
 
 def test_no_file_of_results_is_left_out_of_the_list():

@@ -9,11 +9,12 @@ from ptsa_lite.__main__ import main
 from ptsa_lite.experiments import run as one_run
 from ptsa_lite.experiments import similarity_study
 from ptsa_lite.experiments.run import weights_content
-from ptsa_lite.experiments.similarity_study import Condition, bootstrap, order_matters_not, study_similarity
+from ptsa_lite.experiments.similarity_study import Condition, bootstrap, study_similarity
 from ptsa_lite.similarity import READINGS, Similarity
 from ptsa_lite.tree import TaskTree
 
 NAMES = ("a", "b", "c", "d")
+RESULTS = Path(__file__).resolve().parents[2] / "figures" / "results"
 
 
 def drawn(n=64, noise=0.0):
@@ -34,10 +35,21 @@ def test_redrawn_samples_agree_where_there_is_no_noise_and_spread_as_one_over_ro
     assert len(few["trees"]) > 1
 
 
-def test_the_order_of_tasks_does_not_choose_the_tree():
-    matrix = drawn().matrix()
-    assert order_matters_not(matrix, NAMES)
-    assert str(TaskTree.from_similarity(matrix, NAMES, (1, 1, 2, 4))).count("a+b | c+d") == 1
+def groups(matrix, names):
+    tree = TaskTree.from_similarity(matrix, names, (1, 1, 2, 4))
+    return [{frozenset(group) for group in stage} for stage in tree.stages]
+
+
+@pytest.mark.parametrize("data", ["scenes", "nyud"])
+def test_the_order_of_tasks_chooses_no_tree_under_any_condition_that_was_measured(data):
+    content = json.loads((RESULTS / f"similarity_{data}.json").read_text())
+    names = content["setting"]["tasks"]
+    for condition in content["conditions"]:
+        for measured in condition["similarity"].values():
+            matrix = np.array(measured["matrix"])
+            for order in (np.arange(4)[::-1], *(np.roll(np.arange(4), k) for k in (1, 2, 3))):
+                turned = groups(matrix[np.ix_(order, order)], [names[i] for i in order])
+                assert turned == groups(matrix, names), condition["name"]
 
 
 def test_a_study_of_conditions_goes_on_where_it_stopped(monkeypatch, tmp_path):
@@ -63,8 +75,7 @@ def test_a_study_of_conditions_goes_on_where_it_stopped(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("data", ["scenes", "nyud"])
 def test_the_files_of_this_project_are_of_the_packaged_weights(data):
-    file = Path(__file__).resolve().parents[2] / "figures" / "results" / f"similarity_{data}.json"
-    assert json.loads(file.read_text())["setting"]["weights"] == weights_content()
+    assert json.loads((RESULTS / f"similarity_{data}.json").read_text())["setting"]["weights"] == weights_content()
 
 
 def test_the_file_names_the_whole_command_that_made_it(monkeypatch, tmp_path):
