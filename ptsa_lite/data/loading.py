@@ -113,4 +113,5 @@ class Epochs:
         epoch = keys[0][0]
         if epoch != self.epoch:
             self.epoch, self.view = epoch, set_epoch(self.dataset, epoch, self.seed)
-        return self.view.__getitems__([index for _, index in keys])
+        indices, at_once = [index for _, index in keys], getattr(self.view, "__getitems__", None)
+        return at_once(indices) if at_once else [self.view[index] for index in indices]
