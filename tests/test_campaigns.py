@@ -11,7 +11,7 @@ needs_fork = pytest.mark.skipif("fork" not in multiprocessing.get_all_start_meth
 
 def test_some_bad_inputs_of_each_kind_are_refused_clearly_or_handled():
     said = []
-    found = bad_inputs.run(200, seed=7, say=said.append)
+    found = bad_inputs.run(220, seed=7, say=said.append)
     assert said == []
     assert all(counts["refused"] + counts["handled"] == counts["inputs"] == 20 for counts in found.values())
     assert all(counts["refused"] > 5 for counts in found.values())

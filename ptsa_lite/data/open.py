@@ -127,10 +127,13 @@ def count_frames(name: str, root: str | Path, split: str, n_frames: int | None =
 
 
 def set_epoch(dataset, epoch: int, seed: int | None = None):
-    """The same data with the augmentation of that epoch (and seed, where one is given)."""
-    samples = dataset.format["format_kwargs"].get("transform")
+    """The same data with the augmentation of that epoch (and seed, where one is given).
+
+    What is not of `open_dataset`, but has a length and samples of its own, stays as it is: it augments itself.
+    """
+    samples = getattr(dataset, "format", {}).get("format_kwargs", {}).get("transform")
     if not isinstance(samples, Samples):
-        raise ValueError("set_epoch needs a data set of open_dataset, with its own transform")
+        return dataset
     return _seen_as(dataset, replace(samples, epoch=epoch, seed=samples.seed if seed is None else seed))
 
 

@@ -13,11 +13,13 @@ import torch
 from archives import write_nyud, write_pascal
 from campaigns import junk
 from campaigns.cases import Case, sound_run, written
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save_file
 from tiny import tiny_backbone
 
 from ptsa_lite.data import files, frames, nyud, open_dataset, pascal, transforms
+from ptsa_lite.data.pictures import read_picture
 from ptsa_lite.data.prepared import prepare_archive
 from ptsa_lite.experiments.run import Run
 from ptsa_lite.experiments.train import run_of
@@ -105,6 +107,39 @@ def labels(rng: random.Random, folder: Path) -> Iterator[Case]:
 
         yield Case(act, re.escape(path.stem), sound_frame, path)
         path.write_bytes(good[path])
+
+
+MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "F")
+FORMATS = ("png", "tiff", "webp", "bmp", "ppm", "gif", "jpeg")
+
+
+def pictures(rng: random.Random, folder: Path) -> Iterator[Case]:
+    """What people hand to `predict`: any mode and format, with transparency and EXIF, arrays, and files gone bad."""
+    while True:
+        size, numbers = rng.choice(((1, 1), (24, 32), (3, 200))), np.random.default_rng(rng.randrange(2**32))
+        pixels = numbers.integers(0, rng.choice((2, 256)), (*size, 3), np.uint8)
+        picture = Image.fromarray(pixels).convert(rng.choice(MODES))
+        if rng.random() < 0.3:
+            picture = Image.fromarray(pixels[..., 0].astype(np.uint16) * rng.choice((1, 16, 257)))
+        exif = Image.Exif()
+        exif[274] = rng.choice((0, 1, 3, 6, 8, 99))
+        source = path = folder / f"p.{rng.choice(FORMATS)}"
+        try:
+            picture.save(path, **rng.choice(({}, {"exif": exif}, {"transparency": rng.choice((0, 1, 255))})))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # this format has no such pictures
+            continue
+        if rng.random() < 0.4:
+            path.write_bytes(junk.damaged(rng, path.read_bytes()))
+        elif rng.random() < 0.3:
+            source = rng.choice((picture, odd_array(rng)))
+
+        def sound(rgb, source=source, size=size):
+            sizes = [source.shape[:2]] if isinstance(source, np.ndarray) else [size, size[::-1]]
+            known_size = isinstance(source, Path) or rgb.shape[:2] in sizes
+            return known_size and rgb.dtype == np.uint8 and rgb.shape[2:] == (3,)
+
+        turn, name = rng.random() < 0.5, "p[.]" if source is path else "the (picture|array)"
+        yield Case(lambda source=source, turn=turn: read_picture(source, [], turn), name, sound, source)
 
 
 def adapters(rng: random.Random, folder: Path) -> Iterator[Case]:

@@ -26,7 +26,8 @@ from campaigns.record import record  # noqa: E402
 
 FAMILIES = (
     bad_settings.configurations, bad_settings.trees, bad_settings.ranks, bad_settings.plans, bad_settings.grids,
-    bad_files.lists, bad_files.labels, bad_files.adapters, bad_files.checkpoints, bad_files.manifests,
+    bad_files.lists, bad_files.labels, bad_files.pictures, bad_files.adapters, bad_files.checkpoints,
+    bad_files.manifests,
 )  # fmt: skip
 
 

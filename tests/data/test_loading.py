@@ -78,3 +78,19 @@ def test_where_shared_memory_is_small_there_are_fewer_workers_and_it_is_said(sce
     assert len(list(make_loader(scenes, 4, workers=2))) == 3  # by this process alone
     monkeypatch.setattr(loading, "SHARED", tmp_path / "none")  # another system
     assert workers_here(4, scenes, batch_size=4) == 4
+
+
+class Own(torch.utils.data.Dataset):
+    """Samples of a reader's own making."""
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, i):
+        return {"image": torch.full((3, 8, 8), float(i)), "index": i, "depth": torch.ones(1, 8, 8)}
+
+
+def test_a_data_set_of_ones_own_is_loaded_as_it_is():
+    for batches in (EpochLoader(Own(), 4, seed=3).epoch(1), make_loader(Own(), 4, seed=3, epoch=1, workers=1)):
+        found = torch.cat([batch["image"][:, 0, 0, 0] for batch in batches])
+        assert found.tolist() == [float(i) for batch in batches_of(8, 4, 3, 1) for i in batch]
