@@ -44,7 +44,7 @@ def measure(run: Run, folder: Path, report: Callable[[str], None] = print) -> di
         for key in ("data", "root", "n_frames", "holdout", "img_size", "backbone", "weights", "seed")
     })  # fmt: skip
     settings, path = how | probe.content(), folder / "similarity.json"
-    found = distributed.first_says(read_json(path, then="delete it to measure again") if path.is_file() else None)
+    found = distributed.broadcast(read_json(path, then="delete it to measure again") if path.is_file() else None)
     if found and not differences(found.get("settings", {}), settings):
         return found
     frames, tasks = open_sets(probe, augment=False)[0], run_tasks(run)
@@ -60,7 +60,7 @@ def measure(run: Run, folder: Path, report: Callable[[str], None] = print) -> di
         similarity = similarity_on(model, loader, tasks, min(how["frames"], len(frames)), report)
         found = similarity.to_dict() | {"settings": settings}
         write_json(path, found)
-    return distributed.first_says(found)
+    return distributed.broadcast(found)
 
 
 def fit_heads(

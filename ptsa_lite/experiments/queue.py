@@ -22,10 +22,10 @@ from pathlib import Path
 
 import torch
 from filelock import FileLock, Timeout
+from tqdm import tqdm
 
 from ptsa_lite.data.disk import make_folder, read_json
 from ptsa_lite.methods import METHODS
-from ptsa_lite.training.progress import clock_time
 
 from .run import Run
 from .train import train_run
@@ -60,7 +60,7 @@ def run_study(
         for number, run in enumerate(done, len(runs) - len(left) - len(done) + 1):
             shown = ", ".join(f"{task} {value:.3g}" for task, value in result_in(folder, run)["metrics"].items())
             report(f"{number}/{len(runs)}  {run.label or METHODS[run.method]}, seed {run.seed}: {shown}; "
-                   f"{clock_time(pace * len(left))} left")  # fmt: skip
+                   f"{tqdm.format_interval(pace * len(left))} left")  # fmt: skip
         watch(at_work)
     return [result_in(folder, run) for run in runs]
 
@@ -165,8 +165,9 @@ class _Watch:
                 self.seen[name] = newest, now
             elif now - since > self.patience:
                 self.seen[name] = newest, now
-                self.report(f"{name} has made no progress for {clock_time(now - since)}: no epoch of it has ended; if "
-                            "that is too long, stop this study, and the same command goes on")  # fmt: skip
+                since = tqdm.format_interval(now - since)
+                self.report(f"{name} has made no progress for {since}: no epoch of it has ended; if that is too long, "
+                            "stop this study, and the same command goes on")  # fmt: skip
 
 
 def processes(wanted: int, limits: Sequence[Path] = LIMITS) -> int:

@@ -75,7 +75,7 @@ def _alone(folder: Path):
                 held.callback(_leave_nothing, folder)
             except (ValueError, OSError) as error:
                 refused = error
-        refused = distributed.first_says(refused)
+        refused = distributed.broadcast(refused)
         if refused:
             raise refused
         yield

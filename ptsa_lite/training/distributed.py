@@ -68,7 +68,7 @@ def add(values: Tensor) -> Tensor:
     return values
 
 
-def first_says(value):
+def broadcast(value):
     """What process 0 has computed, in every process. The others' own value is not looked at."""
     if size() == 1:
         return value

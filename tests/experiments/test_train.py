@@ -191,4 +191,4 @@ def test_a_picture_is_predicted_from_the_command_line(whole, tmp_path, capsys):
 
 def test_one_process_is_its_own_company():
     assert (distributed.rank(), distributed.size()) == (0, 1)
-    assert distributed.first_says(3) == 3 and distributed.gather(3) == [3]
+    assert distributed.broadcast(3) == 3 and distributed.gather(3) == [3]

@@ -1,5 +1,0 @@
-"""Seconds as people read them."""
-
-from tqdm import tqdm
-
-clock_time = tqdm.format_interval
