@@ -120,8 +120,10 @@ def check(built) -> int:
 @click.argument("grid", metavar="GRID.yaml")
 @ROOT
 @click.option("--jobs", default=1, metavar="N", help="Processes on this machine (default 1).")
+@click.option("--cluster", default="", metavar="NAME", help="Hand the runs to slurm (or local) by submitit.")
+@SET
 @click.option("--out", default="", metavar="DIR", help="Folder of runs (default runs/study/NAME).")
-def study(grid, root, jobs, out) -> int:
+def study(grid, root, jobs, cluster, changes, out) -> int:
     """Run a grid of trainings, with what was done before kept.
 
     Trains every run of GRID.yaml that is not done, and collects the results in figures/results; figures/grids holds
@@ -129,9 +131,9 @@ def study(grid, root, jobs, out) -> int:
     """
     from .experiments.queue import run_study
     from .experiments.results import collect, restore
-    from .experiments.settings import read_runs
+    from .experiments.settings import changes_of, read_runs
 
-    runs, name = read_runs(grid, {"root": root} if root else {}), Path(grid).stem
+    runs, name = read_runs(grid, ({"root": root} if root else {}) | changes_of(changes)), Path(grid).stem
     folder, path = Path(out or Path("runs") / "study" / name), Path("figures/results") / f"{name}.json"
     command = f"python -m ptsa_lite study {grid}" + (" --root PATH" if root else "")
 
@@ -141,6 +143,12 @@ def study(grid, root, jobs, out) -> int:
 
     if n := restore(path, runs, folder):
         say(f"{n} results taken from {path}")
+    if cluster:
+        from .experiments.cluster import submit_study
+
+        n = len(submit_study(runs, folder, cluster))
+        say(f"{n} runs are with {cluster}; the same command without --cluster waits for them and collects")
+        return 0
     try:
         run_study(runs, folder, jobs, report)
     finally:

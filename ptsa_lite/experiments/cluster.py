@@ -3,19 +3,22 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import submitit
-
 from .queue import do_run
 from .run import Run
 
 
-def submit_study(runs: Sequence[Run], folder: str | Path, cluster: str | None = None, **settings) -> list[submitit.Job]:
+def submit_study(runs: Sequence[Run], folder: str | Path, cluster: str | None = None, **settings) -> list:
     """A job for each run that is not done; they share the folder with whoever else works there, and do none twice.
 
     cluster: slurm, local (processes of this machine) or debug (this process); by default slurm where there is one.
     settings: submitit's, such as timeout_min=600, gpus_per_node=1, cpus_per_task=8, slurm_partition="gpu".
     The study's own command, given afterwards or meanwhile, waits for the jobs and collects their results.
+    Raises ValueError where submitit is not installed.
     """
+    try:
+        import submitit
+    except ImportError:
+        raise ValueError('a cluster needs submitit; install it by pip install "ptsa-lite[cluster]"') from None
     folder = Path(folder).resolve()
     executor = submitit.AutoExecutor(folder / "jobs", cluster)
     executor.update_parameters(name="ptsa_lite", **settings)
