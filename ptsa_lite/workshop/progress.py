@@ -52,7 +52,8 @@ class Progress:
 
     def begin(self, name: str) -> None:
         self.name, self.start = name, time.monotonic()
-        self.step(0, 1)
+        self.bar.set_description_str(f"{name} starts", refresh=self.terminal)
+        self.bar.n = self.before
         if not self.terminal:
             self._line()
 

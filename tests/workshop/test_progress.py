@@ -24,7 +24,7 @@ def test_a_log_has_a_line_for_begin_and_end_and_none_for_each_step():
         progress.end()
     lines = stream.getvalue().splitlines()
     assert len(lines) == 2 and "\r" not in stream.getvalue()
-    assert "a, cell 1 of 1" in lines[0] and lines[1].startswith("a: finished after 00:0")
+    assert "a starts" in lines[0] and lines[1].startswith("a: finished after 00:0")
 
 
 def test_a_cell_that_prints_nothing_is_still_seen_to_take_time(monkeypatch):
