@@ -59,8 +59,10 @@ def _texts(values: list, digits: int, higher: bool | None = None, best: str = "{
 
 
 def results_table(results: dict) -> str:
-    """The table as aligned plain text."""
-    return table(results).to_string(index=False)
+    """The table as aligned plain text: names to the left, numbers to the right."""
+    texts = table(results)
+    texts["method"] = texts["method"].str.ljust(texts["method"].str.len().max())
+    return texts.to_string(index=False)
 
 
 def remarks(results: dict) -> list[str]:

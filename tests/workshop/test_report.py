@@ -37,6 +37,8 @@ def test_the_text_table_is_aligned_and_shows_what_is_missing():
     assert len(lines) == 5
     assert "semseg mIoU ↑" in lines[0] and "depth RMSE (m) ↓" in lines[0]
     assert len({len(line) for line in lines}) == 1, "numbers end in one column"
+    assert lines[1].strip().startswith("single task ") and lines[4].strip().startswith("grouped ")
+    assert lines[1].index("single") == lines[4].index("grouped"), "names begin in one"
     assert " ".join(lines[4].split()) == "grouped (1, 1, 2, 4) 4 0.5000 0.7000 +12.35 2.000 3.250 01:15"
     assert "–" in lines[2] and "nan" not in lines[2]
 
