@@ -1,17 +1,18 @@
 """A frozen backbone from timm, or the small Swin that ships with the package, with the weights that are asked for."""
 
 import re
-from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from .families import Backbone, PVTv2Backbone, SwinBackbone, SwinV2Backbone
-from .tasks import known
+from .checks import known
+from .families import FAMILIES, Backbone, SwinBackbone, ViTBackbone
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of RGB in 0..1: what every backbone's input is normalised with."""
@@ -19,15 +20,21 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SMALL = dict(embed_dim=32, depths=(2, 2, 6, 2), num_heads=(1, 2, 4, 8), window_size=4)
 """Swin-T's shape at a third of its width: 3.1 M parameters, at home at 128x128."""
 
-SMALL_WEIGHTS = "swin_small_distilled.safetensors"
+SMALL_NAME = "swin_small_distilled"
+SMALL_WEIGHTS = Path(__file__).parent / "assets" / "swin_small_distilled.safetensors"
 
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
-FAMILIES = {"swin_*": SwinBackbone, "swinv2_*": SwinV2Backbone, "pvt_v2_b?": PVTv2Backbone}
-"""Patterns of timm's names. `swinv2_cr_*` is another code of timm's, `pvt_v2_b2_li` has another attention."""
+WRAPPERS = ("model", "state_dict", "model_state_dict", "model_ema")
+"""Keys under which training codes store the weights beside their optimiser and settings."""
+
+LEFT_OUT = re.compile(r"^(norm|fc_norm|head)\.|relative_position_index|relative_coords_table|attn_mask|mask_token")
+"""The last norm and the classifier, which a backbone has not, and buffers that are computed anew."""
 
 
 def load_backbone(
-    name: str = "swin_small_distilled",
+    name: str = SMALL_NAME,
     weights: str | Path = "pretrained",
     img_size: int | tuple[int, int] = 128,
     seed: int = 0,
@@ -35,55 +42,68 @@ def load_backbone(
 ) -> Backbone:
     """A backbone at the given image size.
 
-    name: `swin_small_distilled`, or timm's full name of a Swin (`swin_tiny_patch4_window7_224.ms_in1k`, also small and
-    base), a SwinV2 (`swinv2_tiny_window8_256.ms_in1k`) or a PVTv2 (`pvt_v2_b0.in1k` to b5).
-    weights: `pretrained` (the packaged file for the small Swin, the hub for timm's), `random`, or the path of a
-    safetensors file. Nothing but `pretrained` of a timm name touches the network.
-    Tables of relative positions are cut or interpolated where a stage's window differs from the file's.
+    name     `swin_small_distilled`, or timm's name of a Swin (`swin_tiny_patch4_window7_224.ms_in1k`), SwinV2, PVTv2
+             (`pvt_v2_b0.in1k`), ConvNeXt or DINO ViT (`vit_small_patch14_dinov2`, `vit_small_patch16_dinov3`)
+    weights  `pretrained` (the packaged file for the small Swin, the hub for timm's), `random`, or a file: .safetensors
+             or .pth, timm's or Microsoft's. Nothing but `pretrained` of a timm name touches the network
 
-    Raises ValueError on an unknown name or on weights that do not fit, FileNotFoundError on a missing file.
+    Tables of relative positions are cut or interpolated where a stage's window differs from the file's.
+    Raises ValueError on an unknown name, a size or weights that do not fit; OSError where the hub can't be reached.
     """
-    height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
-    if height < 32 or width < 32 or height % 32 or width % 32:
-        raise ValueError(f"img_size {img_size} does not fit: the last stage works at 1/32; give multiples of 32")
-    small = name == "swin_small_distilled"
-    options = dict(num_classes=0, drop_path_rate=drop_path, pretrained=not small and weights == "pretrained")
+    size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
+    small, from_hub = name == SMALL_NAME, weights == "pretrained"
+    options: dict[str, Any] = dict(num_classes=0, drop_path_rate=drop_path)
     family = SwinBackbone if small else _family(name)
+    if family in (SwinBackbone, ViTBackbone):  # the others take any size
+        options["img_size"] = size
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if family is PVTv2Backbone:  # works at any size
-            backbone = PVTv2Backbone(timm.create_model(name, **options), (height, width))
+        if small:
+            net = timm.create_model("swin_tiny_patch4_window7_224", **SMALL, **options)
         else:
-            base, extra = ("swin_tiny_patch4_window7_224", SMALL) if small else (name, {})
-            backbone = family(timm.create_model(base, img_size=(height, width), **options, **extra))
+            net = _from_timm(name, from_hub, options)
+    backbone = family(net, size)
+    if min(size) < 32 or any(side % backbone.MULTIPLE for side in size):
+        raise ValueError(f"img_size {img_size} does not fit {name}; give multiples of {backbone.MULTIPLE}")
     backbone.name = name
-    if weights == "pretrained" and small:
-        load_weights(backbone, Path(str(files("ptsa_lite") / "assets" / SMALL_WEIGHTS)))
-    elif weights not in ("pretrained", "random"):
-        load_weights(backbone, Path(weights))
+    if weights != "random" and (small or not from_hub):
+        load_weights(backbone, SMALL_WEIGHTS if from_hub else Path(weights))
     return backbone
 
 
 def _family(name: str) -> type[Backbone]:
     """The family that a name of timm's belongs to; ValueError with the nearest name for an unknown one."""
-    others = ["swinv2_cr_*"]
-    models = {model: f for names, f in FAMILIES.items() for model in timm.list_models(names, exclude_filters=others)}
-    return models[known(name.split(".")[0], models, "backbone")]
+    other_code = ["swinv2_cr_*"]
+    names = {n: f for pattern, f in FAMILIES.items() for n in timm.list_models(pattern, exclude_filters=other_code)}
+    return names[known(name.partition(".")[0], names, "backbone")]
 
 
-def load_weights(backbone: Backbone, path: Path) -> None:
-    """Copy a safetensors file into the backbone, position tables fitted to its windows.
+def _from_timm(name: str, pretrained: bool, options: dict) -> nn.Module:
+    base, _, tag = name.partition(".")
+    if tag and not timm.is_model_pretrained(base) or tag and tag not in _tags(base):
+        raise ValueError(f"timm has no weights {tag!r} of {base}; it has: {', '.join(_tags(base)) or 'none'}")
+    try:
+        return timm.create_model(name, pretrained=pretrained, **options)
+    except Exception as error:
+        if not pretrained:
+            raise
+        words = " ".join(str(error).split())[:200]
+        raise OSError(
+            f"the weights of {name} could not be fetched from the Hugging Face hub ({words}); connect to the network, "
+            "give the path of a file as weights, or weights='random'"
+        ) from error
+
+
+def _tags(base: str) -> list[str]:
+    return [full.partition(".")[2] for full in timm.list_pretrained(f"{base}.*")]
+
+
+def load_weights(backbone: nn.Module, path: Path) -> None:
+    """Copies a file's weights into the backbone, position tables fitted to its windows.
 
     Raises FileNotFoundError, or ValueError naming the first key that is missing, unknown or of another shape.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"no weights at {path}; give a .safetensors file, 'pretrained' or 'random'")
-    try:
-        state = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is not a whole safetensors file ({error}); fetch or write it again") from error
-    # timm's own files carry the classifier and, in old ones, buffers that are computed anew
-    state = {k: v for k, v in state.items() if not re.search(r"^(norm|head)\.|relative_position_index|attn_mask", k)}
+    state = {key: value for key, value in read_weights(path).items() if not LEFT_OUT.search(key)}
     wanted = backbone.state_dict()
     for key in wanted:
         if key not in state:
@@ -96,6 +116,38 @@ def load_weights(backbone: Backbone, path: Path) -> None:
     if unknown:
         raise ValueError(f"{path} has {unknown[0]}, which this backbone lacks; it was written for another one")
     backbone.load_state_dict({key: value.float() for key, value in state.items()})
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """{timm's name: tensor} of a file. A .pth is read without executing anything that is in it."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights at {path}; give a .safetensors or .pth file, 'pretrained' or 'random'")
+    try:
+        safe = path.suffix == ".safetensors"
+        state = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is not a whole safetensors file ({error}); fetch or write it again") from error
+    except Exception as error:  # torch raises whatever the wrong bytes lead it to
+        reason = " ".join(str(error).split())[:120]
+        raise ValueError(
+            f"{path} is no file of plain tensors ({type(error).__name__}: {reason}); write one by "
+            "safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
+        ) from error
+    for key in WRAPPERS:
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"{path} holds no tensors by name, nor under one of: {', '.join(WRAPPERS)}")
+    prefix = r"^(module\.|backbone\.|encoder\.)+"
+    return _by_timms_names({re.sub(prefix, "", key): value for key, value in state.items()})
+
+
+def _by_timms_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Microsoft's Swin keeps patch merging at the end of a stage, timm at the start of the next one."""
+    if not any(key.startswith("layers.0.downsample.") for key in state):
+        return state
+    later = re.compile(r"^layers\.(\d)\.downsample\.")
+    return {later.sub(lambda m: f"layers.{int(m[1]) + 1}.downsample.", key): value for key, value in state.items()}
 
 
 def fit_position_table(table: Tensor, shape: torch.Size) -> Tensor:
@@ -112,5 +164,5 @@ def fit_position_table(table: Tensor, shape: torch.Size) -> Tensor:
         margin = (old - new) // 2
         grid = grid[..., margin : margin + new, margin : margin + new]
     else:
-        grid = nn.functional.interpolate(grid, size=(new, new), mode="bicubic", align_corners=True)
+        grid = F.interpolate(grid, size=(new, new), mode="bicubic", align_corners=True)
     return grid.reshape(-1, new * new).T.contiguous()

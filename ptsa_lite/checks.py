@@ -1,19 +1,21 @@
-"""What a setting may be: a test of its value, and the words for it."""
+"""What a value may be, and the one sentence that says so where it is something else."""
 
 import reprlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 Rule = tuple[Callable[[Any], bool], str]
 
 
-def whole(value) -> bool:
+def whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
 
 
-def number(value) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+def number(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) <= sys.float_info.max
 
 
 COUNT: Rule = (lambda v: whole(v) and v >= 1, "a whole number of at least 1")
@@ -29,12 +31,24 @@ def check(rules: Mapping[str, Rule], values: Mapping[str, Any]) -> None:
     """Raises ValueError in one sentence for the first value that its rule refuses."""
     for name, (fits, wanted) in rules.items():
         if name in values and not fits(values[name]):
-            raise ValueError(f"{name} must be {wanted}, not {reprlib.repr(values[name])}{_hint(values[name])}")
+            shown = reprlib.repr(values[name])
+            raise ValueError(f"{name} must be {wanted}, not {shown}{_hint(values[name])}")
 
 
-def _hint(value) -> str:
+def _hint(value: Any) -> str:
+    """YAML reads 5e-4 as a text, which looks like a number to everybody else."""
     try:
         float(value if isinstance(value, str) else "")
     except ValueError:
         return ""
     return " (a text: YAML takes 5e-4 for one, and 5.0e-4 for a number)"
+
+
+def known(name: str, choices: Iterable[str], what: str) -> str:
+    """The name itself if it is one of the choices; else ValueError with all of them and the nearest one."""
+    choices = list(choices)
+    if name in choices:
+        return name
+    near = get_close_matches(str(name), choices, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise ValueError(f"unknown {what} {name!r:.80}; {hint}Choose from: {', '.join(choices)}")

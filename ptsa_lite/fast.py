@@ -1,31 +1,76 @@
-"""y_G = W x_G + b + s B_G A_G drop(x_G) for all groups, with a gradient of its own.
+"""The same layer and head in fewer operations. Nothing here is needed to understand the method.
 
-Written out as separate operations, the equation leaves a full-size tensor after each: the mask as floats, the dropped
-input, the low-rank term's gradient beside the frozen one's. Such tensors cost more than the products that they serve.
-Here the forward keeps the dropped input and one byte a value for the mask, and both terms of a gradient are added up in
-one tensor. Autograd's way of the same equation is in tests/test_lora.py, and must agree.
+Each class stands beside the plain one of its equation (`plain`), takes its place by `layer=` and `head=`, and is
+tested equal to it. Kept is only what tests/bench/speed.py shows to be worth it.
 """
+
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from .heads import HRNetHead
+from .lora import GroupedLoRALinear
+from .resize import resize_channels_last
 
-def low_rank_linear(
-    x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float,
-    parents: Tensor | None = None, dropout: float = 0.0,
-) -> Tensor:  # fmt: skip
-    """(P, N, C_in) -> (G, N, C_out). a (G, R, C_in), b (G, C_out, R).
 
-    parents: for each group the place of its input among the P; None: P is G. Under autocast in its number format.
+class FastHRNetHead(HRNetHead):
+    """The head with a seventh of its multiply-adds, on every device.
+
+    `up` mixes pixels and W1 mixes channels, so they commute: W1 [z_1, up(z_2), ...] is the sum of up(W1_i z_i), in
+    which W1_i sees each map at its own resolution. Maps of one size (the last two) go up together.
     """
-    if not x.is_meta and torch.is_autocast_enabled(x.device.type):
-        dtype = torch.get_autocast_dtype(x.device.type)
-        x, weight, a, b = (t.to(dtype) for t in (x, weight, a, b))
-        bias = None if bias is None else bias.to(dtype)
-    drop = dropped(x, dropout) if dropout else None
-    return _LowRankLinear.apply(x, weight, bias, a, b, parents, drop, scale / (1 - dropout))
+
+    plain = HRNetHead
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        maps = [project(f) for project, f in zip(self.project, features, strict=True)]  # (B, h_i, w_i, c_i)
+        columns = self.fuse.weight.split([z.shape[-1] for z in maps], dim=1)
+        by_size: dict[tuple[int, ...], list[int]] = {}
+        for i, z in enumerate(maps[1:], 1):
+            by_size.setdefault(tuple(z.shape[1:3]), []).append(i)
+        x = F.linear(maps[0].flatten(0, 2), columns[0], self.fuse.bias)  # (B*h_1*w_1, 1080)
+        for group in by_size.values():
+            joined = torch.cat([maps[i] for i in group], dim=-1)
+            part = F.linear(joined, torch.cat([columns[i] for i in group], dim=1))
+            # Into a fresh tensor that no gradient needs and that is no view: autograd would copy a view's gradient.
+            x.add_(_up(part, maps[0].shape[1:3]).flatten(0, 2))
+        x = self.predict(F.relu(self.norm(x), inplace=True))
+        return x.view(*maps[0].shape[:3], -1).permute(0, 3, 1, 2)
+
+
+def _up(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """`resize_channels_last`, which a processor does quicker by torch's own resize."""
+    if x.device.type != "cpu":
+        return resize_channels_last(x, size)
+    return F.interpolate(x.permute(0, 3, 1, 2), size, mode="bilinear").permute(0, 2, 3, 1)
+
+
+class FastLoRALinear(GroupedLoRALinear):
+    """The layer with a gradient of its own, for a processor.
+
+    Written out as separate operations, the equation leaves a full-size tensor after each: the mask as floats, the
+    dropped input, the low-rank term's gradient beside the frozen one's. On a processor such tensors cost more than the
+    products that they serve. Here the forward keeps the dropped input and one byte a value for the mask, and both
+    terms of a gradient are added up in one tensor.
+    """
+
+    plain = GroupedLoRALinear
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias, a, b = self.base.weight, self.base.bias, self.lora_A, self.lora_B
+        p = self.dropout.p if self.training else 0.0
+        rows = x.reshape(self.n_groups, -1, x.shape[-1])
+        if not x.is_meta and torch.is_autocast_enabled(x.device.type):
+            dtype = torch.get_autocast_dtype(x.device.type)
+            rows, weight, a, b = (t.to(dtype) for t in (rows, weight, a, b))
+            bias = None if bias is None else bias.to(dtype)
+        drop = dropped(rows, p) if p else None
+        y = _LowRank.apply(rows, weight, bias, a, b, drop, self.scale / (1 - p))
+        return y.view(*x.shape[:-1], -1)
 
 
 def dropped(x: Tensor, p: float) -> Tensor:
@@ -37,49 +82,41 @@ def dropped(x: Tensor, p: float) -> Tensor:
     return (words.view(torch.int16)[: x.numel()] < round(p * 2**16) - 2**15).view(x.shape)
 
 
-class _LowRankLinear(torch.autograd.Function):
+class _LowRank(torch.autograd.Function):
+    """x (G, N, C_in), a (G, R, C_in), b (G, C_out, R) -> (G, N, C_out)."""
+
     @staticmethod
-    def forward(ctx, x, weight, bias, a, b, parents, drop, scale):
-        y = F.linear(x, weight, bias)  # (P, N, C_out)
-        y = y if parents is None else y[parents]  # (G, N, C_out)
-        kept = x if drop is None else torch.where(drop, 0.0, x)  # (P, N, C_in)
-        down = _down(kept, a, parents)  # (G, N, R)
-        y.baddbmm_(down, b.transpose(1, 2), alpha=scale)
+    def forward(ctx: Any, x, weight, bias, a, b, drop, scale) -> Tensor:
+        y = F.linear(x, weight, bias)
+        kept = x if drop is None else torch.where(drop, 0.0, x)
+        down = torch.bmm(kept, a.mT)  # (G, N, R)
+        y.baddbmm_(down, b.mT, alpha=scale)
         ctx.scale = scale
-        ctx.save_for_backward(x if weight.requires_grad else None, weight, a, b, parents, drop, kept, down)
+        ctx.save_for_backward(x if weight.requires_grad else None, weight, a, b, drop, kept, down)
         return y
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, gy):
-        x, weight, a, b, parents, drop, kept, down = ctx.saved_tensors
+    def backward(ctx: Any, gy: Tensor):
+        x, weight, a, b, drop, kept, down = ctx.saved_tensors
         need_x, need_weight, need_bias = ctx.needs_input_grad[:3]
-        gb = torch.bmm(gy.transpose(1, 2), down).mul_(ctx.scale)
+        gb = torch.bmm(gy.mT, down).mul_(ctx.scale)
         gdown = torch.bmm(gy, b).mul_(ctx.scale)  # (G, N, R)
-        ga = torch.bmm(gdown.transpose(1, 2), kept if parents is None else kept[parents])
-        if parents is not None:  # the frozen product ran once for siblings: their gradients add up
-            gy = _gather(gy, parents, len(kept))  # (P, N, C_out)
+        ga = torch.bmm(gdown.mT, kept)
         gx = None
         if need_x:
-            gx = _gather(torch.bmm(gdown, a), parents, len(kept))  # (P, N, C_in)
+            gx = torch.bmm(gdown, a)
             if drop is not None:
                 gx.masked_fill_(drop, 0.0)
             gx.view(-1, gx.shape[-1]).addmm_(gy.reshape(-1, gy.shape[-1]), weight)
         gweight = gy.flatten(0, 1).T @ x.flatten(0, 1) if need_weight else None
-        return gx, gweight, gy.sum((0, 1)) if need_bias else None, ga, gb, None, None, None
+        return gx, gweight, gy.sum((0, 1)) if need_bias else None, ga, gb, None, None
 
 
-def _down(x: Tensor, a: Tensor, parents: Tensor | None) -> Tensor:
-    """x A^T per group: (P, N, C_in) -> (G, N, R)."""
-    if len(x) == 1:  # one input for all: their A side by side
-        return F.linear(x[0], a.flatten(0, 1)).view(-1, *a.shape[:2]).transpose(0, 1)
-    return torch.bmm(x if parents is None else x[parents], a.transpose(1, 2))
+def fast(device: torch.device | str = "cpu") -> dict[str, Any]:
+    """The options of `build_model` that are quickest on a device: build_model(..., **fast(device)).
 
-
-def _gather(g: Tensor, parents: Tensor | None, n_parents: int) -> Tensor:
-    """Sums over siblings: (G, ...) -> (P, ...)."""
-    if parents is None:
-        return g
-    if n_parents == 1:
-        return g.sum(0, keepdim=True)
-    return g.new_zeros(n_parents, *g.shape[1:]).index_add_(0, parents, g)
+    On a GPU the plain layer is as fast, and can be compiled.
+    """
+    layer = FastLoRALinear if torch.device(device).type == "cpu" else GroupedLoRALinear
+    return {"layer": layer, "head": FastHRNetHead}

@@ -1,33 +1,91 @@
-"""The methods that the paper compares, each a few lines over `MultiTaskModel`."""
+"""The rows of the comparison by name: which model each one is, and what it trains."""
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
 
 from torch import Tensor, nn
 
-from ptsa_lite.baselines.mtlora import MTLoRAModel
-
+from .checks import known
 from .families import Backbone
 from .model import MultiTaskModel, freeze
-from .tasks import Task, known
+from .tasks import Task
 from .tree import TaskTree
 
+
+@dataclass(frozen=True)
+class Method:
+    """One row: the name that tables print, and what `build_model` needs to know."""
+
+    title: str
+    tree: Callable[[Sequence[str], int], TaskTree] | None = None  # of its own; PTSA is given one
+    low_rank: bool = True  # takes a rank
+    roles: tuple[str, ...] | None = None  # that train; None: those of `model.ROLES`
+    biases: bool = False  # every bias trains
+    alone: str = ""  # one model for each task, each built by this method
+    rival: str = ""  # module:class of `baselines`, imported only when it is asked for
+
+
+EVERYTHING = ("heads", "patch_embed", "positions", "norms", "merging", "backbone")
+
 METHODS = {
-    "single_task": "Single task",
-    "full_finetune": "Full fine-tuning",
-    "decoders_only": "Decoders only",
-    "bitfit": "BitFit",
-    "single_task_lora": "Single task, LoRA",
-    "lora_shared": "LoRA, shared",
-    "lora_separate": "LoRA, one per task",
-    "mtlora": "MTLoRA",
-    "ptsa": "PTSA (TGLoRA)",
+    "single_task": Method("Single task", low_rank=False, alone="full_finetune"),
+    "full_finetune": Method("Full fine-tuning", low_rank=False, roles=EVERYTHING),
+    "decoders_only": Method("Decoders only", low_rank=False, roles=("heads",)),
+    "bitfit": Method("BitFit", low_rank=False, roles=("heads",), biases=True),
+    "single_task_lora": Method("Single task, LoRA", alone="lora_shared"),
+    "lora_shared": Method("LoRA, shared", TaskTree.shared),
+    "lora_separate": Method("LoRA, one per task", TaskTree.separate),
+    "mtlora": Method("MTLoRA", TaskTree.shared, rival="ptsa_lite.baselines.mtlora:MTLoRAModel"),
+    "ptsa": Method("PTSA (TGLoRA)"),
 }
-"""Every method by the name that code uses, with the name that tables print, in the tables' order."""
+"""Every method by the name that code uses, in the tables' order."""
+
+
+def build_model(
+    method: str,
+    backbone: Backbone,
+    tasks: dict[str, Task],
+    tree: TaskTree | None = None,
+    rank: int | Sequence[int] = 16,
+    **options: Any,
+) -> "MultiTaskModel | SingleTaskModels":
+    """A model ready to train: adapters in, everything frozen that the method freezes. The backbone is copied.
+
+    method   a key of METHODS
+    tree     for `ptsa` only, which needs one
+    rank     of the low-rank methods
+    options  those of `MultiTaskModel`, or of the rival's own model
+
+    All low-rank methods also train patch embedding, norms, patch mergings and position tables, as MTLoRA's line does.
+    Raises ValueError on an unknown method, no task, or a tree that is missing or not taken.
+    """
+    row = METHODS[known(method, METHODS, "method")]
+    if not isinstance(tasks, dict) or not tasks:
+        raise ValueError("tasks must map names to tasks, at least one: PASCAL, NYUD, or a selection of them")
+    if (tree is not None) != (method == "ptsa"):
+        raise ValueError("ptsa needs a tree" if method == "ptsa" else f"{method} has its own tree; leave out {tree}")
+    if row.alone:
+        return SingleTaskModels({
+            name: build_model(row.alone, backbone, {name: task}, rank=rank, **options) for name, task in tasks.items()
+        })
+    if row.tree:
+        tree = row.tree(tuple(tasks), backbone.n_stages)
+    model_class = _rival(row.rival) if row.rival else MultiTaskModel
+    model = model_class(copy.deepcopy(backbone), tasks, tree, rank if row.low_rank else 0, **options)
+    freeze(model, row.roles, row.biases)
+    return model
+
+
+def _rival(place: str) -> type[MultiTaskModel]:
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
 
 
 class SingleTaskModels(nn.Module):
-    """One whole model per task, run and trained side by side: nothing is shared but the loop.
+    """One whole model for each task, run and trained side by side: nothing is shared but the loop.
 
     The gradient norm is clipped per model (`clip_groups`), so that each trains exactly as it would alone.
     """
@@ -37,9 +95,8 @@ class SingleTaskModels(nn.Module):
         self.models = nn.ModuleDict(models)
         self.tasks = {name: model.tasks[name] for name, model in models.items()}
 
-    def forward(self, images: Tensor, tasks: Iterable[str] | None = None, resize: bool = True) -> dict[str, Tensor]:
-        names = list(self.tasks) if tasks is None else [known(t, self.tasks, "task") for t in tasks]
-        return {name: self.models[name](images, resize=resize)[name] for name in names}
+    def forward(self, images: Tensor, resize: bool = True) -> dict[str, Tensor]:
+        return {name: model(images, resize=resize)[name] for name, model in self.models.items()}
 
     @property
     def img_size(self) -> tuple[int, int]:
@@ -49,60 +106,18 @@ class SingleTaskModels(nn.Module):
         """A copy without low-rank work."""
         return SingleTaskModels({name: model.merge() for name, model in self.models.items()})
 
+    def only(self, tasks: Sequence[str]) -> "SingleTaskModels":
+        """A copy for some of the tasks."""
+        names = [known(task, self.tasks, "task") for task in tasks]
+        return SingleTaskModels({name: copy.deepcopy(model) for name, model in self.models.items() if name in names})
+
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         for model in self.models.values():
             model.set_grad_checkpointing(enable)
 
     def description(self) -> dict:
-        """Each model's, by task."""
+        """What an adapter file must agree on with the model that loads it, by task."""
         return {name: model.description() for name, model in self.models.items()}
 
     def clip_groups(self) -> list[list[nn.Parameter]]:
         return [[p for p in model.parameters() if p.requires_grad] for model in self.models.values()]
-
-
-def build_model(
-    method: str,
-    backbone: Backbone,
-    tasks: dict[str, Task],
-    tree: TaskTree | None = None,
-    rank: int | Sequence[int] = 16,
-    task_rank: int = 4,
-    **options,
-) -> MultiTaskModel | SingleTaskModels:
-    """A model ready to train: adapters in, everything frozen that the method freezes. The backbone is copied.
-
-    method: a key of METHODS. tree: for `ptsa` only, which needs one. rank: of the low-rank methods; task_rank: of
-    MTLoRA's task pairs. options: those of `MultiTaskModel`.
-
-    All low-rank methods also train patch embedding, norms, patch mergings and position tables, as MTLoRA's line does.
-    BitFit trains the biases; decoders only, the heads. Raises ValueError on an unknown method, or a tree that is
-    missing or not taken.
-    """
-    known(method, METHODS, "method")
-    if (tree is not None) != (method == "ptsa"):
-        raise ValueError("ptsa needs a tree" if method == "ptsa" else f"{method} has its own tree; leave out {tree}")
-    names = tuple(tasks)
-    if method in ("single_task", "single_task_lora"):
-        own = "full_finetune" if method == "single_task" else "lora_shared"
-        return SingleTaskModels({
-            name: build_model(own, backbone, {name: task}, rank=rank, **options) for name, task in tasks.items()
-        })
-    backbone = copy.deepcopy(backbone)
-    if method == "mtlora":
-        model = MTLoRAModel(backbone, tasks, rank=rank, task_rank=task_rank, **options)
-    elif method in ("ptsa", "lora_shared", "lora_separate"):
-        trees = {"lora_shared": TaskTree.shared, "lora_separate": TaskTree.separate}
-        tree = tree or trees[method](names, backbone.n_stages)
-        model = MultiTaskModel(backbone, tasks, tree, rank, **options)
-    else:
-        model = MultiTaskModel(backbone, tasks, **options)
-    if method == "full_finetune":
-        freeze(model, trained=("",))
-    elif method == "bitfit":
-        freeze(model, trained=(".bias", "q_bias", "v_bias"))
-    elif method == "decoders_only":
-        freeze(model, trained=())
-    else:
-        freeze(model)
-    return model

@@ -10,8 +10,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from .losses import balanced_sum, resize, unit
-from .tasks import IGNORE, Task, known
+from .checks import known
+from .losses import balanced_sum, label_counts, unit
+from .resize import resize
+from .tasks import IGNORE, Task
 
 
 def make_meter(task: Task) -> "Meter":
@@ -189,8 +191,8 @@ class MeanLoss(Meter):
     """
 
     def _row(self, prediction: Tensor, target: Tensor) -> Tensor:
-        total, count = balanced_sum(self.task, prediction, target)
-        return torch.stack([total.double(), count.double()])
+        counts = label_counts(target)
+        return torch.stack([balanced_sum(self.task, prediction, target, counts), counts[0]]).double()
 
 
 METERS = {"mIoU": MeanIoU, "maxIoU": MaxIoU, "mean angle (°)": MeanAngle, "RMSE (m)": RMSE, "loss": MeanLoss}

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 
 import torch
+from torch import nn
 
-from .checks import AT_LEAST_0, COUNT, FLAG, POSITIVE, SHARE, SIZE, check
-from .tasks import known
+from .checks import AT_LEAST_0, COUNT, FLAG, POSITIVE, SHARE, SIZE, check, known
+from .model import ROLES, role_of
 
 FREE = ("eval_every", "workers", "gradient_checkpointing", "compile", "amp")
 """Settings that may change between two starts of one training: the result depends on them by rounding at most."""
@@ -105,3 +106,21 @@ def learning_rate(step: int, config: TrainConfig, steps_per_epoch: int) -> float
         return first + (peak - first) * step / warmup
     done = min((step - warmup) / max(total - warmup, 1), 1.0)
     return last + (peak - last) * (1 + math.cos(math.pi * done)) / 2
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+    """Trainable parameters in two groups: with weight decay, and without.
+
+    Without: vectors (norms), biases, and the roles that `model.ROLES` spares. Raises ValueError if nothing trains.
+    """
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    if not trained:
+        raise ValueError("the model has no trainable parameter; build it with a method that trains something")
+
+    def decays(name: str, parameter: nn.Parameter) -> bool:
+        return parameter.ndim > 1 and not name.endswith("bias") and ROLES[role_of(name)].decays
+
+    return [
+        {"params": [p for name, p in trained if decays(name, p)], "weight_decay": weight_decay},
+        {"params": [p for name, p in trained if not decays(name, p)], "weight_decay": 0.0},
+    ]

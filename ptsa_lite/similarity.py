@@ -22,9 +22,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .checks import known
 from .losses import task_loss
 from .model import MultiTaskModel
-from .tasks import Task, known
+from .tasks import Task
 
 READINGS = ("plain", "elementwise")
 PAIRS = ("different", "same")
@@ -100,7 +101,7 @@ def task_gradients(
 
     sample: a batch of one image. A task without a valid pixel in it has a zero gradient, and is similar to nothing.
     """
-    predictions = model(sample["image"], tasks=list(tasks))
+    predictions = model(sample["image"], resize=False)
     rows = []
     for i, (name, task) in enumerate(tasks.items()):
         loss = task.loss_weight * task_loss(task, predictions[name], sample[name])

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
+
+from .checks import known
 
 IGNORE = 255
 """The value that marks "no label here", the same in every label tensor of the project.
@@ -33,6 +34,7 @@ class Task:
     loss_weight: float  # the recipe's weight in the sum of losses (facts: the MTLoRA line)
     metric: str  # as printed in tables
     higher_is_better: bool
+    positive_weight: float | None = None  # of a binary task's loss; None: the batch's share of negatives
 
 
 def _suite(*tasks: Task) -> dict[str, Task]:
@@ -50,7 +52,7 @@ NYUD = _suite(
     Task("semseg", "segmentation", 40, 1.0, "mIoU", True),
     Task("depth", "depth", 1, 1.0, "RMSE (m)", False),
     Task("normals", "normals", 3, 10.0, "mean angle (°)", False),
-    Task("edge", "binary", 1, 50.0, "loss", False),
+    Task("edge", "binary", 1, 50.0, "loss", False, positive_weight=0.95),
 )
 
 SCENES = _suite(  # the procedural scenes carry exact labels for every task of both suites
@@ -87,13 +89,3 @@ def select(tasks: dict[str, Task], names: Iterable[str]) -> dict[str, Task]:
     if len(set(names)) < len(names):
         raise ValueError(f"a task is named twice in {names}; name each once")
     return {name: task for name, task in tasks.items() if name in names}
-
-
-def known(name: str, choices: Iterable[str], what: str) -> str:
-    """The name itself if it is one of the choices; else ValueError with the choices and the nearest one."""
-    choices = list(choices)
-    if name in choices:
-        return name
-    near = get_close_matches(str(name), choices, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ValueError(f"unknown {what} {name!r:.80}; {hint}Choose from: {', '.join(choices)}")
