@@ -23,9 +23,6 @@ SMALL = dict(embed_dim=32, depths=(2, 2, 6, 2), num_heads=(1, 2, 4, 8), window_s
 SMALL_NAME = "swin_small_distilled"
 SMALL_WEIGHTS = Path(__file__).parent / "assets" / "swin_small_distilled.safetensors"
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
 WRAPPERS = ("model", "state_dict", "model_state_dict", "model_ema")
 """Keys under which training codes store the weights beside their optimiser and settings."""
 

@@ -164,7 +164,9 @@ class ViTBackbone(Backbone):
         return self.norm_pre(x[0] if isinstance(x, tuple) else x)
 
     def run(self, block: nn.Module, x: Tensor) -> Tensor:
-        return block(x, rope=self.rope.get_embed()) if getattr(self, "rope", None) is not None else block(x)
+        if getattr(self, "rope", None) is None:
+            return block(x)
+        return block(x, rope=self.rope.get_embed(shape=self.patch_embed.grid_size))
 
     def end(self, stage: int, x: Tensor) -> Tensor:
         return x

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import timm
@@ -7,8 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny import tiny_backbone
 
-from ptsa_lite.backbones import SMALL, fit_position_table, load_backbone
-from ptsa_lite.blocks import swin_block
+from ptsa_lite.backbones import SMALL, SMALL_WEIGHTS, fit_position_table, load_backbone
 
 
 def plain_swin(img_size=64, **shape):
@@ -17,18 +17,15 @@ def plain_swin(img_size=64, **shape):
 
 
 @pytest.mark.parametrize("img_size", [64, 96, 128, (64, 96)])
-def test_our_blocks_in_our_order_compute_what_timm_computes(img_size):
+def test_our_stages_in_our_order_compute_what_timm_computes(img_size):
     torch.manual_seed(0)
     swin, backbone = plain_swin(img_size, **SMALL).eval(), load_backbone(weights="random", img_size=img_size).eval()
     swin.load_state_dict(backbone.state_dict(), strict=False)
     images = torch.randn(2, 3, *((img_size, img_size) if isinstance(img_size, int) else img_size))
-    x = ours = swin.patch_embed(images)
-    for i, layer in enumerate(swin.layers):
+    x = swin.patch_embed(images)
+    for layer in swin.layers:
         x = layer(x)
-        for block in backbone.blocks(i):
-            ours = swin_block(block, ours)
-        torch.testing.assert_close(ours, x, atol=1e-5, rtol=1e-5)
-        ours = ours if backbone.merging(i) is None else backbone.merging(i)(ours)
+    torch.testing.assert_close(backbone(images)[-1], x, atol=1e-5, rtol=1e-5)
 
 
 def test_features_are_taken_after_patch_merging():
@@ -122,9 +119,61 @@ def test_importing_the_package_brings_in_nothing_heavy_beyond_torch_and_timm():
 
 
 def test_the_asset_is_half_precision_and_under_eight_megabytes():
-    import ptsa_lite.backbones as module
-
-    path = module.files("ptsa_lite") / "assets" / module.SMALL_WEIGHTS
-    state = load_file(str(path))
-    assert path.stat().st_size < 8e6
+    state = load_file(SMALL_WEIGHTS)
+    assert SMALL_WEIGHTS.stat().st_size < 8e6
     assert {v.dtype for v in state.values()} == {torch.float16}
+
+
+def as_microsoft_has_it(state):
+    """Patch merging at the end of a stage, the classifier under its old name."""
+    theirs = {}
+    for key, value in state.items():
+        for number in (1, 2, 3):
+            key = key.replace(f"layers.{number}.downsample.", f"layers.{number - 1}.downsample.")
+        theirs[key.replace("head.fc.", "head.")] = value
+    return theirs
+
+
+@pytest.mark.parametrize("wrapped", [lambda s: s, lambda s: {"model": s}, lambda s: {"state_dict": s, "epoch": 3}])
+@pytest.mark.parametrize("named", [dict, as_microsoft_has_it, lambda s: {f"module.{k}": v for k, v in s.items()}])
+def test_weights_load_as_people_hold_them(tmp_path, wrapped, named):
+    swin = timm.create_model("swin_tiny_patch4_window7_224", pretrained=False, img_size=64, **SMALL)
+    torch.save(wrapped(named(swin.state_dict())), tmp_path / "theirs.pth")
+    backbone = load_backbone(weights=tmp_path / "theirs.pth", img_size=64)
+    for key, value in backbone.state_dict().items():
+        assert torch.equal(value, swin.state_dict()[key]), key
+
+
+def test_microsofts_names_in_safetensors_load_too(tmp_path):
+    swin = timm.create_model("swin_tiny_patch4_window7_224", pretrained=False, img_size=64, **SMALL)
+    save_file(as_microsoft_has_it(swin.state_dict()), tmp_path / "theirs.safetensors")
+    backbone = load_backbone(weights=tmp_path / "theirs.safetensors", img_size=64)
+    assert torch.equal(backbone.layers[1].downsample.reduction.weight, swin.layers[1].downsample.reduction.weight)
+
+
+def test_a_pth_is_read_and_nothing_in_it_is_executed(tmp_path):
+    class Foreign:
+        def __reduce__(self):
+            return (Path(tmp_path / "executed").touch, ())
+
+    torch.save({"model": Foreign()}, tmp_path / "foreign.pth")
+    with pytest.raises(ValueError, match=r"no file of plain tensors.*save_file"):
+        load_backbone(weights=tmp_path / "foreign.pth", img_size=64)
+    assert not (tmp_path / "executed").exists()
+    torch.save({"epoch": 3}, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match="holds no tensors by name"):
+        load_backbone(weights=tmp_path / "other.pth", img_size=64)
+
+
+def test_an_unknown_tag_of_weights_is_told_with_those_that_there_are():
+    with pytest.raises(ValueError, match="no weights 'in1k' of swin_tiny_patch4_window7_224; it has: .*ms_in1k"):
+        load_backbone("swin_tiny_patch4_window7_224.in1k", "random", 224)
+
+
+def test_without_a_network_one_sentence_names_the_ways_out(monkeypatch):
+    def unreachable(*args, **options):
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr("timm.create_model", unreachable)
+    with pytest.raises(OSError, match="connect to the network, give the path of a file as weights, or weights='rand"):
+        load_backbone("swin_tiny_patch4_window7_224.ms_in1k", img_size=224)

@@ -1,54 +1,46 @@
-"""The head's fast forward against its equation, and where its batch norm and sizes matter."""
+"""The head against its equation, written with torch's own 1x1 convolutions and resize; and the resize itself."""
 
 import pytest
 import torch
 from torch.nn import functional as F
 
 from ptsa_lite.heads import HRNetHead
+from ptsa_lite.resize import resize, resize_channels_last
 
 CHANNELS = (24, 32, 40, 40)
 
 
-def by_the_equation(head: HRNetHead, features):
-    """W2 relu(BN(W1 [up(P_1 f_1), ..., up(P_4 f_4)])): bring every map up, put them side by side, then W1."""
-    size = features[0].shape[1:3]
-    maps = [project(f).permute(0, 3, 1, 2) for project, f in zip(head.project, features, strict=True)]
-    maps = [F.interpolate(m, size, mode="bilinear", align_corners=False) for m in maps]
-    x = head.fuse(torch.cat(maps, 1).permute(0, 2, 3, 1))
-    x = F.relu(head.norm(x.flatten(0, 2))).view(x.shape)
-    return head.predict(x).permute(0, 3, 1, 2)
+def by_convolutions(head, features):
+    """W2 relu(BN(W1 [up(P_1 f_1), ..., up(P_4 f_4)])), channels first."""
+    as_kernel = lambda linear: linear.weight[:, :, None, None]  # noqa: E731
+    f = [x.permute(0, 3, 1, 2) for x in features]
+    projected = [F.conv2d(x, as_kernel(p)) for x, p in zip(f, head.project, strict=True)]
+    up = [F.interpolate(z, f[0].shape[2:], mode="bilinear", align_corners=False) for z in projected]
+    x = F.conv2d(torch.cat(up, 1), as_kernel(head.fuse), head.fuse.bias)
+    x = F.batch_norm(x, None, None, head.norm.weight, head.norm.bias, training=True).relu()
+    return F.conv2d(x, as_kernel(head.predict), head.predict.bias)
 
 
-def example(sizes=((16, 16), (8, 8), (4, 4), (4, 4)), dtype=torch.float32):
+def test_the_head_is_its_equation():
     torch.manual_seed(0)
-    head = HRNetHead(CHANNELS, 5).to(dtype)
-    return head, [torch.randn(3, *s, c, dtype=dtype, requires_grad=True) for s, c in zip(sizes, CHANNELS, strict=True)]
+    head = HRNetHead(CHANNELS, 5).double()
+    features = [torch.randn(3, s, s, c, dtype=torch.float64) for s, c in zip((16, 8, 4, 4), CHANNELS, strict=True)]
+    torch.testing.assert_close(head(features), by_convolutions(head, features))
 
 
-@pytest.mark.parametrize(
-    "sizes", [((16, 16), (8, 8), (4, 4), (4, 4)), ((15, 9), (8, 5), (4, 3), (4, 3)), ((4, 4), (4, 4), (4, 4), (4, 4))]
-)
-@pytest.mark.parametrize("training", [True, False])
-def test_fusing_before_bringing_up_equals_the_equation_in_outputs_and_gradients(sizes, training):
-    head, features = example(sizes, torch.float64)
-    head.train(training)
-    inputs = [*head.parameters(), *features]
-    fast, slow = head(features), by_the_equation(head, features)
-    torch.testing.assert_close(fast, slow)
-    weights = torch.randn_like(slow)
-    expected = torch.autograd.grad((slow * weights).sum(), inputs)
-    for one, other in zip(torch.autograd.grad((fast * weights).sum(), inputs), expected, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-8)
+@pytest.mark.parametrize(("old", "new"), [((4, 4), (8, 8)), ((7, 5), (13, 20)), ((9, 6), (4, 6)), ((3, 3), (3, 3))])
+def test_resizing_by_two_products_is_torchs_bilinear_resize(old, new):
+    x = torch.randn(2, 3, *old, dtype=torch.float64, requires_grad=True)
+    expected = F.interpolate(x, new, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(resize(x, new), expected)
+    last = resize_channels_last(x.permute(0, 2, 3, 1), new).permute(0, 3, 1, 2)
+    torch.testing.assert_close(last, expected)
+    weights = torch.randn_like(expected)
+    for ours in (resize(x, new), last):
+        pairs = (torch.autograd.grad((y * weights).sum(), x, retain_graph=True)[0] for y in (ours, expected))
+        torch.testing.assert_close(*pairs)
 
 
-def test_in_single_precision_it_agrees_to_a_hundred_thousandth():
-    head, features = example()
-    torch.testing.assert_close(head(features), by_the_equation(head, features), rtol=1e-5, atol=1e-5)
-
-
-def test_in_bfloat16_it_agrees_within_that_formats_error():
-    head, features = example()
-    with torch.autocast("cpu", torch.bfloat16):
-        fast, slow = head(features), by_the_equation(head, features)
-    assert fast.dtype == torch.bfloat16
-    assert (fast - slow).float().norm() < 0.02 * slow.float().norm()
+def test_in_bfloat16_the_weights_of_a_resize_by_a_power_of_two_are_exact():
+    x = torch.ones(1, 1, 56, 56, dtype=torch.bfloat16)
+    assert torch.equal(resize(x, (448, 448)), torch.ones(1, 1, 448, 448, dtype=torch.bfloat16))

@@ -64,7 +64,7 @@ def test_zero_init_leaves_backbone_features_unchanged(backbone, tree):
     images = torch.randn(2, 3, 64, 64)
     model = MultiTaskModel(copy.deepcopy(backbone), PASCAL, tree, rank=4).eval()
     expected = backbone(images)
-    for maps in model.features(images, NAMES).values():
+    for maps in model.features(images).values():
         for ours, theirs in zip(maps, expected, strict=True):
             torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
 
@@ -133,7 +133,7 @@ def test_an_all_shared_tree_equals_peft(backbone):
             modules[name].lora_A["default"].weight.data.copy_(layer.lora_A[0])
             modules[name].lora_B["default"].weight.data.copy_(layer.lora_B[0])
     images = torch.randn(2, 3, 64, 64)
-    for ours, other in zip(model.features(images, NAMES[:1])[NAMES[0]], theirs(images), strict=True):
+    for ours, other in zip(model.features(images)[NAMES[0]], theirs(images), strict=True):
         torch.testing.assert_close(ours, other, atol=1e-5, rtol=1e-5)
 
 
@@ -154,11 +154,11 @@ def test_a_merged_shared_model_is_a_plain_timm_backbone(backbone):
 @pytest.mark.parametrize("asked", [["normals"], ["saliency", "semseg"], list(NAMES)])
 @pytest.mark.parametrize("merge", [False, True])
 @pytest.mark.parametrize("tree", TREES[1:4], ids=str)
-def test_asking_for_some_tasks_gives_what_asking_for_all_does(backbone, tree, merge, asked):
+def test_a_model_of_some_tasks_predicts_what_the_whole_one_does(backbone, tree, merge, asked):
     model, images = grouped(backbone, tree), torch.randn(2, 3, 64, 64)
     model = model.merge() if merge else model
-    everything, some = model(images), model(images, tasks=asked)
-    assert list(some) == asked
+    everything, some = model(images), model.only(asked)(images)
+    assert set(some) == set(asked)
     for task in asked:
         torch.testing.assert_close(some[task], everything[task], atol=1e-5, rtol=1e-5)
 
@@ -170,13 +170,12 @@ def test_a_model_first_used_for_inference_can_be_trained(backbone):
     sum(p.square().mean() for p in model(images).values()).backward()
 
 
-def test_an_unasked_branch_does_not_run(backbone):
-    model = grouped(backbone, TREES[3])
-    seen = []
-    for block in model.backbone.blocks(3):
-        block.norm2.register_forward_hook(lambda module, args, out: seen.append(len(out)))
-    model(torch.randn(2, 3, 64, 64), tasks=["normals"])
-    model(torch.randn(2, 3, 64, 64))
+def test_a_model_of_some_tasks_runs_their_groups_alone(backbone):
+    model, seen = grouped(backbone, TREES[3]), []
+    for one in (model.only(["normals"]), model):
+        for block in one.backbone.blocks(3):
+            block.norm2.register_forward_hook(lambda module, args, out: seen.append(len(out)))
+        one(torch.randn(2, 3, 64, 64))
     assert seen == [2, 2, 8, 8]
 
 
@@ -213,7 +212,7 @@ def test_mtlora_adds_a_tasks_term_to_the_shared_streams_product(backbone):
             nn.init.normal_(layer.shared.lora_B, std=0.05)
     layer = model.backbone.blocks(0)[-1].mlp.fc1
     x = torch.randn(5, 2, 7, 32)  # shared stream and four tasks
-    out, shared = layer(x.flatten(0, 1), begins=False).view(5, 2, 7, -1), layer.shared
+    out, shared = layer(x.flatten(0, 1)).view(5, 2, 7, -1), layer.shared
     frozen = F.linear(x[0], shared.base.weight, shared.base.bias)
     torch.testing.assert_close(out[0], shared(x[0]))
     for t in range(4):
@@ -239,4 +238,6 @@ def test_what_cannot_be_built_is_refused_with_the_reason(backbone):
     with pytest.raises(ValueError, match="the tree is over"):
         build_model("ptsa", backbone, PASCAL, TaskTree.shared(("a", "b")), rank=2)
     with pytest.raises(ValueError, match="did you mean 'normals'"):
-        build_model("decoders_only", backbone, PASCAL)(torch.randn(1, 3, 64, 64), tasks=["normal"])
+        build_model("decoders_only", backbone, PASCAL).only(["normal"])
+    with pytest.raises(ValueError, match="at least one"):
+        build_model("decoders_only", backbone, {})

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptsa_lite.tree import TaskTree, partitions, tree_score
+from ptsa_lite.grouping import partitions
+from ptsa_lite.tree import TaskTree, tree_score
 
 FOUR = ("a", "b", "c", "d")
 
@@ -103,13 +104,18 @@ def test_impossible_group_counts_are_refused(n_groups):
         list(TaskTree.enumerate(FOUR, n_groups))
 
 
-@given(st.integers(1, 6), st.lists(st.integers(1, 6), min_size=1, max_size=5), st.integers(0, 10**6))
-def test_random_trees_are_valid_and_survive_saving(n_tasks, counts, seed):
-    counts = sorted(min(c, n_tasks) for c in counts)
-    tree = TaskTree.random([f"t{i}" for i in range(n_tasks)], counts, seed)
-    assert tree.n_groups == tuple(counts)
+@given(st.integers(1, 6), st.lists(st.integers(1, 6), min_size=1, max_size=5), st.integers(0, 20))
+def test_trees_are_valid_survive_saving_and_can_be_pruned(n_tasks, counts, number):
+    names, counts = [f"t{i}" for i in range(n_tasks)], sorted(min(c, n_tasks) for c in counts)
+    tree = next(itertools.islice(TaskTree.enumerate(names, counts), number, None), TaskTree.shared(names, 1))
+    assert tree.n_groups in (tuple(counts), (1,))
     assert TaskTree.from_dict(tree.to_dict()) == tree
-    assert tree == TaskTree.random([f"t{i}" for i in range(n_tasks)], counts, seed)
+    some = names[:: 2]
+    pruned = tree.only(some)
+    for stage, groups in enumerate(pruned.stages):
+        for group in groups:
+            assert len({tree.group_of(stage, task) for task in group}) == 1
+    assert set(pruned.tasks) == set(some)
 
 
 def test_a_printed_tree_is_read_back():

@@ -3,30 +3,32 @@
 import timm
 import torch
 
-from ptsa_lite.families import PVTv2Backbone, SwinBackbone, SwinV2Backbone
+from ptsa_lite.families import ConvNeXtBackbone, PVTv2Backbone, SwinBackbone, ViTBackbone
 
-SHAPE = dict(pretrained=False, num_classes=0, depths=(1, 1, 2, 1), num_heads=(1, 2, 4, 4))
+STAGES = dict(depths=(1, 1, 2, 1), num_heads=(1, 2, 4, 4))
 """One block a stage, two in the third."""
+
+FAMILIES = {
+    "swin": (SwinBackbone, "swin_tiny_patch4_window7_224", dict(STAGES, window_size=4, embed_dim=8)),
+    "swinv2": (SwinBackbone, "swinv2_tiny_window8_256", dict(STAGES, window_size=4, embed_dim=8)),
+    "pvt": (PVTv2Backbone, "pvt_v2_b0", dict(STAGES, embed_dims=(8, 16, 32, 32))),
+    "convnext": (ConvNeXtBackbone, "convnext_tiny", dict(depths=(1, 1, 2, 1), dims=(8, 16, 32, 32))),
+    "dinov2": (ViTBackbone, "vit_small_patch14_reg4_dinov2", dict(depth=5, embed_dim=16, num_heads=2, patch_size=16)),
+    "dinov3": (ViTBackbone, "vit_small_patch16_dinov3", dict(depth=5, embed_dim=32, num_heads=2)),
+}
 
 
 def tiny_backbone(img_size=64, seed=0):
-    """31 thousand parameters."""
-    swin = timm_model("swin_tiny_patch4_window7_224", seed, img_size=img_size, window_size=4, embed_dim=8)
-    return SwinBackbone(swin)
+    """A Swin of 31 thousand parameters."""
+    return tiny_family("swin", img_size, seed, drop_path_rate=0.1)[1]
 
 
-def tiny_family(family, img_size=64, seed=0):
-    """(timm's model, our backbone over its modules): swin, swinv2 or pvt, none with anything random in training."""
-    if family == "pvt":
-        model = timm_model("pvt_v2_b0", seed, embed_dims=(8, 16, 32, 32))
-        return model, PVTv2Backbone(model, (img_size, img_size))
-    name, ours = {"swin": ("swin_tiny_patch4_window7_224", SwinBackbone),
-                  "swinv2": ("swinv2_tiny_window8_256", SwinV2Backbone)}[family]  # fmt: skip
-    model = timm_model(name, seed, img_size=img_size, window_size=4, embed_dim=8, drop_path_rate=0.0)
-    return model, ours(model)
-
-
-def timm_model(name, seed, **options):
+def tiny_family(family, img_size=64, seed=0, drop_path_rate=0.0):
+    """(timm's model, our backbone over its modules); nothing is random in training without a drop_path_rate."""
+    ours, name, options = FAMILIES[family]
+    if ours in (SwinBackbone, ViTBackbone):
+        options = options | {"img_size": img_size}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return timm.create_model(name, **SHAPE, **options)
+        model = timm.create_model(name, pretrained=False, num_classes=0, drop_path_rate=drop_path_rate, **options)
+    return model, ours(model, (img_size, img_size))

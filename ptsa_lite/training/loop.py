@@ -13,32 +13,12 @@ from ptsa_lite.data import make_loader
 from ptsa_lite.data.loading import EpochLoader
 from ptsa_lite.losses import require
 from ptsa_lite.metrics import make_meter
-from ptsa_lite.recipe import TrainConfig, learning_rate
+from ptsa_lite.recipe import TrainConfig, learning_rate, parameter_groups
 from ptsa_lite.tasks import Task
 
 from . import distributed
 from .checkpoints import Checkpoint, fingerprint, read_history
 from .step import NotFinite, Stepper, autocast, to_device
-
-
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    """Trainable parameters in two groups: with weight decay, and without.
-
-    Without: 1-d parameters (norms), biases, what makes relative positions (Swin's tables, SwinV2's small network and
-    scale). Raises ValueError if nothing is trainable.
-    """
-    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    if not trained:
-        raise ValueError("the model has no trainable parameter; build it with a method that trains something")
-    positions = ("relative_position_bias_table", "cpb_mlp.", "logit_scale")
-    spared = {
-        name for name, p in trained
-        if p.ndim <= 1 or name.endswith("bias") or any(part in name for part in positions)
-    }  # fmt: skip
-    return [
-        {"params": [p for name, p in trained if name not in spared], "weight_decay": weight_decay},
-        {"params": [p for name, p in trained if name in spared], "weight_decay": 0.0},
-    ]
 
 
 def train(

@@ -23,9 +23,8 @@ from ptsa_lite.costs import count_macs
 from ptsa_lite.data.disk import write_json
 from ptsa_lite.experiments.reproduction import GPUS, training_flops
 from ptsa_lite.methods import build_model
-from ptsa_lite.recipe import TrainConfig
+from ptsa_lite.recipe import TrainConfig, parameter_groups
 from ptsa_lite.tasks import PASCAL
-from ptsa_lite.training.loop import parameter_groups
 from ptsa_lite.training.step import Stepper
 from ptsa_lite.tree import TaskTree
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ptsa_lite.lora import GroupedLoRALinear
-from ptsa_lite.model import EXTRAS, MultiTaskModel
+from ptsa_lite.model import MultiTaskModel, freeze
 
 
 class PlainLoRALinear(nn.Module):
@@ -55,7 +55,7 @@ class LoopOverTasks(Rival):
 
     def features(self, images):
         for task in self.tasks:
-            x, maps = self.backbone.patch_embed(images), []
+            x, maps = self.backbone.embed(images), []
             for stage in range(self.backbone.n_stages):
                 x = self.run(stage, self.tree.group_of(stage, task), x)
                 maps.append(x)
@@ -66,7 +66,7 @@ class LoopOverGroups(Rival):
     """Every group of every stage runs once, on what its parent left."""
 
     def features(self, images):
-        before, stages = [self.backbone.patch_embed(images)], []
+        before, stages = [self.backbone.embed(images)], []
         for stage in range(self.backbone.n_stages):
             parents = self.tree.parents(stage)
             before = [self.run(stage, group, before[parent]) for group, parent in enumerate(parents)]
@@ -93,8 +93,7 @@ class Peft(nn.Module):
         for ours, other in zip(layers, theirs, strict=True):
             other.lora_A["default"].weight.data.copy_(ours.lora_A[0])
             other.lora_B["default"].weight.data.copy_(ours.lora_B[0])
-        for name, parameter in self.backbone.named_parameters():
-            parameter.requires_grad_("lora_" in name or any(part in name for part in EXTRAS))
+        freeze(self.backbone)
 
     def forward(self, images: Tensor, resize: bool = False) -> dict[str, Tensor]:
         maps = self.backbone(images)

@@ -28,11 +28,10 @@ from ptsa_lite.costs import macs_of
 from ptsa_lite.data import make_loader, open_dataset
 from ptsa_lite.losses import total_loss
 from ptsa_lite.methods import build_model
-from ptsa_lite.recipe import TrainConfig
+from ptsa_lite.recipe import TrainConfig, parameter_groups
 from ptsa_lite.similarity import _evaluating, compared_weights, task_gradients
 from ptsa_lite.tasks import PASCAL
 from ptsa_lite.training.checkpoints import write_json
-from ptsa_lite.training.loop import parameter_groups
 from ptsa_lite.training.step import Stepper
 from ptsa_lite.tree import TaskTree
 
@@ -56,7 +55,7 @@ def build(groups=GROUPS, size=448, backbone=SWIN_T, tasks=PASCAL, rank=RANK):
     """A model to train as the recipe does, with something in its adapters."""
     torch.manual_seed(0)
     frozen = load_backbone(backbone, "random", size, drop_path=0.2)
-    tree = TaskTree.random(tuple(tasks), groups, seed=0)
+    tree = next(TaskTree.enumerate(tuple(tasks), groups))
     model = build_model("ptsa", frozen, tasks, tree, rank=rank, dropout=0.05)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
@@ -82,7 +81,7 @@ def step_of(name: str, batch) -> Callable[[], object]:
 
 def contestants(batch) -> dict[str, Callable[[], object]]:
     """Everything that takes a turn, in the order of the turns."""
-    images, names = batch["image"], tuple(PASCAL)
+    images = batch["image"]
     ours, shared = (build(groups, images.shape[-1]).eval() for groups in (GROUPS, SHARED))
     frozen, merged, merged_shared = without_adapters(ours).eval(), ours.merge(), shared.merge()
     one = {key: value[:1] for key, value in batch.items()}
@@ -97,11 +96,11 @@ def contestants(batch) -> dict[str, Callable[[], object]]:
     result = {name: step_of(name, batch) for name in MEMORY} | {"similarity": similarity}
     return result | {name: torch.inference_mode()(call) for name, call in {
         "timm forward": lambda: frozen.backbone(images),
-        "forward": lambda: ours.features(images, names),
+        "forward": lambda: ours.features(images),
         "forward with heads": lambda: ours(images, resize=False),
-        "frozen groups forward": lambda: frozen.features(images, names),
-        "merged forward": lambda: merged.features(images, names),
-        "merged forward, all shared": lambda: merged_shared.features(images, names),
+        "frozen groups forward": lambda: frozen.features(images),
+        "merged forward": lambda: merged.features(images),
+        "merged forward, all shared": lambda: merged_shared.features(images),
         "matrix product": lambda: a @ b,
     }.items()}  # fmt: skip
 
@@ -213,9 +212,8 @@ def scaling(turns: int) -> dict:
             options = {"size": 64, "n": 4, "rank": 8} | options
             batch = random_batch(options.get("tasks", PASCAL), options["size"], options.pop("n"))
             model = build(**options, backbone="swin_small_distilled")
-            names = tuple(model.tasks)
             calls[f"{value}"] = stepper(model, batch)
-            calls[f"{value}, without heads"] = backbone_step(model, batch["image"], names)
+            calls[f"{value}, without heads"] = backbone_step(model, batch["image"])
         seconds = take_turns(calls, turns)
         result[axis] = {
             "values": [value for value, _ in points],
@@ -226,11 +224,11 @@ def scaling(turns: int) -> dict:
     return result
 
 
-def backbone_step(model, images, names) -> Callable[[], object]:
+def backbone_step(model, images) -> Callable[[], object]:
     """Forward and backward of everything but the heads."""
 
     def work():
-        sum(m.square().mean() for m in {id(m): m for maps in model.features(images, names).values() for m in maps
+        sum(m.square().mean() for m in {id(m): m for maps in model.features(images).values() for m in maps
                                        }.values()).backward()  # fmt: skip
         model.zero_grad()
 

@@ -12,9 +12,8 @@ from ptsa_lite.experiments.published import GMACS, PARAMETERS, row
 from ptsa_lite.experiments.run import build, run_config, run_tasks
 from ptsa_lite.experiments.settings import read_run, rows_of
 from ptsa_lite.methods import METHODS
-from ptsa_lite.recipe import learning_rate
+from ptsa_lite.recipe import learning_rate, parameter_groups
 from ptsa_lite.tasks import suite
-from ptsa_lite.training.loop import parameter_groups
 from ptsa_lite.training.step import Stepper
 from ptsa_lite.workshop import notebooks
 from ptsa_lite.workshop.parameters import accept

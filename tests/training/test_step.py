@@ -10,9 +10,8 @@ from torch._dynamo.backends.debugging import aot_eager
 
 from ptsa_lite.methods import METHODS, build_model
 from ptsa_lite.model import MultiTaskModel
-from ptsa_lite.recipe import TrainConfig
+from ptsa_lite.recipe import TrainConfig, parameter_groups
 from ptsa_lite.tasks import PASCAL, select
-from ptsa_lite.training.loop import parameter_groups
 from ptsa_lite.training.step import Stepper, autocast, compile_regions
 from ptsa_lite.tree import TaskTree
 
