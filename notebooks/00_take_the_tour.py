@@ -180,7 +180,7 @@ costs = {method: full_size(method, (1, 1, 2, 4) if method == "ptsa" else None)
 whole = costs["single_task"][0]["trainable"]
 print(f"{'':<22}{'trained':>13}{'of the first':>14}{'GMACs':>9}")
 for method, (count, gmacs) in costs.items():
-    print(f"{METHODS[method]:<22}{count['trainable']:>13,}{count['trainable'] / whole:>14.1%}{gmacs:>9.2f}")
+    print(f"{METHODS[method].title:<22}{count['trainable']:>13,}{count['trainable'] / whole:>14.1%}{gmacs:>9.2f}")
 assert count_parameters(swin_t)["total"] == 27_517_818, "this is not the Swin-Tiny that the literature counts"
 
 # %% [markdown]
@@ -299,7 +299,7 @@ for name, prediction in predictions.items():
 # role they play:
 
 # %%
-from ptsa_lite.costs import ROLES
+from ptsa_lite.model import ROLES
 
 count = count_parameters(model)
 for role, words_for_it in ROLES.items():
@@ -318,7 +318,7 @@ print(f"{'all':<22}{count['total']:>11,}   of which trained: {count['trainable']
 # %%
 with torch.no_grad():
     untouched = backbone(batch["image"])
-    for name, maps in model.features(batch["image"], names).items():
+    for name, maps in model.features(batch["image"]).items():
         worst = max((a - b).abs().max().item() for a, b in zip(maps, untouched, strict=True))
         assert worst < 1e-5, f"fresh adapters changed what {name} reads, by {worst}"
 print("fresh adapters change nothing: all tasks read the frozen backbone's features")
@@ -667,7 +667,7 @@ fresh = build_model("ptsa", backbone, tasks, tree, rank=rank).eval()
 layer = fresh.backbone.blocks(2)[0].mlp.fc1
 with torch.no_grad():
     layer.lora_B[0].normal_(std=0.1, generator=torch.Generator().manual_seed(seed))
-    for name, maps in fresh.features(batch["image"], names).items():
+    for name, maps in fresh.features(batch["image"]).items():
         changed = [i + 1 for i, (a, b) in enumerate(zip(maps, untouched, strict=True)) if (a - b).abs().max() > 1e-4]
         print(f"{name:<13} changed after stages {changed}")
         assert changed == ([3, 4] if tree.group_of(2, name) == 0 else [])

@@ -313,7 +313,7 @@ def merge(x, merging):
     return merging.reduction(merging.norm(torch.cat(four, -1)))
 
 
-merging = backbone.merging(0)
+merging = backbone.layers[1].downsample  # timm keeps it at the start of the next stage
 merged = merge(x, merging)
 print(tuple(x.shape), "->", tuple(merged.shape), "  W_m:", tuple(merging.reduction.weight.shape))
 assert torch.allclose(merged, merging(x), atol=1e-4), "the order of the four neighbours matters, and this is not it"
@@ -444,7 +444,8 @@ def trainable(model):
 
 # %% [markdown]
 # What to keep? The paper trains "with MTLoRA's hyper-parameters", and MTLoRA's code leaves four kinds of backbone
-# parameters trainable besides its adapters. The package names them `EXTRAS`. For Swin-Tiny:
+# parameters trainable besides its adapters. The package has one table, `ROLES`, that says of every parameter by its
+# name what it is for and whether it trains. For Swin-Tiny:
 #
 # | kept | numbers |
 # | --- | --- |
@@ -457,9 +458,10 @@ def trainable(model):
 # Compare with other habits: nothing at all (*decoders only*), every bias (*BitFit*), everything (*full fine-tuning*).
 
 # %%
-from ptsa_lite.model import EXTRAS
+from ptsa_lite.model import ROLES
 from ptsa_lite.experiments.published import PARAMETERS, row
 
+EXTRAS = [part for role in ("patch_embed", "norms", "positions", "merging") for part in ROLES[role].parts]
 HABITS = {"nothing: decoders only": (), "every bias: BitFit": (".bias",), "the extras of this line": EXTRAS,
           "everything: full fine-tuning": ("",)}
 print(f"{'what is kept':<30}{'Swin-Tiny':>12}{'share':>9}{'small Swin':>13}{'share':>9}")

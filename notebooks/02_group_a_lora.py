@@ -55,7 +55,6 @@ checked(globals(), limit=SIZE, seed=SIZE, rank=COUNT, epochs=COUNT)
 import inspect
 import itertools
 import math
-import time
 
 import torch
 from IPython.display import display
@@ -421,11 +420,11 @@ print(f"x {tuple(x.shape)} = ({groups} groups * {images} images, tokens, C_in)  
 #
 # Nothing in $Wx + b$ depends on the group, so the frozen product can run once over the whole stack. The low-rank
 # products of all groups become one *batched* matrix product. Below is the real source of the layer that the package
-# uses. In it, `_down` is $A_G x_G$ for every group, and `baddbmm_` adds $s\,B_G$ times that to the frozen product,
-# where it lies.
+# uses: three lines, which are the equation. The pairs of all groups lie in one tensor each, `lora_A` (G, R, C_in) and
+# `lora_B` (G, C_out, R), and `@` multiplies group by group.
 
 # %%
-from ptsa_lite.lora import GroupedLoRALinear, Route, fork
+from ptsa_lite.lora import GroupedLoRALinear
 
 print(inspect.getsource(GroupedLoRALinear.forward))
 
@@ -479,51 +478,32 @@ print("one group equals a shared LoRA; a group for each task equals separate one
 # %% [markdown]
 # ## Where a stage branches
 #
-# Between two stages a group may split. Its children start from the same activations: an index along the group axis,
-# nothing more. A `Route` says which parent each child comes from, and `fork` follows it.
-#
-# So siblings have *equal inputs* in the first layer after a branching, the `qkv` layer of a Swin block. Its frozen
-# product need not run once per child. It runs once per parent, and only its result is handed on. The layer takes the
-# route and does that by itself; it must give the same as copying first.
+# Between two stages a group may split. Its children start from the same activations: each is handed what its parent
+# left, and nothing else happens. The tree knows the parents, and `fork` hands on. This is the only place in the whole
+# model where tasks part.
 
 # %%
-route = Route(parents=torch.tensor([0, 0, 1]), n_parents=2)  # group 0 splits in two, group 1 goes on alone
-arriving = torch.randn(2 * images, tokens, c_in)  # two groups arrive
-copied = fork(arriving, route)  # three leave
-assert torch.equal(copied[:images], copied[images : 2 * images]), "siblings start from different activations"
-with torch.no_grad():
-    torch.testing.assert_close(layer(arriving, route), layer(copied), rtol=1e-4, atol=1e-3)
-print(f"{tuple(arriving.shape)} -> {tuple(copied.shape)}; branching inside the layer equals copying before it")
+from ptsa_lite.model import MultiTaskModel, fork
+
+print(inspect.getsource(fork))
+arriving = torch.randn(2, images, tokens, c_in)  # two groups arrive
+leaving = fork(arriving, parents=(0, 0, 1))  # group 0 splits in two, group 1 goes on alone
+assert torch.equal(leaving[0], leaving[1]), "siblings start from different activations"
+assert torch.equal(leaving[2], arriving[1]), "a group that goes on alone has changed"
+print(f"{tuple(arriving.shape)} -> {tuple(leaving.shape)}")
 
 # %% [markdown]
-# **Predict.** One parent, four children, on a `qkv` layer of 128 to 384 channels. Per token, copying first costs $4
-# \cdot 128 \cdot 384$ multiply-adds for the frozen product; branching inside costs a quarter of it. The low-rank
-# products cost $4\,R\,(128 + 384)$ either way. By what factor is the layer faster? The arithmetic gives a first
-# guess, but a processor also spends time on moving numbers.
+# With the layer and the fork, the model is nearly written. Its constructor exchanges every linear layer of attention
+# and MLP for a grouped one; its forward runs timm's own blocks, stage by stage, over the stack of groups. Here is that
+# forward as the package has it: the backbone embeds the images; at each stage the groups fork and run; and each task
+# takes its own group's map for its head.
 
 # %%
-def seconds(call, repeats=15):
-    """The shortest of several runs: what the machine can do when nothing disturbs it."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
-qkv = backbone.blocks(2)[0].attn.qkv
-branching = GroupedLoRALinear(qkv, 4, rank, scale)
-route, arriving = Route(parents=torch.tensor([0, 0, 0, 0]), n_parents=1), torch.randn(8, 256, c_in)
-frozen, low = qkv.weight.numel(), rank * (qkv.in_features + qkv.out_features)
-with torch.inference_mode():
-    ratio = seconds(lambda: branching(fork(arriving, route))) / seconds(lambda: branching(arriving, route))
-print(f"copying first costs {4 * (frozen + low) / (frozen + 4 * low):.1f} times the multiply-adds, and it took "
-      f"{ratio:.1f} times as long on the machine that ran this")
+print(inspect.getsource(MultiTaskModel.features))
 
 # %% [markdown]
-# The saving ends with this layer: behind it the siblings differ, and each group runs the rest of its stage on its
-# own. A branching is cheap, what follows it is not. Notebook 04 counts that.
+# A branching itself is cheap: a copy. What follows it is not, because from here on each group runs the rest of its
+# stage on its own. Notebook 04 counts that.
 #
 # ## Where adapters sit in a Swin block
 #
@@ -549,7 +529,8 @@ figure
 # full Swin-Tiny at 448x448 costs neither memory nor time, and every adapter in it can be counted.
 
 # %%
-from ptsa_lite.costs import ROLES, count_parameters
+from ptsa_lite.costs import count_parameters
+from ptsa_lite.model import ROLES
 
 
 def per_rank(widths, depths):
@@ -566,7 +547,7 @@ with torch.device("meta"):
     counts = count_parameters(build_model("ptsa", big, tasks, similar, rank))
 assert counts["adapters"] == 181_248 * rank, f"{counts['adapters']:,} numbers in the adapters"
 print(f"Swin-Tiny, per rank and group: {swin_t}; with groups (1, 1, 2, 4): 181,248 per rank\n")
-print("\n".join(f"{title:>28} {counts[role]:>12,}" for role, title in ROLES.items() if counts[role]))
+print("\n".join(f"{about.title:>28} {counts[role]:>12,}" for role, about in ROLES.items() if counts[role]))
 print(f"{'trainable':>28} {counts['trainable']:>12,}")
 
 # %% [markdown]

@@ -159,7 +159,7 @@ print(f"{sum(sizes):,} numbers, by stage:", ", ".join(f"{size:,} ({size / sum(si
 # %%
 def task_gradient(model, frame, name):
     """g(x, t): (P,), the gradient of one task's weighted loss on one frame, all matrices in a row."""
-    prediction = model(frame["image"], tasks=[name])[name]  # (1, C, H, W)
+    prediction = model(frame["image"])[name]  # (1, C, H, W)
     loss = tasks[name].loss_weight * task_loss(tasks[name], prediction, frame[name])
     return torch.cat([g.flatten() for g in torch.autograd.grad(loss, weights)])
 
@@ -197,7 +197,7 @@ def moved_loss(direction, step):
         matrices = [weight for stage in compared_weights(moved) for weight in stage]
         for weight, d in zip(matrices, direction.split([w.numel() for w in matrices]), strict=True):
             weight += step * d.view_as(weight)
-        logits = moved(x["image"].double(), tasks=["semseg"], resize=False)["semseg"]
+        logits = moved(x["image"].double(), resize=False)["semseg"]
         logits = F.interpolate(logits, x["semseg"].shape[1:], mode="bilinear", align_corners=False)
         return F.cross_entropy(logits, x["semseg"], ignore_index=IGNORE)
 

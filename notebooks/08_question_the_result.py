@@ -71,7 +71,7 @@ from ptsa_lite.workshop.widgets import interact
 use_style()
 
 # %%
-PTSA, SHARED, SEPARATE = METHODS["ptsa"], METHODS["lora_shared"], METHODS["lora_separate"]
+PTSA, SHARED, SEPARATE = METHODS["ptsa"].title, METHODS["lora_shared"].title, METHODS["lora_separate"].title
 EQUAL = "LoRA, shared, PTSA's parameters"
 ROOMY = "LoRA, shared, PTSA's multiply-adds"
 THIN = "LoRA, one per task, PTSA's parameters"
@@ -247,9 +247,9 @@ def verdict(row):
     return f"{row['label']}: {row['mean']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}], {row['n']} seeds: {told}"
 
 
-FULL = METHODS["full_finetune"]
+FULL = METHODS["full_finetune"].title
 for name, study in shown.items():
-    full, few = study["by_label"].get(FULL), (METHODS["decoders_only"], METHODS["bitfit"], SHARED, PTSA)
+    full, few = study["by_label"].get(FULL), (METHODS["decoders_only"].title, METHODS["bitfit"].title, SHARED, PTSA)
     rows = [study["by_label"][label] for label in few if full and label in study["by_label"]]
     print(name, *("  " + verdict({"label": f"{row['label']} − {FULL}"} | paired_difference(row["gains"], full["gains"]))
                   for row in rows if row["gains"].keys() & full["gains"].keys()), sep="\n")
@@ -333,7 +333,7 @@ for name, rows in answers.items():
 
 # %%
 for name, study in shown.items():
-    single = study["by_label"].get(METHODS["single_task"])
+    single = study["by_label"].get(METHODS["single_task"].title)
     run = study["results"][0]["run"]
     if single is None:
         continue
@@ -363,9 +363,9 @@ for name, rows in swept.items():
     lines = curves[name] = {}
     for method in ("ptsa", "lora_shared", "single_task_lora"):
         points = [(row["rank"], row) for row in rows if row["method"] == method and isinstance(row["rank"], int)
-                  and row["label"] == METHODS[method] and row["delta_m"] is not None]
+                  and row["label"] == METHODS[method].title and row["delta_m"] is not None]
         if len(points) > 1:
-            lines[METHODS[method]] = sorted(points, key=lambda point: point[0])
+            lines[METHODS[method].title] = sorted(points, key=lambda point: point[0])
     if lines:
         figure = draw_sweep(lines, "rank, the same in every stage", f"{name}: the rank alone")
         figure.axes[0].set_xscale("log", base=2)
@@ -608,7 +608,7 @@ there = {result["name"]: result for result in collected(RESULTS / "gpu_nyud.json
 pairs = {}  # label -> [(metrics on the processor, on the GPU)], seed by seed
 for here in collected(RESULTS / "study_nyud.json"):
     if here["name"] in there:
-        label = here["run"]["label"] or METHODS[here["run"]["method"]]
+        label = here["run"]["label"] or METHODS[here["run"]["method"]].title
         pairs.setdefault(label, []).append((here["metrics"], there[here["name"]]["metrics"]))
 
 
@@ -687,7 +687,7 @@ print("An interval of 80 % leaves zero by luck once in five times: with eight co
 
 # %% tags=["solution"]
 def metric_by_seed(study, label, task):
-    found = [r for r in study["results"] if (r["run"]["label"] or METHODS[r["run"]["method"]]) == label]
+    found = [r for r in study["results"] if (r["run"]["label"] or METHODS[r["run"]["method"]].title) == label]
     return {r["run"]["seed"]: r["metrics"][task] for r in found}
 
 

@@ -59,7 +59,7 @@ def run_study(
         pace = (time.monotonic() - started) / max(1, len(runs) - before - len(left))
         for number, run in enumerate(done, len(runs) - len(left) - len(done) + 1):
             shown = ", ".join(f"{task} {value:.3g}" for task, value in result_in(folder, run)["metrics"].items())
-            report(f"{number}/{len(runs)}  {run.label or METHODS[run.method]}, seed {run.seed}: {shown}; "
+            report(f"{number}/{len(runs)}  {run.label or METHODS[run.method].title}, seed {run.seed}: {shown}; "
                    f"{tqdm.format_interval(pace * len(left))} left")  # fmt: skip
         watch(at_work)
     return [result_in(folder, run) for run in runs]

@@ -6,7 +6,8 @@ from functools import lru_cache
 import torch
 
 from ptsa_lite.backbones import load_backbone
-from ptsa_lite.costs import ROLES, count_macs, count_parameters
+from ptsa_lite.costs import count_macs, count_parameters
+from ptsa_lite.model import ROLES
 
 from .published import NYUD_RESULTS, PASCAL_RESULTS, Published
 from .run import Run, build, run_config, run_tasks
@@ -48,7 +49,7 @@ def cost(run: Run, img_size: int = 448, backbone: str = "swin_tiny_patch4_window
     """
     with torch.device("meta"):
         model = build(run, _shapes(backbone, img_size))
-    macs = {convention: count_macs(model, img_size, convention) for convention in ("paper", "all")}
+    macs = {convention: count_macs(model, convention) for convention in ("paper", "all")}
     return {"label": run.label, "macs": macs, "parameters": count_parameters(model)}
 
 
@@ -94,7 +95,7 @@ def published(data: str) -> dict[str, Sequence[Published]]:
 
 def parameters_by_role(counts: dict) -> dict[str, float]:
     """Millions of parameters of every role that the model has, by the role's name."""
-    return {words: counts[role] / 1e6 for role, words in ROLES.items() if counts[role]}
+    return {about.title: counts[role] / 1e6 for role, about in ROLES.items() if counts[role]}
 
 
 def aligned(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 
 import torch
@@ -17,6 +16,8 @@ from ptsa_lite.backbones import SMALL_WEIGHTS, load_backbone
 from ptsa_lite.checks import COUNT, POSITIVE, SHARE, SIZE, TEXT, check
 from ptsa_lite.costs import count_macs, count_parameters
 from ptsa_lite.data import SOURCES, count_frames, open_dataset
+from ptsa_lite.fast import fast
+from ptsa_lite.lora import GroupedLoRALinear
 from ptsa_lite.methods import METHODS, build_model
 from ptsa_lite.model import check_ranks, check_tree
 from ptsa_lite.recipe import FREE, TrainConfig
@@ -26,7 +27,6 @@ from ptsa_lite.training import adapters
 from ptsa_lite.tree import TaskTree, check_n_groups
 
 N_STAGES = 4  # of every family of backbones here
-LOW_RANK = ("single_task_lora", "lora_shared", "lora_separate", "mtlora", "ptsa")
 SAME_RESULT = {*FREE} - {"amp"}
 """Settings of the training that do not enter a run's name: they change how fast it is and what is told of it."""
 
@@ -126,7 +126,7 @@ class Run:
 def weights_content(backbone: str = "swin_small_distilled", weights: str = "pretrained") -> str:
     """A hash of the file of weights; where there is no file, what was asked for."""
     packaged = weights == "pretrained" and backbone == "swin_small_distilled"
-    path = Path(str(files("ptsa_lite") / "assets" / SMALL_WEIGHTS)) if packaged else Path(weights)
+    path = SMALL_WEIGHTS if packaged else Path(weights)
     if not path.is_file():
         return weights
     status = path.stat()
@@ -170,7 +170,11 @@ def make_model(run: Run) -> nn.Module:
     """The model of a run as its training begins; every call draws the same. On the GPU if there is one."""
     stochastic = {"drop_path": run.drop_path} if run.drop_path else {}
     model = build(run, load_backbone(run.backbone, run.weights, run.img_size, **stochastic))
-    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return model.to(_device())
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def build(run: Run, backbone: nn.Module) -> nn.Module:
@@ -181,7 +185,9 @@ def build(run: Run, backbone: nn.Module) -> nn.Module:
     tree = run.tree and TaskTree.from_dict(run.tree)
     if run.groups and not tree:
         tree = next(TaskTree.enumerate(run.tasks, run.groups))
-    options = dict(rank=run.rank, dropout=run.dropout, scale=run.scale) if run.method in LOW_RANK else {}
+    options = dict(rank=run.rank, dropout=run.dropout, scale=run.scale, **fast(_device()))
+    if run.config.get("compile"):
+        options["layer"] = GroupedLoRALinear  # the quicker one has a gradient of its own, which is not compiled
     with torch.random.fork_rng():
         torch.manual_seed(run.seed)
         return build_model(run.method, backbone, run_tasks(run), tree, **options)
@@ -208,7 +214,7 @@ def result_of(run: Run, model: nn.Module, history: list[dict], sets: tuple) -> d
         "metrics": history[-1]["metrics"],
         "losses": history[-1]["losses"],
         "parameters": count_parameters(model),
-        "gmacs": count_macs(model, run.img_size) / 1e9,
+        "gmacs": count_macs(model) / 1e9,
         "seconds": round(sum(record["seconds"] for record in history), 1),
         "frames": [len(frames) for frames in sets],
         "versions": versions(),
@@ -226,5 +232,5 @@ def versions() -> dict[str, str]:
     return {
         **adapters.versions(),
         "git": git or "not a clone",
-        "device": "cuda" if torch.cuda.is_available() else "cpu",
+        "device": _device(),
     }

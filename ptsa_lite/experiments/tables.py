@@ -12,7 +12,7 @@ from ptsa_lite.metrics import delta_m
 from ptsa_lite.tasks import Task, select, suite
 from ptsa_lite.tree import TaskTree
 
-from .run import LOW_RANK, Run
+from .run import Run
 
 
 def table_of_methods(results: Sequence[dict]) -> list[dict]:
@@ -26,10 +26,10 @@ def table_of_methods(results: Sequence[dict]) -> list[dict]:
         comparable = single is not None and all(single[task] for task in tasks)  # delta_m divides by them
         rows.append({
             "method": run.method,
-            "label": run.label or METHODS[run.method],
+            "label": run.label or METHODS[run.method].title,
             "tree": str(tree.n_groups) if tree else None,
             "groups": str(tree) if tree else None,
-            "rank": run.rank if run.method in LOW_RANK else None,
+            "rank": run.rank if METHODS[run.method].low_rank else None,
             "seed": run.seed,
             "metrics": result["metrics"],
             "delta_m": delta_m(result["metrics"], single, tasks) if comparable else None,

@@ -21,8 +21,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ptsa_lite.backbones import IMAGENET_MEAN, IMAGENET_STD, SwinBackbone, load_backbone
+from ptsa_lite.backbones import IMAGENET_MEAN, IMAGENET_STD, load_backbone
 from ptsa_lite.data.disk import make_folder, write_json, write_whole
+from ptsa_lite.families import Backbone
 
 from .muon import Muon
 from .teacher import Views, channel_statistics, list_photographs, make_views
@@ -52,7 +53,7 @@ class DistilConfig:
 class Student(nn.Module):
     """The small Swin and the projections through which it answers; the projections are thrown away afterwards."""
 
-    def __init__(self, backbone: SwinBackbone, target_channels: Sequence[int], n_scores: int):
+    def __init__(self, backbone: Backbone, target_channels: Sequence[int], n_scores: int):
         super().__init__()
         self.backbone = backbone
         self.norms = nn.ModuleList(nn.LayerNorm(width) for width in backbone.widths)
@@ -63,14 +64,13 @@ class Student(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
         """(B, 3, S, S) normalised -> maps (B, C_t, h, w) of the blocks' outputs at strides 4, 8, 16, 32; scores."""
-        x = self.backbone.patch_embed(images)
+        x = self.backbone.embed(images)
         maps = []
         for i in range(self.backbone.n_stages):
             x = self.backbone.blocks(i)(x)
             normed = self.norms[i](x)
             maps.append(self.projections[i](normed).permute(0, 3, 1, 2))
-            merging = self.backbone.merging(i)
-            x = x if merging is None else merging(x)
+            x = self.backbone.end(i, x)
         return maps, self.scores(normed.mean((1, 2)))
 
 

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ptsa_lite.backbones import SwinBackbone, load_backbone
+from ptsa_lite.backbones import load_backbone
 from ptsa_lite.data import make_loader, open_dataset
+from ptsa_lite.families import Backbone
 from ptsa_lite.tasks import IGNORE
 
 
@@ -28,7 +29,7 @@ def largest_object(mask: Tensor) -> int:
 
 
 @torch.inference_mode()
-def pooled_features(backbone: SwinBackbone, dataset) -> tuple[Tensor, np.ndarray]:
+def pooled_features(backbone: Backbone, dataset) -> tuple[Tensor, np.ndarray]:
     """(N, C) unit vectors, the mean of the last map, and (N,) class ids; without photographs that show no object."""
     features, classes = [], []
     for batch in make_loader(dataset, 32):
@@ -38,7 +39,7 @@ def pooled_features(backbone: SwinBackbone, dataset) -> tuple[Tensor, np.ndarray
     return torch.cat(features)[torch.from_numpy(classes > 0)], classes[classes > 0]
 
 
-def nearest_neighbour_accuracy(backbone: SwinBackbone, train_set, val_set, k: int = 5) -> dict:
+def nearest_neighbour_accuracy(backbone: Backbone, train_set, val_set, k: int = 5) -> dict:
     """Percent of val photographs whose class wins the vote of their k nearest train photographs (weights: cosine)."""
     known, known_class = pooled_features(backbone, train_set)
     asked, asked_class = pooled_features(backbone, val_set)
