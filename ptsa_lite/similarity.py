@@ -1,8 +1,10 @@
-"""How alike two tasks pull on the backbone: gradient task similarity, both readings, with its uncertainty.
+"""How alike two tasks pull on the backbone: gradient task similarity, in both readings, with its uncertainty.
 
-The paper (after Task2Vec): sim(t, t') = E over x, x' of cos(g / (|g| + |g'|), g' / (|g| + |g'|)), where g = g(x, t) is
-the gradient of task t's loss at sample x with respect to the shared backbone. It leaves two things open, and both are
-measured here in one pass:
+The paper (after Task2Vec): with g = g(x, t) the gradient of task t's loss at sample x with respect to the backbone,
+
+    sim(t, t') = E over x, x' of cos(g / (|g| + |g'|), g' / (|g| + |g'|))
+
+It leaves two things open, and both are measured here in one pass:
 
 - reading: with |.| a vector norm the fraction is a common factor, and cos(g, g') is left ("plain"). With |.| taken
   element by element it is not ("elementwise"), and depends on each task's loss weight.
@@ -15,7 +17,7 @@ the adapters will sit on.
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,112 +1,148 @@
-"""A training step of the paper's recipe on one GPU: milliseconds, memory, and the share of the GPU's peak that it uses.
+"""A training step of every method on one GPU, eager and compiled: time, memory, and what the GPU did with them.
 
-    python tests/bench/gpu_step.py [--batch 32] [--size 448] [--out figures/results/gpu_step.json]
+    python tests/bench/gpu_step.py [--batch 32] [--size 448] [--only ptsa,mtlora] [--out figures/results/gpu_step.json]
 
-Swin-T with random weights, the four PASCAL heads, PTSA (1, 1, 2, 4) at ranks 64, 64, 16, 16, batch 32 on the GPU
-already. All steps are timed in turns (A B C, A B C, ...) in one process, after three to warm up, each waiting for the
-GPU; a ratio is the median over turns of the ratio within a turn. Memory is torch's peak of allocated bytes in a step,
-model and batch included, with one model there at a time. Utilisation is the operations of `reproduction.training_flops`
-over peak times seconds; the peak is the data sheet's in 16 bits, and float32's is far lower.
+Swin-T with random weights, the four PASCAL heads, bfloat16, batch 32 on the GPU already; PTSA (1, 1, 2, 4) at ranks
+64, 64, 16, 16, other low-rank methods at 64. One model is there at a time. Of each: seconds to the end of its first
+step (compiling included), then milliseconds as the median of steps that wait for the GPU, torch's peak of allocated
+bytes in a step, and the time of its kernels by kind (torch's profiler). Executed multiply-adds are those that torch's
+own counter sees in a step, forward and backward; utilisation is two operations each over seconds times the peak of the
+data sheet in 16 bits.
+
+--device cpu tries the whole script without a GPU, on a small Swin at 64x64; its numbers say nothing.
 """
 
 import argparse
 import gc
 import statistics
 import time
+from collections import Counter
 from pathlib import Path
 
 import torch
 from rivals import random_batch
 
 from ptsa_lite.backbones import load_backbone
-from ptsa_lite.costs import count_macs
+from ptsa_lite.costs import macs_of
 from ptsa_lite.data.disk import write_json
-from ptsa_lite.experiments.reproduction import GPUS, training_flops
-from ptsa_lite.methods import build_model
+from ptsa_lite.experiments.reproduction import GPUS
+from ptsa_lite.fast import fast
+from ptsa_lite.methods import METHODS, build_model
 from ptsa_lite.recipe import TrainConfig, parameter_groups
 from ptsa_lite.tasks import PASCAL
 from ptsa_lite.training.step import Stepper
 from ptsa_lite.tree import TaskTree
 
-PTSA = {"method": "ptsa", "rank": (64, 64, 16, 16)}
-STEPS = {
-    "PTSA, bfloat16": PTSA,
-    "PTSA, float32": PTSA | {"amp": "float32"},
-    "PTSA, bfloat16, checkpointing": PTSA | {"gradient_checkpointing": True},
-    "PTSA, bfloat16, in 2 parts": PTSA | {"accumulate": 2},
-    "LoRA, shared, bfloat16": {"method": "lora_shared", "rank": 64},
-    "full fine-tuning, bfloat16": {"method": "full_finetune"},
-    "decoders only, bfloat16": {"method": "decoders_only"},
-    "single tasks, bfloat16": {"method": "single_task"},
+RANKS = {"ptsa": (64, 64, 16, 16)}
+EXTRA = {  # of PTSA, besides every method eager and compiled
+    "ptsa, float32": {"amp": "float32"},
+    "ptsa, checkpointing": {"gradient_checkpointing": True},
+    "ptsa, in 2 parts": {"accumulate": 2},
 }
-LOW_RANK = {"dropout": 0.05}
-TURNS, WARM = 7, 3
+KINDS = {  # the first whose part is in a kernel's name
+    "products": ("gemm", "cutlass", "nvjet", "xmma", "sm90_", "sm80_"),
+    "attention": ("flash", "fmha", "softmax"),
+    "norms": ("layer_norm", "batch_norm", "LayerNorm"),
+    "copies": ("copy", "Memcpy", "cat", "transpose"),
+    "compiled": ("triton",),
+    "optimiser": ("adam", "multi_tensor"),
+}
 
 
-def build(method: str, rank=0, size: int = 448, batch: int = 32, amp: str = "bfloat16", **settings):
-    """The step of a method on the GPU, and the multiply-adds of one image."""
+def build(method: str, args, **settings) -> Stepper:
+    """The step of a method on the device, with something in its adapters' places to train."""
     torch.manual_seed(0)
     tree = next(TaskTree.enumerate(tuple(PASCAL), (1, 1, 2, 4))) if method == "ptsa" else None
-    backbone = load_backbone("swin_tiny_patch4_window7_224", "random", size, drop_path=0.2)
-    model = build_model(method, backbone, PASCAL, tree, **(LOW_RANK | {"rank": rank} if rank else {})).cuda().train()
-    config = TrainConfig(batch_size=batch, amp=amp, **settings)
-    if config.gradient_checkpointing:
-        model.set_grad_checkpointing(True)
-    return Stepper(model, PASCAL, config, parameter_groups(model, 0.05)), count_macs(model, size, "all")
+    backbone = load_backbone(args.backbone, "random", args.size, drop_path=0.2)
+    rank = 4 if args.device == "cpu" else RANKS.get(method, 64)
+    model = build_model(method, backbone, PASCAL, tree, rank=rank, dropout=0.05, **fast("cuda"))
+    config = TrainConfig(batch_size=args.batch, **{"amp": "bfloat16"} | settings)
+    model = model.to(args.device).train()
+    model.set_grad_checkpointing(config.gradient_checkpointing)
+    return Stepper(model, PASCAL, config, parameter_groups(model, config.weight_decay))
 
 
-def seconds(step, batch) -> float:
-    torch.cuda.synchronize()
+def seconds(step: Stepper, batch) -> float:
+    wait = torch.cuda.synchronize if batch["image"].is_cuda else lambda: None
+    wait()
     started = time.perf_counter()
     step(batch, 1e-5)
-    torch.cuda.synchronize()
+    wait()
     return time.perf_counter() - started
 
 
-def memory_of(settings: dict, batch, size: int) -> dict:
-    """Peak of allocated gigabytes in the third step of a model that is alone on the GPU."""
-    step, _ = build(**settings, size=size, batch=len(batch["image"]))
-    for _ in range(3):
+def kernels(step: Stepper, batch) -> dict[str, float]:
+    """{kind: milliseconds} of one step's kernels, largest first."""
+    activities = [torch.profiler.ProfilerActivity.CUDA if batch["image"].is_cuda else
+                  torch.profiler.ProfilerActivity.CPU]  # fmt: skip
+    with torch.profiler.profile(activities=activities) as profile:
+        seconds(step, batch)
+    kinds: Counter[str] = Counter()
+    for event in profile.key_averages():
+        kind = next((k for k, parts in KINDS.items() if any(part in event.key for part in parts)), "other")
+        kinds[kind] += event.self_device_time_total if batch["image"].is_cuda else event.self_cpu_time_total
+    return {kind: round(microseconds / 1e3, 1) for kind, microseconds in kinds.most_common()}
+
+
+def measure(method: str, args, batch, **settings) -> dict:
+    on_gpu = args.device == "cuda"
+    step = build(method, args, **settings)
+    first = seconds(step, batch)
+    if on_gpu:
         torch.cuda.reset_peak_memory_stats()
-        step(batch, 1e-5)
-    torch.cuda.synchronize()
-    peak = torch.cuda.max_memory_allocated() / 1e9
+    took = [seconds(step, batch) for _ in range(3 + args.turns)][3:]
+    row = {
+        "first_step_s": round(first, 1),
+        "ms": round(1e3 * statistics.median(took), 1),
+        "gb": round(torch.cuda.max_memory_allocated() / 1e9, 2) if on_gpu else None,
+        "kernels_ms": kernels(step, batch),
+    }
+    if not settings.get("compile"):  # compiled code hides its products from the counter
+        row["executed_gmacs"] = round(macs_of(lambda: step(batch, 1e-5)) / 1e9, 1)
     del step
     gc.collect()
-    torch.cuda.empty_cache()
-    return {"gigabytes": round(peak, 2)}
+    torch._dynamo.reset()
+    if on_gpu:
+        torch.cuda.empty_cache()
+    return row
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch", default=32, type=int)
     parser.add_argument("--size", default=448, type=int)
+    parser.add_argument("--turns", default=10, type=int)
+    parser.add_argument("--only", default=",".join(METHODS), help="methods, by comma")
+    parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--out", type=Path, default=Path("figures/results/gpu_step.json"))
     args = parser.parse_args()
-    if not torch.cuda.is_available():
+    args.backbone = "swin_tiny_patch4_window7_224"
+    if args.device == "cpu":
+        args.backbone, args.size, args.batch, args.turns = "swin_small_distilled", 64, 2, 1
+    elif not torch.cuda.is_available():
         parser.error("torch sees no GPU, and this bench measures one")
-    with torch.device("cuda"):
+    return args
+
+
+def main() -> None:
+    args = arguments()
+    with torch.device(args.device):
         batch = random_batch(PASCAL, args.size, args.batch)
-    rows = {name: memory_of(settings, batch, args.size) for name, settings in STEPS.items()}
-    built = {name: build(**settings, size=args.size, batch=args.batch) for name, settings in STEPS.items()}
-    turns = [{name: seconds(step, batch) for name, (step, _) in built.items()} for _ in range(WARM + TURNS)][WARM:]
-    gpu = torch.cuda.get_device_name()
+    gpu = torch.cuda.get_device_name() if args.device == "cuda" else "none: a try on the processor"
     peak = next((p for name, p in GPUS.items() if name.removeprefix("NVIDIA ").removesuffix(" SXM") in gpu), None)
-    first = next(iter(STEPS))
-    for name, row in rows.items():
-        took = statistics.median(turn[name] for turn in turns)
-        flops = training_flops(built[name][1], (args.batch, 0), 1, 1)
-        row |= {
-            "milliseconds": round(took * 1e3, 1), "frames_per_second": round(args.batch / took),
-            "time_ratio": round(statistics.median(turn[name] / turn[first] for turn in turns), 2),
-            "memory_ratio": round(row["gigabytes"] / rows[first]["gigabytes"], 2),
-            "utilisation": peak and round(flops / took / peak / 1e12, 3),
-        }  # fmt: skip
-        print(name, row, flush=True)
+    rows: dict[str, dict] = {}
     about = {"command": "python tests/bench/gpu_step.py", "gpu": gpu, "peak_tflops": peak, "batch": args.batch,
-             "img_size": args.size, "model": "Swin-T, four PASCAL heads; PTSA (1, 1, 2, 4), ranks 64, 64, 16, 16",
-             "turns": TURNS, "torch": torch.__version__}  # fmt: skip
-    write_json(args.out, about | {"steps": rows})
+             "img_size": args.size, "model": f"{args.backbone}, four PASCAL heads", "torch": torch.__version__}
+    plans = {m: (m, {}) for m in args.only.split(",")} | {f"{m}, compiled": (m, {"compile": True})
+                                                          for m in args.only.split(",")}  # fmt: skip
+    plans |= {name: ("ptsa", settings) for name, settings in EXTRA.items() if "ptsa" in args.only.split(",")}
+    for name, (method, settings) in plans.items():
+        row = rows[name] = measure(method, args, batch, **settings)
+        macs = row.get("executed_gmacs") or rows.get(method, {}).get("executed_gmacs")
+        row["utilisation"] = peak and macs and round(2 * macs * 1e9 / (row["ms"] / 1e3 * peak * 1e12), 3)
+        print(f"{name:32} {row['ms']:8.1f} ms  {row['gb'] or 0:6.2f} GB  first {row['first_step_s']:6.1f} s  "
+              f"{macs or 0:7} GMACs  utilisation {row['utilisation'] or 0:.3f}  {row['kernels_ms']}", flush=True)
+        write_json(args.out, about | {"steps": rows})  # after each: a call may be cut
 
 
 if __name__ == "__main__":
