@@ -117,14 +117,10 @@ class MultiTaskModel(nn.Module):
                 maps[task].append(read[self.tree.group_of(s, task)])
         return maps
 
-    def stage(self, stage: int, x: Tensor) -> Tensor:
-        """One stage of the backbone over a stack of groups: (G*B, ...) -> (G*B, ...)."""
-        return self.backbone.stage(stage, x)
-
     def _stage(self, stage: int, x: Tensor) -> Tensor:
         if self.checkpoint_stages and self.training:
-            return checkpoint(self.stage, stage, x, use_reentrant=False)
-        return self.stage(stage, x)
+            return checkpoint(self.backbone.stage, stage, x, use_reentrant=False)
+        return self.backbone.stage(stage, x)
 
     @property
     def img_size(self) -> tuple[int, int]:
@@ -140,6 +136,7 @@ class MultiTaskModel(nn.Module):
 
         An adapter file must agree on it with the model that loads it, but for the size of the images.
         """
+        adapted = list(self.backbone.adapted_linears())
         return {
             "backbone": self.backbone.name,
             "widths": list(self.backbone.widths),
@@ -149,7 +146,8 @@ class MultiTaskModel(nn.Module):
             "tree": self.tree.to_dict(),
             "ranks": list(self.ranks),
             "scale": self.scale if any(self.ranks) else None,  # without adapters there is nothing to scale
-            "adapted": sorted({name for _, _, name, _ in self.backbone.adapted_linears()}),
+            "adapted": sorted({name for _, _, name, _ in adapted}),
+            "layers": sorted({getattr(layer, "plain", type(layer)).__name__ for *_, layer in adapted}),
         }
 
     def only(self, tasks: Iterable[str]) -> "MultiTaskModel":

@@ -167,12 +167,17 @@ def test_weights_of_pvt_are_read_from_a_file(tmp_path):
     assert torch.equal(ours.stages[3].norm.weight, theirs.stages[3].norm.weight) and ours.name == "pvt_v2_b0"
 
 
+def test_mtlora_is_not_for_the_second_swin_whose_blocks_are_built_otherwise():
+    with pytest.raises(ValueError, match="defined for the first Swin"):
+        build_model("mtlora", tiny_family("swinv2")[1], PASCAL, rank=2)
+
+
 @pytest.mark.parametrize("family", ["pvt", "convnext", "dinov3"])
 @pytest.mark.parametrize("method", METHODS)
 def test_methods_work_on_other_families(family, method):
     _, backbone = tiny_family(family)
     if method == "mtlora":
-        with pytest.raises(ValueError, match="defined for a Swin"):
+        with pytest.raises(ValueError, match="defined for the first Swin"):
             build_model(method, backbone, PASCAL, rank=2)
         return
     model = build_model(method, copy.deepcopy(backbone), PASCAL, TREE if method == "ptsa" else None, rank=2)

@@ -14,6 +14,7 @@ import math
 from typing import Any
 
 import torch
+from timm.models.swin_transformer import SwinTransformerBlock
 from torch import Tensor, nn
 
 from ptsa_lite.families import Backbone
@@ -50,6 +51,15 @@ class MTLoRALinear(nn.Module):
         return (frozen + layer.scale * torch.cat([low_0[None], low_t])).flatten(0, 1)
 
 
+class PartingBlock(SwinTransformerBlock):
+    """A stage's last block, where the tasks' streams part from the shared one: (B, h, w, C) -> ((1+T)*B, h, w, C)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        attended = self.drop_path1(self._attn(self.norm1(x)))  # ((1+T)*B, h, w, C)
+        x = (x + attended.unflatten(0, (1 + self.attn.proj.n_tasks, -1))).flatten(0, 1)
+        return x + self.drop_path2(self.mlp(self.norm2(x)))
+
+
 class MTLoRAModel(MultiTaskModel):
     """Images (B, 3, H, W) -> {task: (B, C, H, W)}; the tree has one group everywhere.
 
@@ -61,14 +71,15 @@ class MTLoRAModel(MultiTaskModel):
 
     def __init__(self, backbone: Backbone, *args: Any, task_rank: int = 4, **options: Any):
         super().__init__(backbone, *args, **options)
-        if not hasattr(backbone, "layers") or 0 in self.ranks:
-            raise ValueError("MTLoRA is defined for a Swin with a rank of at least 1 in every stage")
+        if type(backbone.blocks(0)[-1]) is not SwinTransformerBlock or 0 in self.ranks:
+            raise ValueError("MTLoRA is defined for the first Swin with a rank of at least 1 in every stage")
         self.task_rank = task_rank
         for stage in range(backbone.n_stages):
             last = backbone.blocks(stage)[-1]
             for parent, name in ((last.attn, "proj"), (last.mlp, "fc1"), (last.mlp, "fc2")):
                 layer = MTLoRALinear(getattr(parent, name), len(self.tasks), task_rank, begins=name == "proj")
                 setattr(parent, name, layer)
+            last.__class__ = PartingBlock
 
     def description(self) -> dict:
         return super().description() | {"task_rank": self.task_rank}
@@ -83,16 +94,6 @@ class MTLoRAModel(MultiTaskModel):
             for t, task in enumerate(self.tasks, 1):
                 maps[task].append(streams[t])
         return maps
-
-    def stage(self, stage: int, x: Tensor) -> Tensor:
-        """(B, h, w, C) -> ((1+T)*B, ...): the tasks' streams part from the shared one in the last block."""
-        *blocks, last = self.backbone.blocks(stage)
-        for block in blocks:
-            x = self.backbone.run(block, x)
-        attended = last.drop_path1(last._attn(last.norm1(x)))  # ((1+T)*B, h, w, C)
-        x = (x + attended.unflatten(0, (1 + len(self.tasks), -1))).flatten(0, 1)
-        x = x + last.drop_path2(last.mlp(last.norm2(x)))
-        return self.backbone.end(stage, x)
 
     def only(self, tasks: Any) -> MultiTaskModel:
         raise ValueError("MTLoRA's streams are made together; predict all tasks and keep those you want")

@@ -9,7 +9,9 @@ from tiny import tiny_backbone, tiny_family
 from torch import nn
 
 from ptsa_lite import __version__
+from ptsa_lite.fast import fast
 from ptsa_lite.heads import HRNetHead
+from ptsa_lite.lora import GroupedLoRALinear
 from ptsa_lite.methods import METHODS, build_model
 from ptsa_lite.tasks import NYUD, PASCAL, select
 from ptsa_lite.training.adapters import adapter_state, load_adapters, read_metadata, save_adapters
@@ -68,6 +70,10 @@ class OtherHead(HRNetHead):
     """The same parameters, another function."""
 
 
+class OtherLayer(GroupedLoRALinear):
+    """The same."""
+
+
 METRES = PASCAL | {"saliency": replace(PASCAL["saliency"], kind="depth")}
 
 
@@ -78,6 +84,7 @@ METRES = PASCAL | {"saliency": replace(PASCAL["saliency"], kind="depth")}
         (lambda: model_of(tasks=NYUD, method="lora_shared"), r"tasks\.semseg\.channels is 21 in the file and 40 here"),
         (lambda: model_of(tasks=METRES), r"tasks\.saliency\.kind is 'binary' in the file and 'depth' here"),
         (lambda: model_of(head=OtherHead), r"heads is \['HRNetHead'\] in the file and \['OtherHead'\] here"),
+        (lambda: model_of(layer=OtherLayer), r"layers is \['GroupedLoRALinear'\] .* and \['OtherLayer'\] here"),
         (lambda: model_of("lora_shared"), r"tree\.stages is"),
         (lambda: model_of(rank=3), r"ranks is \[2, 2, 2, 2\] in the file and \[3, 3, 3, 3\] here"),
         (lambda: model_of(scale=1.0), r"scale is 4.0 in the file and 1.0 here"),
@@ -90,6 +97,15 @@ def test_a_model_that_it_does_not_fit_refuses_it_and_says_where(other, says, pat
     save_adapters(model_of(), path)
     with pytest.raises(ValueError, match=f"a.safetensors is for another model: ({says})"):
         load_adapters(other(), path)
+
+
+def test_a_quicker_form_of_the_same_layer_and_head_is_the_same_model(path):
+    model, quick = trained(model_of()), model_of(**fast("cpu")).eval()
+    save_adapters(model, path)
+    load_adapters(quick, path)
+    images = torch.randn(1, 3, 64, 64)
+    for name, y in quick(images).items():
+        torch.testing.assert_close(y, model(images)[name], rtol=1e-4, atol=1e-4)
 
 
 def test_single_task_models_are_told_apart_by_task(path):

@@ -124,7 +124,8 @@ def test_a_compiled_step_is_the_step_and_so_is_its_evaluation(graphs, method, fa
         losses = stepper(batch, 1e-3)
         gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
         seen.append((losses, outputs, gradients))
-        assert bool(graphs) == compiled
+        # at least a block of each stage, two heads, for both modes, and the loss
+        assert len(graphs) >= 13 if compiled else not graphs
     (losses, outputs, gradients), (theirs, their_outputs, their_gradients) = seen
     near = 1e-5 if amp == "float32" else 2e-2
     assert losses == pytest.approx(theirs, rel=near)
