@@ -5,11 +5,41 @@ Source: Martin, Fowlkes, Malik, "Learning to detect natural image boundaries" (2
 """
 
 import numpy as np
+import torch
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
+from torch import Tensor
+
+from .meter import Meter
+from .tasks import IGNORE, Task
 
 N_THRESHOLDS = 99  # 0.01, 0.02, ... 0.99
 E, NE, N, NW, W, SW, S, SE = range(8)  # the neighbours of a pixel, anticlockwise
+
+
+class BoundaryF(Meter):
+    """odsF in percent: the F-measure at the threshold that is best for the whole set. Ignored pixels are no edges."""
+
+    DISTANCE = 0.011  # of the diagonal: NYUD's; the benchmark's own pictures and PASCAL take 0.0075
+
+    def __init__(self, task: Task):
+        super().__init__(task)
+        self.counts = torch.zeros(3, N_THRESHOLDS, dtype=torch.int64)
+
+    def compute(self) -> float:
+        return best_f(self.counts.numpy())
+
+    def _row(self, prediction: Tensor, target: Tensor) -> Tensor:
+        label = target[0, 0]  # (H, W)
+        probability = prediction[0, 0].sigmoid().where(label != IGNORE, 0)
+        counts = match_counts(probability.cpu().numpy(), (label == 1).cpu().numpy(), self.DISTANCE)
+        return torch.from_numpy(counts).flatten()
+
+    def _keep(self, rows: Tensor) -> None:
+        self.counts = self.counts + rows.sum(0).view_as(self.counts)
+
+    def _seen(self) -> Tensor:
+        return self.counts.view(1, -1)
 
 
 def match_counts(probability: np.ndarray, label: np.ndarray, distance: float) -> np.ndarray:

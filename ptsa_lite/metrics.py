@@ -1,8 +1,4 @@
-"""One meter per metric, from whole-set counts, mergeable over processes; and delta_m.
-
-A meter keeps integer counts, or one row of sums per image that `compute` adds up with `math.fsum`, whose result does
-not depend on the order. So meters of parts of a set, merged in any order, give exactly what one meter gives.
-"""
+"""One meter per metric, from whole-set counts; and delta_m."""
 
 import math
 from collections.abc import Mapping
@@ -10,13 +6,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from .boundary import BoundaryF
 from .checks import known
 from .losses import balanced_sum, label_counts, unit
-from .resize import resize
+from .meter import Meter
 from .tasks import IGNORE, Task
 
 
-def make_meter(task: Task) -> "Meter":
+def make_meter(task: Task) -> Meter:
     """The meter of the task's metric (`Task.metric`), empty. Raises ValueError for a metric that nobody measures."""
     return METERS[known(task.metric, METERS, "metric")](task)
 
@@ -37,58 +34,6 @@ def delta_m(results: Mapping[str, float], single_task: Mapping[str, float], task
         gain = (results[name] - single_task[name]) / single_task[name]
         gains.append(gain if task.higher_is_better else -gain)
     return 100 * math.fsum(gains) / len(gains)
-
-
-class Meter:
-    """What every meter does: `update` with batches, `merge` with other meters, `compute` at any time.
-
-    update(prediction, target): shapes and labels as in `losses.task_loss`; image by image, so that the result does
-        not depend on the batch size.
-    merge(other): takes over what another meter of the same task has seen, and returns self.
-    compute(): the metric as a float; nan where no valid pixel was seen.
-    """
-
-    def __init__(self, task: Task):
-        self.task = task
-        self.rows: list[list[float]] = []  # one per image
-
-    @torch.no_grad()
-    def update(self, prediction: Tensor, target: Tensor) -> None:
-        if len(prediction) != len(target) or prediction.shape[1] != self.task.channels:
-            raise ValueError(
-                f"meter of task {self.task.name!r}: prediction {tuple(prediction.shape)} and target "
-                f"{tuple(target.shape)} do not fit; expected (B, {self.task.channels}, H, W) and the same B"
-            )
-        rows = []
-        for x, y in zip(prediction.split(1), target.split(1), strict=True):
-            x = x.float().contiguous(memory_format=torch.channels_last)  # the faster layout to resize and to compare
-            rows.append(self._row(resize(x, y.shape[-2:]), y))
-        if rows:
-            self._keep(torch.stack(rows).cpu())
-
-    def merge(self, other: "Meter") -> "Meter":
-        if other.task != self.task:
-            raise ValueError(f"a meter of task {self.task.name!r} cannot take over one of {other.task.name!r}")
-        self._keep(other._seen())
-        return self
-
-    def compute(self) -> float:
-        """Sum of the rows' first entries over the sum of their last: the mean over pixels."""
-        totals = self._totals()
-        return totals[0] / totals[-1] if totals and totals[-1] else math.nan
-
-    def _row(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """What one image, (1, C, H, W) and its target, adds: a 1-d tensor."""
-        raise NotImplementedError
-
-    def _keep(self, rows: Tensor) -> None:
-        self.rows += rows.tolist()
-
-    def _seen(self) -> Tensor:
-        return torch.tensor(self.rows, dtype=torch.float64)
-
-    def _totals(self) -> list[float]:
-        return [math.fsum(column) for column in zip(*self.rows, strict=True)]
 
 
 class MeanIoU(Meter):
@@ -186,8 +131,8 @@ class RMSE(Meter):
 class MeanLoss(Meter):
     """The task's training loss, mean over all valid pixels of the set.
 
-    It stands in for the F-measure of edges (odsF), which needs an external benchmark. Lower is better. The MTLoRA
-    line's meter puts probabilities where this loss expects logits; here logits go in, as in training.
+    In the MTLoRA line it stands in for the F-measure of edges (`BoundaryF`). Lower is better. That line's meter puts
+    probabilities where this loss expects logits; here logits go in, as in training.
     """
 
     def _row(self, prediction: Tensor, target: Tensor) -> Tensor:
@@ -195,4 +140,11 @@ class MeanLoss(Meter):
         return torch.stack([balanced_sum(self.task, prediction, target, counts), counts[0]]).double()
 
 
-METERS = {"mIoU": MeanIoU, "maxIoU": MaxIoU, "mean angle (°)": MeanAngle, "RMSE (m)": RMSE, "loss": MeanLoss}
+METERS: dict[str, type[Meter]] = {
+    "mIoU": MeanIoU,
+    "maxIoU": MaxIoU,
+    "mean angle (°)": MeanAngle,
+    "RMSE (m)": RMSE,
+    "odsF": BoundaryF,
+    "loss": MeanLoss,
+}

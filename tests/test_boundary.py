@@ -1,13 +1,17 @@
 """odsF: hand-made cases, scikit-image's thinning, and a matching that tries every pair."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from scipy.ndimage import gaussian_filter
 from skimage.morphology import thin as skimage_thin
 
 from ptsa_lite.boundary import best_f, match_counts, thin
+from ptsa_lite.metrics import make_meter
+from ptsa_lite.tasks import IGNORE, NYUD
 
 SIDE = 40
 PIXEL = 1 / math.hypot(SIDE, SIDE)  # one pixel, as a share of the diagonal
@@ -71,6 +75,21 @@ def test_one_threshold_is_best_for_the_whole_set():
     assert best_f(first) == best_f(second) == 100
     # together: 4 lines drawn up to 0.1, 3 up to 0.3 of which 2 are right, then 2 with 1 right, then 1 with 1 right
     assert best_f(first + second) == pytest.approx(100 * 2 * 2 / (3 + 2))
+
+
+def test_the_meter_takes_logits_at_the_distance_of_nyud_and_leaves_ignored_pixels_out():
+    def measured(shift, ignored=()):
+        logits, label = torch.full((1, 1, 200, 200), -9.0), torch.zeros(1, 1, 200, 200)
+        label[..., 100], logits[..., 100 + shift] = 1, 9
+        for column in ignored:
+            label[..., column], logits[..., column] = IGNORE, 9
+        meter = make_meter(replace(NYUD["edge"], metric="odsF"))
+        meter.update(logits, label)
+        return meter.compute()
+
+    # 0.011 of the diagonal are 3.1 pixels
+    assert measured(3) == measured(3, ignored=(20, 50)) == 100
+    assert measured(4) == 0
 
 
 def smooth_map(seed, shape=(31, 26)):
