@@ -65,7 +65,7 @@ class TrainConfig:
     accumulate: int = 1  # parts that a process computes its batch in, one after the other: less memory
     compile: bool = False  # torch.compile the forward and backward pass
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if isinstance(self.betas, list):  # as JSON and YAML read it
             object.__setattr__(self, "betas", tuple(self.betas))
         check(_RULES, vars(self))
