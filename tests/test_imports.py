@@ -9,9 +9,14 @@ from importlinter.cli import lint_imports
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "ptsa_lite"
-FACES = {"__init__", "__main__", "commands", "predict"}  # flat, and not the paper
+FACES = {"__init__", "__main__", "predict"}  # flat, and not the paper
 
-CORE_LINES, CORE_FILE_LINES, FAST_LINES, BASELINE_LINES, ALL_LINES = 2300, 255, 160, 110, 12400
+# What each part may be long, in lines: as it is now where that is more than what it should be, which stands beside it.
+CORE_LINES = 2180  # 1,500
+CORE_FILE_LINES = 215  # 200
+FAST_LINES = 160
+BASELINE_LINES = 105  # 90
+ALL_LINES = 12_050  # 8,500, without baselines
 CORE = sorted(path for path in PACKAGE.glob("*.py") if path.stem not in FACES | {"fast"})
 BASELINES = sorted((PACKAGE / "baselines").glob("*.py"))
 
