@@ -99,12 +99,15 @@ def measure(method: str, args, batch, **settings) -> dict:
     }
     if not settings.get("compile"):  # compiled code hides its products from the counter
         row["executed_gmacs"] = round(macs_of(lambda: step(batch, 1e-5)) / 1e9, 1)
-    del step
+    return row
+
+
+def leave_nothing(on_gpu: bool) -> None:
+    """Gives back what the last model held, so that the next one is alone."""
     gc.collect()
     torch._dynamo.reset()
     if on_gpu:
         torch.cuda.empty_cache()
-    return row
 
 
 def arguments() -> argparse.Namespace:
@@ -138,6 +141,7 @@ def main() -> None:
     plans |= {name: ("ptsa", settings) for name, settings in EXTRA.items() if "ptsa" in args.only.split(",")}
     for name, (method, settings) in plans.items():
         row = rows[name] = measure(method, args, batch, **settings)
+        leave_nothing(args.device == "cuda")
         macs = row.get("executed_gmacs") or rows.get(method, {}).get("executed_gmacs")
         row["utilisation"] = peak and macs and round(2 * macs * 1e9 / (row["ms"] / 1e3 * peak * 1e12), 3)
         print(f"{name:32} {row['ms']:8.1f} ms  {row['gb'] or 0:6.2f} GB  first {row['first_step_s']:6.1f} s  "
