@@ -158,9 +158,10 @@ def export(model: nn.Module) -> torch.export.ExportedProgram:
     batch is any number. Save it with torch.export.save. Other runtimes read it, and none of this package is needed to
     run it.
     """
-    images = torch.zeros(1, 3, *model.img_size, device=next(model.parameters()).device)
+    images = torch.zeros(2, 3, *model.img_size, device=next(model.parameters()).device)
     with torch.no_grad():
-        return torch.export.export(model.merge().eval(), (images,))
+        any_batch = ({0: torch.export.Dim("batch")},)
+        return torch.export.export(model.merge().eval(), (images,), dynamic_shapes=any_batch)
 
 
 def write_program(model: nn.Module, file: Path) -> None:
