@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ptsa_lite.data.disk import make_folder, read_json, write_json, write_whole
 from ptsa_lite.data.pictures import read_picture
@@ -18,6 +17,7 @@ from ptsa_lite.data.transforms import normalise
 from ptsa_lite.figures.pictures import colour_labels, depth_limits
 
 from .losses import unit
+from .resize import interpolation
 from .tasks import Task, known
 
 STRIP = 256  # rows of a map that are computed at once: 40 classes of a large photograph would not fit
@@ -74,13 +74,10 @@ def answer(task: Task, x: Tensor) -> np.ndarray:
 
 def strips(maps: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:
     """The bilinear resize of (1, C, h, w) to (1, C, *size), some rows at a time."""
-    height, width = size
-    wide = F.interpolate(maps.float(), (maps.shape[2], width), mode="bilinear", align_corners=False)  # (1, C, h, W)
-    at = ((torch.arange(height, device=maps.device) + 0.5) * (maps.shape[2] / height) - 0.5).clamp(min=0)
-    above = at.floor().long().clamp(max=maps.shape[2] - 1)
-    below, share = (above + 1).clamp(max=maps.shape[2] - 1), (at - above)[:, None]
-    for rows in torch.arange(height, device=maps.device).split(STRIP):
-        yield torch.lerp(wide[:, :, above[rows]], wide[:, :, below[rows]], share[rows])
+    maps = maps.float()
+    wide = maps @ interpolation(size[1], maps.shape[3], maps).T  # (1, C, h, W)
+    for rows in interpolation(size[0], maps.shape[2], maps).split(STRIP):
+        yield rows @ wide
 
 
 def paint(task: Task, values: np.ndarray) -> np.ndarray:
