@@ -113,3 +113,11 @@ def test_the_cards_tables_of_the_packaged_backbone_are_those_of_the_results_file
 
 def _with_spread(values, digits):
     return " ± ".join(f"{value:.{digits}f}" for value in (mean(values), *([stdev(values)] if values[1:] else [])))
+
+
+def test_readmes_python_trains_a_step():
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
+    names: dict = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["loss"].item() > 0 and set(names["by_task"]) == {"semseg", "depth", "normals"}
+    assert all(p.grad is None for p in names["model"].parameters() if not p.requires_grad)
