@@ -302,9 +302,10 @@ for name, prediction in predictions.items():
 from ptsa_lite.model import ROLES
 
 count = count_parameters(model)
-for role, words_for_it in ROLES.items():
+print(f"{'frozen backbone':<22}{count['frozen']:>11,}")
+for role, about in ROLES.items():
     if count[role]:
-        print(f"{words_for_it:<22}{count[role]:>11,}{'' if role == 'frozen' else '   trained'}")
+        print(f"{about.title:<22}{count[role]:>11,}   trained")
 print(f"{'all':<22}{count['total']:>11,}   of which trained: {count['trainable']:,}")
 
 # %% [markdown]

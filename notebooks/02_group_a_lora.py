@@ -349,7 +349,8 @@ for i, j in itertools.combinations(range(n), 2):
 # each line end?
 
 # %%
-from ptsa_lite.tree import TaskTree, partitions
+from ptsa_lite.grouping import partitions
+from ptsa_lite.tree import TaskTree
 
 
 def lost_by(groups, budget):

@@ -15,9 +15,10 @@ the adapters will sit on.
 """
 
 import contextlib
+import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -134,8 +135,15 @@ def products(g: Tensor, h: Tensor, reading: str) -> Tensor:
     return out
 
 
-def _cosines(products: Tensor) -> Tensor:
-    return products[0] / (products[1] * products[2]).sqrt().clamp_min(1e-30)
+def _cosines(xy_xx_yy: Tensor) -> Tensor:
+    return xy_xx_yy[0] / (xy_xx_yy[1] * xy_xx_yy[2]).sqrt().clamp_min(1e-30)
+
+
+def _by_stage(g: Tensor, h: Tensor, sizes: Sequence[int], reading: str) -> np.ndarray:
+    """(S+1, T, T): each stage's cosines, and the whole backbone's, whose products are the sums of the stages'."""
+    stages = zip(g.split(list(sizes), 1), h.split(list(sizes), 1), strict=True)
+    parts = [products(a, b, reading) for a, b in stages]
+    return torch.stack([_cosines(part) for part in (*parts, sum(parts))]).cpu().numpy()
 
 
 def gradient_similarity(
@@ -155,17 +163,15 @@ def gradient_similarity(
     Raises ValueError with fewer than two samples, or when a task's gradient is zero or not finite in all of them.
     """
     stages = compared_weights(model)
-    weights = [w for stage in stages for w in stage]
-    sizes = [sum(w.numel() for w in stage) for stage in stages]
+    weights = [weight for stage in stages for weight in stage]
+    sizes = [sum(weight.numel() for weight in stage) for stage in stages]
     draws: dict[tuple[str, str], list[np.ndarray]] = {(r, p): [] for r in readings for p in PAIRS}
     before, seen, started = None, torch.zeros(len(tasks), dtype=torch.bool), time.monotonic()
-    with _evaluating(model, weights):
-        for k, sample in enumerate(samples, 1):
+    with evaluating(model, weights):
+        for k, sample in enumerate(itertools.islice(samples, n_samples), 1):
             now = task_gradients(model, sample, tasks, weights)  # (T, P)
-            if not bool(torch.isfinite(now).all()):
-                bad = next(n for n, row in zip(tasks, now, strict=True) if not torch.isfinite(row).all())
-                raise ValueError(f"the gradient of task {bad!r} is not finite at sample {k}; check its labels")
-            seen |= (now.abs().amax(1) > 0).cpu()
+            _check_finite(now, tasks, k)
+            seen |= now.any(1).cpu()
             for reading in readings:
                 draws[reading, "same"].append(_by_stage(now, now, sizes, reading))
                 if before is not None:
@@ -175,25 +181,22 @@ def gradient_similarity(
             if report and n_samples and (k % 16 == 0 or k == n_samples):
                 left = (time.monotonic() - started) / k * (n_samples - k)
                 report(f"similarity: sample {k}/{n_samples}, {left:.0f} s left")
-            if k == n_samples:
-                break
     if not draws[readings[0], "different"]:
         raise ValueError("similarity needs at least two samples; give more frames")
-    if not bool(seen.all()):
-        blind = [name for name, s in zip(tasks, seen.tolist(), strict=True) if not s]
-        raise ValueError(f"task {blind[0]!r} had a zero gradient in every sample: no labels in them, or heads unfitted")
+    for name, had_one in zip(tasks, seen.tolist(), strict=True):
+        if not had_one:
+            raise ValueError(f"task {name!r} had a zero gradient in every sample: no labels in them, or heads unfitted")
     return Similarity(tuple(tasks), {key: np.stack(value) for key, value in draws.items()})
 
 
-def _by_stage(g: Tensor, h: Tensor, sizes: Sequence[int], reading: str) -> np.ndarray:
-    """(S+1, T, T): each stage's cosines, and the whole backbone's, whose products are the sums of the stages'."""
-    stages = zip(g.split(list(sizes), 1), h.split(list(sizes), 1), strict=True)
-    parts = [products(a, b, reading) for a, b in stages]
-    return torch.stack([_cosines(part) for part in (*parts, sum(parts))]).cpu().numpy()
+def _check_finite(gradients: Tensor, tasks: dict[str, Task], number: int) -> None:
+    for name, finite in zip(tasks, gradients.isfinite().all(1).tolist(), strict=True):
+        if not finite:
+            raise ValueError(f"the gradient of task {name!r} is not finite at sample {number}; check its labels")
 
 
 @contextlib.contextmanager
-def _evaluating(model: nn.Module, weights: Sequence[nn.Parameter]):
+def evaluating(model: nn.Module, weights: Sequence[nn.Parameter]) -> Iterator[None]:
     """Evaluation mode, and gradients for these weights alone; everything is put back afterwards."""
     training, wanted = model.training, {name: p.requires_grad for name, p in model.named_parameters()}
     model.eval().requires_grad_(False)

@@ -29,7 +29,7 @@ from ptsa_lite.data import make_loader, open_dataset
 from ptsa_lite.losses import total_loss
 from ptsa_lite.methods import build_model
 from ptsa_lite.recipe import TrainConfig, parameter_groups
-from ptsa_lite.similarity import _evaluating, compared_weights, task_gradients
+from ptsa_lite.similarity import compared_weights, evaluating, task_gradients
 from ptsa_lite.tasks import PASCAL
 from ptsa_lite.training.checkpoints import write_json
 from ptsa_lite.training.step import Stepper
@@ -90,7 +90,7 @@ def contestants(batch) -> dict[str, Callable[[], object]]:
     a, b = torch.randn(2, 2048, 2048)
 
     def similarity():
-        with _evaluating(measured, weights):
+        with evaluating(measured, weights):
             task_gradients(measured, one, PASCAL, weights)
 
     result = {name: step_of(name, batch) for name in MEMORY} | {"similarity": similarity}
