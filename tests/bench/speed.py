@@ -26,6 +26,9 @@ from step_memory import now_mb, peak_mb
 from ptsa_lite.backbones import load_backbone
 from ptsa_lite.costs import macs_of
 from ptsa_lite.data import make_loader, open_dataset
+from ptsa_lite.fast import fast
+from ptsa_lite.heads import HRNetHead
+from ptsa_lite.lora import GroupedLoRALinear
 from ptsa_lite.losses import total_loss
 from ptsa_lite.methods import build_model
 from ptsa_lite.recipe import TrainConfig, parameter_groups
@@ -44,19 +47,27 @@ TARGETS = {
     "training step / loop over groups": ("step", "step, loop over groups", 0.95),
     "training step, all shared / peft": ("step, all shared", "step, peft", 1.05),
     "training step / frozen backbone's forward": ("step", "timm forward", None),
+    "plain core / training step": ("step, plain", "step", None),
+    "plain layer, quick head / training step": ("step, plain layer", "step", None),
+    "quick layer, plain head / training step": ("step, plain head", "step", None),
     "merged / frozen groups": ("merged forward", "frozen groups forward", 1.05),
     "merged, all shared / timm": ("merged forward, all shared", "timm forward", None),
     "similarity of a sample / training step": ("similarity", "step", None),
 }
-MEMORY = ("step", "step, loop over tasks", "step, loop over groups", "step, all shared", "step, peft")
+MEMORY = ("step", "step, loop over tasks", "step, loop over groups", "step, all shared", "step, peft", "step, plain")
+PLAIN = {  # what `ptsa_lite.fast` offers, taken back
+    "step, plain": {"layer": GroupedLoRALinear, "head": HRNetHead},
+    "step, plain layer": {"layer": GroupedLoRALinear},
+    "step, plain head": {"head": HRNetHead},
+}
 
 
-def build(groups=GROUPS, size=448, backbone=SWIN_T, tasks=PASCAL, rank=RANK):
+def build(groups=GROUPS, size=448, backbone=SWIN_T, tasks=PASCAL, rank=RANK, **options):
     """A model to train as the recipe does, with something in its adapters."""
     torch.manual_seed(0)
     frozen = load_backbone(backbone, "random", size, drop_path=0.2)
     tree = next(TaskTree.enumerate(tuple(tasks), groups))
-    model = build_model("ptsa", frozen, tasks, tree, rank=rank, dropout=0.05)
+    model = build_model("ptsa", frozen, tasks, tree, rank=rank, dropout=0.05, **fast() | options)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.01)
@@ -69,8 +80,8 @@ def stepper(model, batch) -> Callable[[], object]:
 
 
 def variant(name: str, size: int):
-    """The model of a training step, by its name in MEMORY."""
-    model = build(SHARED if name in ("step, all shared", "step, peft") else GROUPS, size)
+    """The model of a training step, by its name in MEMORY or PLAIN."""
+    model = build(SHARED if name in ("step, all shared", "step, peft") else GROUPS, size, **PLAIN.get(name, {}))
     rivals = {"step, loop over tasks": LoopOverTasks, "step, loop over groups": LoopOverGroups, "step, peft": Peft}
     return rivals[name](model).train() if name in rivals else model
 
@@ -93,7 +104,7 @@ def contestants(batch) -> dict[str, Callable[[], object]]:
         with evaluating(measured, weights):
             task_gradients(measured, one, PASCAL, weights)
 
-    result = {name: step_of(name, batch) for name in MEMORY} | {"similarity": similarity}
+    result = {name: step_of(name, batch) for name in {**dict.fromkeys(MEMORY), **PLAIN}} | {"similarity": similarity}
     return result | {name: torch.inference_mode()(call) for name, call in {
         "timm forward": lambda: frozen.backbone(images),
         "forward": lambda: ours.features(images),
