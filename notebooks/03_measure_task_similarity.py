@@ -533,13 +533,10 @@ save_figure(figure, "03_how_sure", out_dir)
 figure
 
 # %%
-from ptsa_lite.similarity import draws_for_error
-
 scatter = similarity.draws["plain", "same"][:, -1].std(0)  # (T, T), of single draws
 sigma = float(np.mean([scatter[c] for c in couples]))
 gap_between = [matrix[a] - matrix[b] for a, b in itertools.pairwise(ranked(matrix))]
-assert draws_for_error(sigma, sigma / 4) == 16, "a quarter of the scatter takes sixteen draws"
-print(f"single draws scatter by {sigma:.2f}; an error of 0.02 takes {draws_for_error(sigma, 0.02)} frames")
+print(f"single draws scatter by {sigma:.2f}; an error of 0.02 takes {math.ceil((sigma / 0.02) ** 2)} frames")
 print(f"we took {n_samples}: {np.mean([error[c] for c in couples]):.3f}; steps from pair to pair in the ranking: "
       + ", ".join(f"{gap:.2f}" for gap in gap_between))
 

@@ -6,8 +6,8 @@ The paper (after Task2Vec): with g = g(x, t) the gradient of task t's loss at sa
 
 It leaves two things open, and both are measured here in one pass:
 
-- reading: with |.| a vector norm the fraction is a common factor, and cos(g, g') is left ("plain"). With |.| taken
-  element by element it is not ("elementwise"), and depends on each task's loss weight.
+- reading: with |.| a vector norm, cos(g, g') is left ("plain"). With |.| taken element by element it is not
+  ("elementwise"), and depends on each task's loss weight.
 - pairs: x and x' may be "different" samples, or the "same" one.
 
 A fresh adapter has B = 0, so the gradient of A vanishes; what is compared is the gradient of the frozen weights that
@@ -16,7 +16,6 @@ the adapters will sit on.
 
 import contextlib
 import itertools
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -115,7 +114,7 @@ def task_gradients(
 
 def cosines(g: Tensor, h: Tensor, reading: str) -> Tensor:
     """cos between every row of g (T, P) and every row of h (T, P) by one reading: (T, T) float64."""
-    return _cosines(products(g, h, reading))
+    return _by_stage(g, h, [g.shape[1]], reading)[0]
 
 
 def products(g: Tensor, h: Tensor, reading: str) -> Tensor:
@@ -135,15 +134,12 @@ def products(g: Tensor, h: Tensor, reading: str) -> Tensor:
     return out
 
 
-def _cosines(xy_xx_yy: Tensor) -> Tensor:
-    return xy_xx_yy[0] / (xy_xx_yy[1] * xy_xx_yy[2]).sqrt().clamp_min(1e-30)
-
-
-def _by_stage(g: Tensor, h: Tensor, sizes: Sequence[int], reading: str) -> np.ndarray:
+def _by_stage(g: Tensor, h: Tensor, sizes: Sequence[int], reading: str) -> Tensor:
     """(S+1, T, T): each stage's cosines, and the whole backbone's, whose products are the sums of the stages'."""
     stages = zip(g.split(list(sizes), 1), h.split(list(sizes), 1), strict=True)
-    parts = [products(a, b, reading) for a, b in stages]
-    return torch.stack([_cosines(part) for part in (*parts, sum(parts))]).cpu().numpy()
+    parts = torch.stack([products(a, b, reading) for a, b in stages])  # (S, 3, T, T)
+    xy, xx, yy = torch.cat([parts, parts.sum(0, keepdim=True)]).unbind(1)
+    return xy / (xx * yy).sqrt().clamp_min(1e-30)
 
 
 def gradient_similarity(
@@ -170,13 +166,15 @@ def gradient_similarity(
     with evaluating(model, weights):
         for k, sample in enumerate(itertools.islice(samples, n_samples), 1):
             now = task_gradients(model, sample, tasks, weights)  # (T, P)
-            _check_finite(now, tasks, k)
+            for name, finite in zip(tasks, now.isfinite().all(1).tolist(), strict=True):
+                if not finite:
+                    raise ValueError(f"the gradient of task {name!r} is not finite at sample {k}; check its labels")
             seen |= now.any(1).cpu()
             for reading in readings:
-                draws[reading, "same"].append(_by_stage(now, now, sizes, reading))
+                draws[reading, "same"].append(_by_stage(now, now, sizes, reading).cpu().numpy())
                 if before is not None:
                     one = _by_stage(before, now, sizes, reading)
-                    draws[reading, "different"].append((one + one.swapaxes(1, 2)) / 2)
+                    draws[reading, "different"].append(((one + one.mT) / 2).cpu().numpy())
             before = now
             if report and n_samples and (k % 16 == 0 or k == n_samples):
                 left = (time.monotonic() - started) / k * (n_samples - k)
@@ -187,12 +185,6 @@ def gradient_similarity(
         if not had_one:
             raise ValueError(f"task {name!r} had a zero gradient in every sample: no labels in them, or heads unfitted")
     return Similarity(tuple(tasks), {key: np.stack(value) for key, value in draws.items()})
-
-
-def _check_finite(gradients: Tensor, tasks: dict[str, Task], number: int) -> None:
-    for name, finite in zip(tasks, gradients.isfinite().all(1).tolist(), strict=True):
-        if not finite:
-            raise ValueError(f"the gradient of task {name!r} is not finite at sample {number}; check its labels")
 
 
 @contextlib.contextmanager
@@ -208,8 +200,3 @@ def evaluating(model: nn.Module, weights: Sequence[nn.Parameter]) -> Iterator[No
         model.train(training)
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(wanted[name])
-
-
-def draws_for_error(std: float, error: float) -> int:
-    """How many draws bring the standard error down to `error`: (std / error)^2, rounded up."""
-    return math.ceil((std / error) ** 2)
