@@ -347,7 +347,8 @@ from ptsa_lite.training.loop import describe, train_epochs
 
 backbone = load_backbone(img_size=img_size)
 study = Path(out_dir) / "study"
-wanted = methods or list(METHODS)
+wanted = methods or ["single_task", "full_finetune", "decoders_only", "bitfit", "single_task_lora", "lora_shared",
+                     "lora_separate", "mtlora", "ptsa"]
 
 
 def the_run(method):

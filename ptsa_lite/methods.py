@@ -30,15 +30,51 @@ class Method:
 
 EVERYTHING = ("heads", "patch_embed", "positions", "norms", "merging", "backbone")
 
+PROMPTS = ("heads", "adapters")
+ADAPTERS = ("heads", "adapters", "norms")  # what trains in Houlsby's line; MTLoRA's adds more
+
 METHODS = {
     "single_task": Method("Single task", low_rank=False, alone="full_finetune"),
     "full_finetune": Method("Full fine-tuning", low_rank=False, roles=EVERYTHING),
     "decoders_only": Method("Decoders only", low_rank=False, roles=("heads",)),
+    "adapter": Method(
+        "Adapter, one per task", TaskTree.separate, roles=ADAPTERS,
+        rival="ptsa_lite.baselines.adapter:AdapterModel",
+    ),
     "bitfit": Method("BitFit", low_rank=False, roles=("heads",), biases=True),
+    "vpt_shallow": Method("VPT-shallow", TaskTree.separate, roles=PROMPTS, rival="ptsa_lite.baselines.vpt:VPTModel"),
+    "vpt_deep": Method("VPT-deep", TaskTree.separate, roles=PROMPTS, rival="ptsa_lite.baselines.vpt:DeepVPTModel"),
+    "compacter": Method(
+        "Compacter", TaskTree.separate, roles=ADAPTERS,
+        rival="ptsa_lite.baselines.compacter:CompacterModel",
+    ),
+    "relative_bias": Method(
+        "Relative bias", low_rank=False, roles=("heads", "positions"),
+        rival="ptsa_lite.baselines.relative_bias:RelativeBiasModel",
+    ),
     "single_task_lora": Method("Single task, LoRA", alone="lora_shared"),
     "lora_shared": Method("LoRA, shared", TaskTree.shared),
     "lora_separate": Method("LoRA, one per task", TaskTree.separate),
+    "dora_shared": Method("DoRA, shared", TaskTree.shared, rival="ptsa_lite.baselines.dora:DoRAModel"),
+    "dora_separate": Method("DoRA, one per task", TaskTree.separate, rival="ptsa_lite.baselines.dora:DoRAModel"),
+    "hyperformer": Method(
+        "HyperFormer", TaskTree.separate, roles=ADAPTERS,
+        rival="ptsa_lite.baselines.hyperformer:HyperFormerModel",
+    ),
+    "hyperformer_plus": Method(
+        "HyperFormer++", TaskTree.separate, roles=ADAPTERS,
+        rival="ptsa_lite.baselines.hyperformer:HyperFormerPlusModel",
+    ),
+    "polyhistor": Method(
+        "Polyhistor", TaskTree.separate, roles=ADAPTERS,
+        rival="ptsa_lite.baselines.polyhistor:PolyhistorModel",
+    ),
+    "polyhistor_lite": Method(
+        "Polyhistor-Lite", TaskTree.separate, roles=ADAPTERS,
+        rival="ptsa_lite.baselines.polyhistor:PolyhistorLiteModel",
+    ),
     "mtlora": Method("MTLoRA", TaskTree.shared, rival="ptsa_lite.baselines.mtlora:MTLoRAModel"),
+    "ditask": Method("DiTASK", TaskTree.shared, rival="ptsa_lite.baselines.ditask:DiTASKModel"),
     "ptsa": Method("PTSA (TGLoRA)"),
 }
 """Every method by the name that code uses, in the tables' order."""

@@ -67,17 +67,18 @@ class MTLoRAModel(MultiTaskModel):
     Raises ValueError for a backbone that is no Swin, or a stage of rank 0.
     """
 
+    task_layer: type[nn.Module] = MTLoRALinear
     leaves_unused = True  # nothing reads the shared stream after the last block, so its last pair has no gradient
 
     def __init__(self, backbone: Backbone, *args: Any, task_rank: int = 4, **options: Any):
         super().__init__(backbone, *args, **options)
         if type(backbone.blocks(0)[-1]) is not SwinTransformerBlock or 0 in self.ranks:
-            raise ValueError("MTLoRA is defined for the first Swin with a rank of at least 1 in every stage")
+            raise ValueError("MTLoRA's streams are defined for the first Swin with a rank of at least 1 in every stage")
         self.task_rank = task_rank
         for stage in range(backbone.n_stages):
             last = backbone.blocks(stage)[-1]
             for parent, name in ((last.attn, "proj"), (last.mlp, "fc1"), (last.mlp, "fc2")):
-                layer = MTLoRALinear(getattr(parent, name), len(self.tasks), task_rank, begins=name == "proj")
+                layer = self.task_layer(getattr(parent, name), len(self.tasks), task_rank, begins=name == "proj")
                 setattr(parent, name, layer)
             last.__class__ = PartingBlock
 

@@ -139,7 +139,7 @@ def test_a_compiled_step_is_the_step_and_so_is_its_evaluation(graphs, method, fa
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_block_and_head_of_every_method_is_compiled_and_a_copy_is_plain(method):
-    model = build_model(method, tiny_backbone(), TWO, PARTED if method == "ptsa" else None, rank=2)
+    model = build_model(method, tiny_backbone(), TWO, PARTED if method == "ptsa" else None, rank=4)
     compile_regions(model)
     compiled = [name for name, module in model.named_modules() if module._compiled_call_impl]
     inner = [m for m in model.modules() if isinstance(m, MultiTaskModel)]
