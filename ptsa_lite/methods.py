@@ -25,56 +25,35 @@ class Method:
     roles: tuple[str, ...] | None = None  # that train; None: those of `model.ROLES`
     biases: bool = False  # every bias trains
     alone: str = ""  # one model for each task, each built by this method
-    rival: str = ""  # module:class of `baselines`, imported only when it is asked for
+    rival: str = ""  # file:class of `baselines`, imported only when it is asked for
 
 
 EVERYTHING = ("heads", "patch_embed", "positions", "norms", "merging", "backbone")
-
+TABLES = ("heads", "positions")
 PROMPTS = ("heads", "adapters")
-ADAPTERS = ("heads", "adapters", "norms")  # what trains in Houlsby's line; MTLoRA's adds more
+ADAPTERS = ("heads", "adapters", "norms")  # as in Houlsby's line; MTLoRA's trains more
 
 METHODS = {
     "single_task": Method("Single task", low_rank=False, alone="full_finetune"),
     "full_finetune": Method("Full fine-tuning", low_rank=False, roles=EVERYTHING),
     "decoders_only": Method("Decoders only", low_rank=False, roles=("heads",)),
-    "adapter": Method(
-        "Adapter, one per task", TaskTree.separate, roles=ADAPTERS,
-        rival="ptsa_lite.baselines.adapter:AdapterModel",
-    ),
+    "adapter": Method("Adapter, one per task", TaskTree.separate, roles=ADAPTERS, rival="adapter:AdapterModel"),
     "bitfit": Method("BitFit", low_rank=False, roles=("heads",), biases=True),
-    "vpt_shallow": Method("VPT-shallow", TaskTree.separate, roles=PROMPTS, rival="ptsa_lite.baselines.vpt:VPTModel"),
-    "vpt_deep": Method("VPT-deep", TaskTree.separate, roles=PROMPTS, rival="ptsa_lite.baselines.vpt:DeepVPTModel"),
-    "compacter": Method(
-        "Compacter", TaskTree.separate, roles=ADAPTERS,
-        rival="ptsa_lite.baselines.compacter:CompacterModel",
-    ),
-    "relative_bias": Method(
-        "Relative bias", low_rank=False, roles=("heads", "positions"),
-        rival="ptsa_lite.baselines.relative_bias:RelativeBiasModel",
-    ),
+    "vpt_shallow": Method("VPT-shallow", TaskTree.separate, roles=PROMPTS, rival="vpt:VPTModel"),
+    "vpt_deep": Method("VPT-deep", TaskTree.separate, roles=PROMPTS, rival="vpt:DeepVPTModel"),
+    "compacter": Method("Compacter", TaskTree.separate, roles=ADAPTERS, rival="compacter:CompacterModel"),
+    "relative_bias": Method("Relative bias", low_rank=False, roles=TABLES, rival="relative_bias:RelativeBiasModel"),
     "single_task_lora": Method("Single task, LoRA", alone="lora_shared"),
     "lora_shared": Method("LoRA, shared", TaskTree.shared),
     "lora_separate": Method("LoRA, one per task", TaskTree.separate),
-    "dora_shared": Method("DoRA, shared", TaskTree.shared, rival="ptsa_lite.baselines.dora:DoRAModel"),
-    "dora_separate": Method("DoRA, one per task", TaskTree.separate, rival="ptsa_lite.baselines.dora:DoRAModel"),
-    "hyperformer": Method(
-        "HyperFormer", TaskTree.separate, roles=ADAPTERS,
-        rival="ptsa_lite.baselines.hyperformer:HyperFormerModel",
-    ),
-    "hyperformer_plus": Method(
-        "HyperFormer++", TaskTree.separate, roles=ADAPTERS,
-        rival="ptsa_lite.baselines.hyperformer:HyperFormerPlusModel",
-    ),
-    "polyhistor": Method(
-        "Polyhistor", TaskTree.separate, roles=ADAPTERS,
-        rival="ptsa_lite.baselines.polyhistor:PolyhistorModel",
-    ),
-    "polyhistor_lite": Method(
-        "Polyhistor-Lite", TaskTree.separate, roles=ADAPTERS,
-        rival="ptsa_lite.baselines.polyhistor:PolyhistorLiteModel",
-    ),
-    "mtlora": Method("MTLoRA", TaskTree.shared, rival="ptsa_lite.baselines.mtlora:MTLoRAModel"),
-    "ditask": Method("DiTASK", TaskTree.shared, rival="ptsa_lite.baselines.ditask:DiTASKModel"),
+    "dora_shared": Method("DoRA, shared", TaskTree.shared, rival="dora:DoRAModel"),
+    "dora_separate": Method("DoRA, one per task", TaskTree.separate, rival="dora:DoRAModel"),
+    "hyperformer": Method("HyperFormer", TaskTree.separate, roles=ADAPTERS, rival="hyperformer:HyperFormerModel"),
+    "hyperformer_plus": Method("HyperFormer++", TaskTree.separate, roles=ADAPTERS, rival="hyperformer:PlusModel"),
+    "polyhistor": Method("Polyhistor", TaskTree.separate, roles=ADAPTERS, rival="polyhistor:PolyhistorModel"),
+    "polyhistor_lite": Method("Polyhistor-Lite", TaskTree.separate, roles=ADAPTERS, rival="polyhistor:LiteModel"),
+    "mtlora": Method("MTLoRA", TaskTree.shared, rival="mtlora:MTLoRAModel"),
+    "ditask": Method("DiTASK", TaskTree.shared, rival="ditask:DiTASKModel"),
     "ptsa": Method("PTSA (TGLoRA)"),
 }
 """Every method by the name that code uses, in the tables' order."""
@@ -116,8 +95,8 @@ def build_model(
 
 
 def _rival(place: str) -> type[MultiTaskModel]:
-    module, _, name = place.partition(":")
-    return getattr(import_module(module), name)
+    file, _, name = place.partition(":")
+    return getattr(import_module(f"ptsa_lite.baselines.{file}"), name)
 
 
 class SingleTaskModels(nn.Module):

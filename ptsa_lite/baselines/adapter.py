@@ -81,8 +81,5 @@ class AdapterModel(MultiTaskModel):
         backbone.LINEARS = tuple(path for path in backbone.LINEARS if path in PLACES)
         super().__init__(backbone, *args, layer=self.adapter_layer, **options)
 
-    def description(self) -> dict:
-        return super().description() | {"adapter": self.adapter_layer.__name__}
-
     def merge(self) -> MultiTaskModel:
         raise ValueError("an adapter has a gelu between its two matrices and cannot be merged away")

@@ -81,8 +81,5 @@ class DiTASKModel(MTLoRAModel):
     def __init__(self, backbone: Backbone, *args: Any, layer: Any = None, **options: Any):
         super().__init__(backbone, *args, layer=SpectralLinear, **options)
 
-    def description(self) -> dict:
-        return super().description() | {"layer": "DiTASK"}
-
     def merge(self) -> MultiTaskModel:
         raise ValueError("DiTASK's task streams begin in the middle of a stage and cannot be merged away")

@@ -59,6 +59,3 @@ class DoRAModel(MultiTaskModel):
 
     def __init__(self, backbone: Backbone, *args: Any, layer: Any = None, **options: Any):
         super().__init__(backbone, *args, layer=DoRALinear, **options)
-
-    def description(self) -> dict:
-        return super().description() | {"layer": "DoRA"}

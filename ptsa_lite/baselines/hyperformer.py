@@ -89,7 +89,7 @@ class HyperFormerModel(AdapterModel):
         return super().description() | {"embedding": self.embedding, "share_layers": self.share_layers}
 
 
-class HyperFormerPlusModel(HyperFormerModel):
+class PlusModel(HyperFormerModel):
     """HyperFormer++."""
 
     share_layers = True

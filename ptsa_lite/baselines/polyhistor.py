@@ -87,7 +87,7 @@ class PolyhistorModel(AdapterModel):
         return super().description() | self.sizes
 
 
-class PolyhistorLiteModel(PolyhistorModel):
+class LiteModel(PolyhistorModel):
     """The layers of every stage scale the first stage's templates, so its rank divides the others'."""
 
     adapter_layer = ScaledLinear

@@ -14,7 +14,7 @@ from ptsa_lite.backbones import load_backbone
 from ptsa_lite.baselines.ditask import SpectralLinear
 from ptsa_lite.baselines.dora import DoRALinear
 from ptsa_lite.baselines.monotone import flow
-from ptsa_lite.baselines.prompted_attention import PromptedAttention
+from ptsa_lite.baselines.prompted_swin import PromptedAttention
 from ptsa_lite.costs import count_macs, count_parameters, executed_macs
 from ptsa_lite.fast import FastHRNetHead
 from ptsa_lite.methods import METHODS, build_model
@@ -343,11 +343,12 @@ def test_every_window_sees_the_prompts_and_prompts_see_every_window():
 
 def test_deep_prompts_enter_every_block_and_shallow_ones_the_first():
     shallow, deep = rival("vpt_shallow"), rival("vpt_deep")
-    assert [p.shape for p in shallow.adapter_prompts] == [(2, 4, 8)]
-    assert [p.shape for p in deep.adapter_prompts] == [(2, 4, 8), (2, 4, 16), (2, 4, 32), (2, 4, 32), (2, 4, 64)]
+    assert [p.shape for p in shallow.backbone.adapter_prompts] == [(2, 4, 8)]
+    widths = [p.shape[2] for p in deep.backbone.adapter_prompts]
+    assert widths == [8, 16, 32, 32, 64] and deep.backbone.adapter_prompts[4].shape[:2] == (2, 4)
     images = torch.randn(1, 3, 64, 64)
     before = deep.eval()(images)
-    deep.adapter_prompts[4].data[0] += 1.0
+    deep.backbone.adapter_prompts[4].data[0] += 1.0
     assert [name for name, p in deep(images).items() if not torch.equal(p, before[name])] == ["human_parts"]
 
 
