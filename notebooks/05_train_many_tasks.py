@@ -341,7 +341,7 @@ print(f"small numbers: {small:+.2f} %; MTLoRA's metrics: {published:+.2f} %, pri
 # %%
 from ptsa_lite.backbones import load_backbone
 from ptsa_lite.costs import count_parameters
-from ptsa_lite.methods import METHODS, build_model
+from ptsa_lite.methods import build_model
 from ptsa_lite.experiments.run import Run
 from ptsa_lite.training.loop import describe, train_epochs
 
