@@ -27,7 +27,7 @@ PLACES = ("attn.proj", "mlp.fc2")
 class AdapterLinear(nn.Module):
     """A frozen layer and, on its output, one adapter for each group: (G*B, ..., C_in) -> (G*B, ..., C).
 
-    A subclass says by `weights` where D (G, R, C) and U (G, C, R) come from. Dropout acts on the input of D.
+    `weights` says where D (G, R, C) and U (G, C, R) come from. Dropout acts on the input of D.
     """
 
     def __init__(self, base: nn.Linear, n_groups: int, rank: int, scale: float = 4.0, dropout: float = 0.0):
@@ -76,10 +76,16 @@ class AdapterModel(MultiTaskModel):
     """Images -> {task: prediction}; the options are those of `MultiTaskModel`, but for `layer`: it has its own."""
 
     adapter_layer: type[AdapterLinear] = HoulsbyLinear
+    sizes: dict[str, int] = {}  # a subclass's own options
 
     def __init__(self, backbone: Backbone, *args: Any, layer: Any = None, **options: Any):
         backbone.LINEARS = tuple(path for path in backbone.LINEARS if path in PLACES)
         super().__init__(backbone, *args, layer=self.adapter_layer, **options)
+        if 0 in self.ranks:
+            raise ValueError("adapters need a rank of at least 1 in every stage")
+
+    def description(self) -> dict:
+        return super().description() | self.sizes
 
     def merge(self) -> MultiTaskModel:
         raise ValueError("an adapter has a gelu between its two matrices and cannot be merged away")

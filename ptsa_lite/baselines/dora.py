@@ -6,7 +6,7 @@
 nothing. As in the paper (section 4.3) no gradient goes through the norm.
 Trained: A, B, m and the line's extras (patch embedding, norms, patch mergings, position tables), heads. `rank` is that
 of A and B. Either all tasks share one group (`dora_shared`) or each has its own (`dora_separate`).
-Departure: norms of rows as in the paper's published code; m is a vector, spared by weight decay as norms are.
+Departure: norms are of rows, as in public implementations; m is a vector, spared by weight decay as norms are.
 Count on Swin-T without heads at rank 16: shared 2.77 M, one a task 6.28 M. What the published row "DoRA in MTLoRA"
 trained is not stated.
 """

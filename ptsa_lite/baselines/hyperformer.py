@@ -7,8 +7,8 @@ An adapter as in `adapter`, whose matrices are linear in an embedding of the tas
 HyperFormer has its own H for each adapter and shares it among tasks. HyperFormer++ shares it among layers too, and M1
 reads z_t beside an embedding of the block and one of the place in it (after attention, after the MLP).
 Trained: z, M, H, the adapters' biases, the backbone's norms (shared by the tasks), heads. `rank` is R.
-Departures: a hierarchical backbone has several widths, so ++ has one H a stage; adapters' biases are plain, one set a
-task, and norms are not made by hypernetworks; H_U starts at zero, so that a fresh adapter changes nothing.
+Departures: with several widths ++ has one H a stage; the adapters' biases are plain, one set a task, and norms are not
+made by hypernetworks; H_U starts at zero, so that a fresh adapter changes nothing.
 Count on Swin-T at R = (12, 24, 48, 96), an eighth of the widths: 70.23 M without heads. Published 72.77 M: the same and
 the 2.55 M of that benchmark's decoders (R and all else are inferred from the count). HyperFormer++: 13.01 M.
 """
@@ -30,8 +30,8 @@ class Embedding(nn.Module):
         super().__init__()
         self.z = nn.Parameter(torch.randn(n_tasks, TASK))
         self.where = nn.ParameterList(torch.randn(n, TASK) for n in (n_blocks, len(PLACES)) if n_blocks)
-        sources = 1 + len(self.where)
-        self.mlp = nn.Sequential(nn.Linear(sources * TASK, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, size))
+        joined = (1 + len(self.where)) * TASK
+        self.mlp = nn.Sequential(nn.Linear(joined, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, size))
         self.norm = nn.LayerNorm(size)
 
     def forward(self, tasks: list[int], *where: int) -> Tensor:
@@ -74,19 +74,15 @@ class HyperFormerModel(AdapterModel):
 
     def __init__(self, *args: Any, embedding: int = 64, **options: Any):
         super().__init__(*args, **options)
-        self.embedding = embedding
+        self.sizes = {"embedding": embedding, "share_layers": self.share_layers}
         layers = [(stage, layer) for stage, _, _, layer in self.backbone.adapted_linears()]
         n_places = len(self.backbone.LINEARS)
-        n_blocks = len(layers) // n_places if self.share_layers else 0
-        self.adapter_embedding = Embedding(len(self.tasks), n_blocks, embedding)
+        self.adapter_embedding = Embedding(len(self.tasks), self.share_layers * len(layers) // n_places, embedding)
         self.adapter_networks = nn.ModuleList()
         for number, (stage, layer) in enumerate(layers):
             if not self.share_layers or stage == len(self.adapter_networks):  # the first of its stage
                 self.adapter_networks.append(HyperNetwork(embedding, layer.base.weight.shape[0], layer.rank))
             layer.attach(self.adapter_embedding, self.adapter_networks[-1], *divmod(number, n_places))
-
-    def description(self) -> dict:
-        return super().description() | {"embedding": self.embedding, "share_layers": self.share_layers}
 
 
 class PlusModel(HyperFormerModel):

@@ -83,9 +83,6 @@ class PolyhistorModel(AdapterModel):
         for number, layer in enumerate(layers):
             layer.attach(self.adapter_z, self.adapter_networks[number % templates])
 
-    def description(self) -> dict:
-        return super().description() | self.sizes
-
 
 class LiteModel(PolyhistorModel):
     """The layers of every stage scale the first stage's templates, so its rank divides the others'."""

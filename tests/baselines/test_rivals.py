@@ -186,11 +186,13 @@ def test_descriptions_tell_one_function_from_another():
         assert [b for b in RIVALS if said[a] == said[b]] == [a]
 
 
+@pytest.mark.parametrize("amp", ["float32", "bfloat16"])
 @rivals
-def test_a_step_moves_what_trains_and_nothing_else(method):
+def test_a_step_moves_what_trains_and_nothing_else(method, amp):
     model = woken(rival(method)).train()
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    stepper = Stepper(model, TWO, TrainConfig(epochs=1, batch_size=2, warmup_epochs=0), parameter_groups(model, 0.05))
+    config = TrainConfig(epochs=1, batch_size=2, warmup_epochs=0, amp=amp)
+    stepper = Stepper(model, TWO, config, parameter_groups(model, 0.05))
     batch = {"image": torch.randn(2, 3, 64, 64), "human_parts": torch.randint(0, 7, (2, 64, 64)),
              "normals": F.normalize(torch.randn(2, 3, 64, 64), dim=1)}  # fmt: skip
     assert np.isfinite(list(stepper(batch, 1e-3).values())).all()
@@ -354,6 +356,7 @@ def test_deep_prompts_enter_every_block_and_shallow_ones_the_first():
 
 @pytest.mark.parametrize(("method", "options", "said"), [
     ("adapter", {"rank": 9}, "rank 9 does not fit an adapter of 8 channels"),
+    ("hyperformer", {"rank": (0, 4, 4, 4), "tasks": select(PASCAL, ["normals"])}, "at least 1 in every stage"),
     ("compacter", {"rank": 6}, "no multiple of the 4 Kronecker terms"),
     ("polyhistor_lite", {"rank": (4, 4, 6, 8)}, "no multiple of the first stage's 4"),
     ("vpt_shallow", {"rank": (4, 4, 2, 4)}, "one number of prompts"),
