@@ -6,7 +6,8 @@ An adapter as in `adapter`, one for each task, with
 
 A_t is shared by all the task's adapters and by both their matrices. Trained: A, p, q, the adapters' biases, the
 backbone's norms (shared by the tasks), heads. `rank` is R, `kronecker` is n, `factor` is k (1 in the paper).
-The definition is recalled, not checked against the paper. Departures: one of U's factors starts at zero, so that a fresh adapter changes nothing.
+The definition is recalled, not checked against the paper. Departure: one of U's factors starts at zero, so that a fresh
+adapter changes nothing.
 Count on Swin-T at a quarter of the widths, n = 4 and k = 2: 0.244 M without heads. Published 2.78 M: 0.235 M and the
 2.55 M of that benchmark's decoders. Which R and k it had is not stated; with k = 1 it is 0.156 M.
 """

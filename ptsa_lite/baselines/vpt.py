@@ -5,8 +5,8 @@
 Prompts pass norms, MLP and residuals as tokens do; heads do not read them. Shallow: P_t of each task enters before the
 first block; patch merging joins four copies of a prompt to one. Deep: every block is given prompts of its own, and what
 it made of them is dropped. Trained: P, heads. `rank` is n; dropout acts on P; there is nothing to scale.
-Read: public code that follows the authors'. Departure: there a window may be given another image's prompts, since windows
-and prompts are stacked in different orders; here every image keeps its own.
+Read: public code that follows the authors'. Departure: there windows and prompts are stacked in different orders, so
+that a window may be given another image's prompts; here every image keeps its own.
 Count on Swin-T without heads, at n = 50 and four tasks: 19,200 and 883,200. Published 2.57 and 3.43 M: the same and the
 2.55 M of that benchmark's decoders.
 """
