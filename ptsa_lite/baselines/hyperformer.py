@@ -9,8 +9,8 @@ reads z_t beside an embedding of the block and one of the place in it (after att
 Trained: z, M, H, the adapters' biases, the backbone's norms (shared by the tasks), heads. `rank` is R.
 Departures: with several widths ++ has one H a stage; the adapters' biases are plain, one set a task, and norms are not
 made by hypernetworks; H_U starts at zero, so that a fresh adapter changes nothing.
-Count on Swin-T at R = (12, 24, 48, 96), an eighth of the widths: 70.23 M without heads. Published 72.77 M: the same and
-the 2.55 M of that benchmark's decoders (R and all else are inferred from the count). HyperFormer++: 13.01 M.
+Count on Swin-T at R = (12, 24, 48, 96), an eighth of the widths: 70.23 M without heads, ++ 13.01 M. Published 72.77 M:
+the first and the 2.55 M of that benchmark's decoders (R and all else are inferred from the count).
 """
 
 from typing import Any
@@ -30,9 +30,8 @@ class Embedding(nn.Module):
         super().__init__()
         self.z = nn.Parameter(torch.randn(n_tasks, TASK))
         self.where = nn.ParameterList(torch.randn(n, TASK) for n in (n_blocks, len(PLACES)) if n_blocks)
-        joined = (1 + len(self.where)) * TASK
-        self.mlp = nn.Sequential(nn.Linear(joined, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, size))
-        self.norm = nn.LayerNorm(size)
+        first, second = nn.Linear((1 + len(self.where)) * TASK, HIDDEN), nn.Linear(HIDDEN, size)
+        self.mlp, self.norm = nn.Sequential(first, nn.ReLU(), second), nn.LayerNorm(size)
 
     def forward(self, tasks: list[int], *where: int) -> Tensor:
         z = self.z[tasks]
