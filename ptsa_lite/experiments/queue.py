@@ -160,7 +160,7 @@ class _Watch:
         now = time.monotonic()
         self.seen = {run.name(): self.seen.get(run.name(), (None, now)) for run in at_work}
         for name, (before, since) in self.seen.items():
-            newest = [path.stat().st_mtime_ns for path in (self.folder / name).glob("*.*") if path.exists()]
+            newest = _changes(self.folder / name)
             if newest != before:
                 self.seen[name] = newest, now
             elif now - since > self.patience:
@@ -168,6 +168,14 @@ class _Watch:
                 since = tqdm.format_interval(now - since)
                 self.report(f"{name} has made no progress for {since}: no epoch of it has ended; if that is too long, "
                             "stop this study, and the same command goes on")  # fmt: skip
+
+
+def _changes(folder: Path) -> list[int]:
+    """When a folder's files changed last; nothing where it is not there, or goes while one looks: its run is done."""
+    try:
+        return sorted(entry.stat().st_mtime_ns for entry in os.scandir(folder))
+    except FileNotFoundError:
+        return []
 
 
 def processes(wanted: int, limits: Sequence[Path] = LIMITS) -> int:

@@ -235,3 +235,16 @@ def _alive(pid):
         return (Path("/proc") / str(pid) / "stat").read_text().split(") ")[1][0] != "Z"
     except (ProcessLookupError, FileNotFoundError):
         return False
+
+
+def test_a_run_that_ends_while_somebody_looks_at_it_is_no_fault(tmp_path, monkeypatch):
+    """Its folder goes between the look whether it is there and the look into it."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "checkpoint.pt").touch()
+    assert len(queue._changes(tmp_path / "a")) == 1
+
+    def gone(place):
+        raise FileNotFoundError(place)
+
+    monkeypatch.setattr("os.scandir", gone)
+    assert queue._changes(tmp_path / "a") == []
