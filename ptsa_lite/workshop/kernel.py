@@ -22,6 +22,7 @@ def environment() -> dict[str, str]:
     """
     quiet = {
         "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+        "TQDM_DISABLE": "1",
         "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin while they wait cost more than they give on shared cores
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # else the debugger warns in the first cell
     }

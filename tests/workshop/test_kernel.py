@@ -1,6 +1,7 @@
 """The kernel's environment, and which Python it is of."""
 
 import os
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -14,6 +15,13 @@ def test_the_kernel_keeps_what_you_set_but_draws_inline(monkeypatch):
     assert found["OMP_NUM_THREADS"] == "7"
     assert found["MPLBACKEND"].endswith("backend_inline")
     assert os.environ["MPLBACKEND"] == "Agg", "only the kernel's environment changes"
+
+
+def test_no_bar_of_progress_gets_into_an_output():
+    code = "from ptsa_lite.data.cache import progress; print(progress(1, 'frames').disable)"
+    environment = notebook_kernel.environment()
+    shown = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "True"
 
 
 def test_a_hub_may_be_asked_unless_you_forbid_it(monkeypatch):
