@@ -409,7 +409,10 @@ draw_price()
 
 # %%
 def price_widget(rank, **groups):
-    display(draw_price(tuple(itertools.accumulate(groups.values(), max)), rank))  # groups part and never join again
+    asked = tuple(groups.values())
+    path = tuple(itertools.accumulate(asked, max))  # groups part and never join again
+    print(f"groups {path}" + f": no stage has fewer than the one before, so {asked} is read like this" * (path != asked))
+    display(draw_price(path, rank))
 
 
 interact(price_widget, rank=Dropdown(options=[4, 8, 16, 32, 64], value=16), **{
