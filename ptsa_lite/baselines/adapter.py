@@ -4,8 +4,8 @@ After attention and after the MLP of every block, on the sublayer's output y_t:
 
     h_t = y_t + s (U_t gelu(D_t y_t + c_t) + e_t)        D_t: R x C, U_t: C x R
 
-Trained: D, U, c, e, the backbone's norms (shared by the tasks), heads. `rank` is R. Departures: U starts at zero, so a
-fresh adapter changes nothing (theirs start near zero); s is the line's scale, 1 in theirs; gelu is the backbone's.
+Trained: D, U, c, e, the backbone's norms (shared by the tasks), heads. `rank` is R. Recalled, not read again (R).
+Departures: U starts at zero, so a fresh adapter changes nothing; s is the line's scale; gelu is the backbone's.
 Count on Swin-T with PASCAL's heads at R = (24, 48, 96, 192), a quarter of the widths: 8.69 M without heads. Published
 11.24 M: the same and the 2.55 M of that benchmark's decoders, where ours have 1.95 M.
 """
