@@ -10,6 +10,10 @@
     runs:                            # ... or as a list: the rows 1, 2, ...
       - {rank: 4}
     grid: {seed: [0, 1, 2]}          # every row at every point of these lists
+    plan:                            # what will be compared, decided before it is run, by the conditions' labels:
+      primary: [PTSA (TGLoRA), Single task]  # the first less the second; a run without a label has its method's title
+      others: [[PTSA (TGLoRA), MTLoRA]]      # tested as well, and corrected together
+      margin: 0.5                            # what counts as the same, in per cent points of delta_m
 
 A tree is written as trees are printed, `a+b > a | b`; or as groups a stage, `[1, 1, 2, 4]`, of a tree that is grown by
 the tasks' similarity, which `similarity` has the settings of; or as `{every: [1, 1, 2, 4]}`, a run for each tree with
@@ -23,7 +27,8 @@ from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 
-from ptsa_lite.checks import check
+from ptsa_lite.checks import POSITIVE, check
+from ptsa_lite.methods import METHODS
 from ptsa_lite.tasks import default_tasks, known
 from ptsa_lite.tree import TaskTree
 
@@ -59,6 +64,24 @@ def read_runs(path: str | Path, changes: Mapping | None = None) -> list[Run]:
     return _runs(content, _rows(content), changes, path)
 
 
+def read_plan(path: str | Path) -> dict:
+    """A file's plan: {"primary", "others" (none where it names none), "margin" (0.5 where it names none)}.
+
+    Raises ValueError where there is no plan, and for a label that no run of the file has.
+    """
+    path = find(path)
+    plan = {"others": [], "margin": 0.5} | _read(path).get("plan", {})
+    if "primary" not in plan:
+        raise ValueError(f"{path} holds no plan; write what will be compared: `plan: {{primary: [LABEL, LABEL]}}`")
+    labels = dict.fromkeys(run.label or METHODS[run.method].title for run in read_runs(path))
+    for label in itertools.chain(plan["primary"], *plan["others"]):
+        try:
+            known(label, labels, "label")
+        except ValueError as error:
+            raise ValueError(f"{path}: plan: {error}") from None
+    return plan
+
+
 def rows_of(path: str | Path) -> list[str]:
     """The names of a file's rows; none where the file is one run."""
     return [name for name in _rows(_read(find(path))) if name]
@@ -89,6 +112,7 @@ def _read(path: Path, includers: tuple[Path, ...] = ()) -> dict:
     """The file's content over that of what it includes, each part of the kind that the language wants."""
     content = read_yaml(path)
     rows, runs, grid = content.get("rows", {}), content.get("runs", [{}]), content.get("grid", {})
+    plan = content.get("plan", {"primary": ["", ""]})
     for key, value, fits, wanted in (
         ("rows", rows, isinstance(rows, dict) and all(isinstance(one, dict) for one in rows.values()),
          "map names to settings, such as `small: {rank: 4}`"),
@@ -96,6 +120,8 @@ def _read(path: Path, includers: tuple[Path, ...] = ()) -> dict:
          "be a list of settings, such as `- {method: bitfit}`"),
         ("grid", grid, isinstance(grid, dict) and all(isinstance(one, list) and one for one in grid.values()),
          "map settings to lists of values, such as `seed: [0, 1]`"),
+        ("plan", plan, _is_plan(plan), "name primary: [LABEL, LABEL], and may name others: [[LABEL, LABEL]] and "
+         "margin: a number above 0"),
     ):  # fmt: skip
         if not fits:
             raise ValueError(f"{path}: {key} must {wanted}, not be {reprlib.repr(value)}")
@@ -108,6 +134,15 @@ def _read(path: Path, includers: tuple[Path, ...] = ()) -> dict:
     return _join(_read(inner, includers), content)
 
 
+def _is_plan(plan: object) -> bool:
+    if not isinstance(plan, dict) or not {"primary"} <= plan.keys() <= {"primary", "others", "margin"}:
+        return False
+    others = plan.get("others", [])
+    pairs = [plan["primary"], *others] if isinstance(others, list) else [others]
+    paired = all(isinstance(pair, list) and len(pair) == 2 and all(isinstance(x, str) for x in pair) for pair in pairs)
+    return paired and POSITIVE[0](plan.get("margin", 0.5))
+
+
 def _rows(content: Mapping) -> dict[str, dict]:
     """The file's rows by name; one without a name where it has none."""
     numbered = {str(number): one for number, one in enumerate(content.get("runs", ()), 1)}
@@ -115,7 +150,7 @@ def _rows(content: Mapping) -> dict[str, dict]:
 
 
 def _runs(content: Mapping, rows: Mapping[str, dict], changes: Mapping | None, path: Path) -> list[Run]:
-    base = {key: value for key, value in content.items() if key not in ("rows", "runs", "grid")}
+    base = {key: value for key, value in content.items() if key not in ("rows", "runs", "grid", "plan")}
     changed = _nested(changes or {})
     grid, runs = content.get("grid", {}), {}
     for values in itertools.product(*grid.values()):

@@ -9,7 +9,7 @@ from archives import write_nyud
 from ptsa_lite.__main__ import main
 from ptsa_lite.experiments import run as one_run
 from ptsa_lite.experiments import train
-from ptsa_lite.experiments.settings import changes_of, read_run, read_runs, rows_of
+from ptsa_lite.experiments.settings import changes_of, read_plan, read_run, read_runs, rows_of
 from ptsa_lite.experiments.train import train_run
 from ptsa_lite.tree import TaskTree
 
@@ -43,6 +43,10 @@ BAD = [
     ({"include": "none.yaml"}, "includes none.yaml, which is no file"),
     ({"rows": {"a": 3}}, "rows must map names to settings"),
     ({"include": "run.yaml"}, "includes run.yaml, which includes it"),
+    ({"plan": {"others": [["a", "b"]]}}, r"plan must name primary: \[LABEL, LABEL\]"), ({"plan": 3}, "plan must name"),
+    ({"plan": {"primary": ["a"]}}, "plan must"), ({"plan": {"primary": ["a", "b"], "others": ["a", "b"]}}, "plan must"),
+    ({"plan": {"primary": ["a", "b"], "margin": 0}}, "plan must"),
+    ({"plan": {"primary": ["a", "b"], "margins": 1}}, "plan must"),
 ]  # fmt: skip
 
 
@@ -131,6 +135,21 @@ def test_rows_overlay_files_that_overlay_files(tmp_path):
     run = read_run(tmp_path / "top.yaml", "one", {"config.eval_every": 4})
     assert run.rank == 5 and run.config == GOOD["config"] | {"epochs": 9, "lr": 0.3, "eval_every": 4}
     assert rows_of(tmp_path / "top.yaml") == ["one"] and rows_of(tmp_path / "base.yaml") == []
+
+
+def test_a_plan_names_conditions_by_their_labels_and_changes_no_run(tmp_path):
+    path = tmp_path / "g.yaml"
+    text = "runs: [{method: bitfit}, {method: bitfit, rank: 2, label: mine}, {method: mtlora}]\n"
+    path.write_text(text)
+    runs = read_runs(path)
+    with pytest.raises(ValueError, match="g.yaml holds no plan"):
+        read_plan(path)
+    path.write_text(text + "plan: {primary: [mine, BitFit], others: [[MTLoRA, mine]], margin: 1}")
+    assert read_runs(path) == runs
+    assert read_plan(path) == {"primary": ["mine", "BitFit"], "others": [["MTLoRA", "mine"]], "margin": 1}
+    path.write_text(text + "plan: {primary: [mine, MTLora]}")
+    with pytest.raises(ValueError, match="g.yaml: plan: unknown label 'MTLora'; did you mean 'MTLoRA'"):
+        read_plan(path)
 
 
 def test_a_tree_is_written_as_printed_or_as_groups_or_as_every_one_for_train_and_study_alike(tmp_path):
