@@ -62,7 +62,8 @@ from ptsa_lite.figures import (
 from ptsa_lite.experiments.published import PASCAL_RESULTS, as_points
 from ptsa_lite.experiments.reproduction import aligned
 from ptsa_lite.experiments.results import collected
-from ptsa_lite.experiments.tables import paired_difference, summarise
+from ptsa_lite.experiments.statistics import paired_difference, seeds_needed
+from ptsa_lite.experiments.tables import summarise
 from ptsa_lite.tasks import select, suite
 from ptsa_lite.tree import TaskTree, tree_score
 from ptsa_lite.workshop.places import RESULTS
@@ -432,22 +433,26 @@ for name, rows in swept.items():
 # ## Question two: how much is chance?
 #
 # One number per method hides the seed. Here is how far a method's $\Delta_m$ moves from seed to seed, and what follows
-# for a difference that one would like to see. To find a difference $\delta$ between two methods with an interval of
-# half width $\delta$ one needs about
+# for a difference that one would like to see. A study finds a true difference $\delta$ when its interval leaves zero
+# out. Where the interval's half width is just $\delta$, that happens in one study of two: half of all means fall below
+# the truth. To find it in four of five takes, were $s_d$ known,
 #
-# $$n \;\geq\; \Bigl(\frac{t_{n-1}\, s_d}{\delta}\Bigr)^2 \quad\text{seeds.}$$
+# $$n \;\geq\; \Bigl(\frac{(1.96 + 0.84)\, s_d}{\delta}\Bigr)^2 \quad\text{seeds,}$$
+#
+# with 1.96 the 97.5 % point of the normal distribution and 0.84 its 80 % point; and two or three more, because $s_d$ is
+# estimated from the same seeds. `seeds_needed` counts them by Student's noncentral distribution, and the cell plays
+# 20,000 such studies to see that the count is right.
 #
 # **Predict.** With a spread of differences of one per cent, how many seeds does a difference of one per cent take? Of
 # half a per cent?
 
 # %%
-def seeds_needed(spread, difference, most=1000):
-    """The smallest n with t_{n-1} spread / sqrt n <= difference."""
-    return next((n for n in range(2, most) if student.ppf(0.975, n - 1) * spread / math.sqrt(n) <= difference), most)
-
-
-assert seeds_needed(1.0, 0.5) > seeds_needed(1.0, 1.0) > seeds_needed(0.5, 1.0), "less noise must need fewer seeds"
-print(f"spread 1.0: {seeds_needed(1.0, 1.0)} seeds for a difference of 1.0, {seeds_needed(1.0, 0.5)} for 0.5")
+enough = seeds_needed(1.0, sd=1.0)
+played = rng.normal(1.0, 1.0, (20_000, enough))  # studies whose differences are 1 in truth, with a spread of 1
+half = student.ppf(0.975, enough - 1) * played.std(1, ddof=1) / math.sqrt(enough)
+seen = np.mean(played.mean(1) > half)
+assert 0.78 < seen < 0.9, "four studies of five should find it"
+print(f"spread 1.0: {enough} seeds for a difference of 1.0 (found by {seen:.0%} of studies), {seeds_needed(0.5, 1.0)} for 0.5")
 for name, study in shown.items():
     spreads = [row["delta_m_sd"] for row in study["rows"] if row["delta_m_sd"] is not None and row["delta_m"]]
     paired_spreads = [np.std(list(row["differences"].values()), ddof=1) for row in answers[name] if row["n"] > 1]
@@ -456,8 +461,8 @@ for name, study in shown.items():
         continue
     typical, between = float(np.median(spreads)), float(np.median(paired_spreads))
     print(f"{name}: delta_m of a method moves by {typical:.2f} from seed to seed (median sd), a paired difference by "
-          f"{between:.2f}; one per cent takes {seeds_needed(between, 1.0)} seeds, half a per cent "
-          f"{seeds_needed(between, 0.5)}")
+          f"{between:.2f}; one per cent takes {seeds_needed(1.0, between)} seeds, half a per cent "
+          f"{seeds_needed(0.5, between)}")
 
 # %% [markdown]
 # A part of the movement comes from the *references*: $\Delta_m$ divides by single-task models, which have seeds too. In

@@ -78,7 +78,8 @@ def test_readmes_table_of_the_study_is_that_of_the_results_file():
 
 def test_readmes_sentence_on_the_study_holds_its_intervals_and_no_interval_leaves_zero_out():
     from ptsa_lite.experiments.results import collected
-    from ptsa_lite.experiments.tables import paired_difference, summarise
+    from ptsa_lite.experiments.statistics import paired_difference
+    from ptsa_lite.experiments.tables import summarise
 
     def differences(name):
         rows = summarise(collected(ROOT / "figures" / "results" / f"{name}.json"))

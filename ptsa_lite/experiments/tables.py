@@ -1,29 +1,36 @@
-"""What a study's results say: the table of methods, means with spread over seeds, paired differences."""
+"""What a study's results say: the table of methods, means with spread over seeds."""
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 
 import numpy as np
-from scipy import stats
 
 from ptsa_lite.methods import METHODS
 from ptsa_lite.metrics import delta_m
-from ptsa_lite.tasks import Task, select, suite
+from ptsa_lite.tasks import Task, known
 from ptsa_lite.tree import TaskTree
 
-from .run import Run
+from .run import Run, run_tasks
 
 
-def table_of_methods(results: Sequence[dict]) -> list[dict]:
-    """The rows of the table of methods, with delta_m against the single-task run of the same seed (None without)."""
+def table_of_methods(results: Sequence[dict], reference: str = "seed", without: Collection[str] = ()) -> list[dict]:
+    """The rows of the table of methods, with delta_m against single-task runs (None where there are none).
+
+    reference: "seed", the single-task run of the same seed, or "mean", the mean of all of them over their seeds.
+    without: tasks left out of delta_m. "without_edges" is delta_m without edges too, where edges are measured by odsF,
+    and None elsewhere.
+    """
+    known(reference, ("seed", "mean"), "reference")
     singles = {r["run"]["seed"]: r["metrics"] for r in results if r["run"]["method"] == "single_task"}
+    mean = singles and {task: float(np.mean([m[task] for m in singles.values()])) for task in [*singles.values()][0]}
     rows = []
     for result in results:
         run = Run.from_dict(result["run"])
-        single, tasks = singles.get(run.seed), select(suite(run.data), run.tasks)
+        single = singles.get(run.seed) if reference == "seed" else mean
+        tasks = {name: task for name, task in run_tasks(run).items() if name not in without}
+        inner = {name: task for name, task in tasks.items() if task.metric != "odsF"}
         tree = run.tree and TaskTree.from_dict(run.tree)
-        comparable = single is not None and all(single[task] for task in tasks)  # delta_m divides by them
         rows.append({
             "method": run.method,
             "label": run.label or METHODS[run.method].title,
@@ -32,7 +39,8 @@ def table_of_methods(results: Sequence[dict]) -> list[dict]:
             "rank": run.rank if METHODS[run.method].low_rank else None,
             "seed": run.seed,
             "metrics": result["metrics"],
-            "delta_m": delta_m(result["metrics"], single, tasks) if comparable else None,
+            "delta_m": _gain(result["metrics"], single, tasks),
+            "without_edges": _gain(result["metrics"], single, inner) if len(inner) < len(tasks) else None,
             "trainable": result["parameters"]["trainable"],
             "gmacs": result["gmacs"],
             "seconds": result["seconds"],
@@ -40,73 +48,86 @@ def table_of_methods(results: Sequence[dict]) -> list[dict]:
     return rows
 
 
-def summarise(results: Sequence[dict]) -> list[dict]:
+def _gain(metrics: Mapping, single: Mapping | None, tasks: Mapping[str, Task]) -> float | None:
+    """delta_m, or None without tasks or where a reference is missing or 0, by which one cannot divide."""
+    return delta_m(metrics, single, tasks) if single and tasks and all(single[task] for task in tasks) else None
+
+
+def summarise(
+    results: Sequence[dict], reference: str = "seed", without: Collection[str] = (), by_label: bool = False
+) -> list[dict]:
     """One row for each condition, that is all runs that differ in nothing but the seed; in the order of `results`.
 
-    A row is one of `table_of_methods` with "metrics" and "delta_m" as means over seeds, "metrics_sd" and "delta_m_sd"
-    as standard deviations (n - 1 in the denominator; None for one seed), "seeds", and "gains": {seed: delta_m}.
+    A row is one of `table_of_methods` with "metrics", "delta_m" and "without_edges" as means over seeds, "metrics_sd"
+    and so on as standard deviations (n - 1 in the denominator; None for one seed), "seeds", and "gains":
+    {seed: delta_m}. by_label: one row for each label, such as that of a tree which changes with the seed; of several
+    runs of a label and seed the mean counts.
     """
     groups: dict[str, list[dict]] = {}
-    for result, row in zip(results, table_of_methods(results), strict=True):
-        groups.setdefault(condition(result), []).append(row)
+    for result, row in zip(results, table_of_methods(results, reference, without), strict=True):
+        groups.setdefault(row["label"] if by_label else condition(result), []).append(row)
     return [_summary(rows) for rows in groups.values()]
 
 
-def condition(result: dict) -> str:
-    """What a run shares with its repetitions under other seeds."""
-    return json.dumps({key: value for key, value in result["run"].items() if key != "seed"}, sort_keys=True)
+def condition(result: dict, besides: Collection[str] = ()) -> str:
+    """What a run shares with its repetitions under other seeds, wherever its data lay; `besides`, but for more."""
+    run = asdict(Run.from_dict(result["run"]))  # a setting that is newer than a result has its default there
+    return json.dumps({key: run[key] for key in run.keys() - {"seed", "root", *besides}}, sort_keys=True)
 
 
 def _summary(rows: list[dict]) -> dict:
-    gains = {row["seed"]: row["delta_m"] for row in rows if row["delta_m"] is not None}
+    gains, bare = (_by_seed(rows, name) for name in ("delta_m", "without_edges"))
     metrics = {task: [row["metrics"][task] for row in rows] for task in rows[0]["metrics"]}
     return rows[0] | {
-        "seeds": [row["seed"] for row in rows],
+        "seeds": list(dict.fromkeys(row["seed"] for row in rows)),
         "metrics": {task: float(np.mean(values)) for task, values in metrics.items()},
         "metrics_sd": {task: _sd(values) for task, values in metrics.items()},
         "gains": gains,
-        "delta_m": float(np.mean(list(gains.values()))) if gains else None,
-        "delta_m_sd": _sd(list(gains.values())),
+        "delta_m": _mean(gains.values()), "delta_m_sd": _sd(gains.values()),
+        "without_edges": _mean(bare.values()), "without_edges_sd": _sd(bare.values()),
         "seconds": float(np.mean([row["seconds"] for row in rows])),
-    }
+    }  # fmt: skip
 
 
-def _sd(values: Sequence[float]) -> float | None:
-    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+def _by_seed(rows: list[dict], name: str) -> dict[int, float]:
+    values: dict[int, list[float]] = {}
+    for row in rows:
+        if row[name] is not None:
+            values.setdefault(row["seed"], []).append(row[name])
+    return {seed: float(np.mean(found)) for seed, found in values.items()}
 
 
-def paired_difference(one: dict[int, float], other: dict[int, float], confidence: float = 0.95) -> dict:
-    """Mean over the seeds that both have of (one - other), with its confidence interval by Student's t.
+def _mean(values: Collection[float]) -> float | None:
+    return float(np.mean(list(values))) if values else None
 
-    mean +- t(n - 1) sd / sqrt n, of differences within a seed: what a seed does to both falls out. Returns
-    {"n", "mean", "low", "high", "differences"}; low and high are None for a single seed. Raises ValueError without a
-    common seed.
-    """
-    differences = {seed: one[seed] - other[seed] for seed in sorted(one.keys() & other.keys())}
-    if not differences:
-        raise ValueError(f"no seed in common: {sorted(one)} and {sorted(other)}; run both with the same seeds")
-    values = np.array(list(differences.values()))
-    mean, n = float(values.mean()), len(values)
-    half = stats.t.ppf((1 + confidence) / 2, n - 1) * values.std(ddof=1) / math.sqrt(n) if n > 1 else None
-    low, high = (None, None) if half is None else (mean - float(half), mean + float(half))
-    return {"n": n, "mean": mean, "low": low, "high": high, "differences": differences}
+
+def _sd(values: Collection[float]) -> float | None:
+    return float(np.std(list(values), ddof=1)) if len(values) > 1 else None
 
 
 def markdown_table(rows: Sequence[dict], tasks: Mapping[str, Task]) -> str:
     """Conditions from best to worst as a table for a README: metrics and delta_m, means over seeds (± sd), costs."""
+    gains = ["delta_m", *["without_edges"] * any(row["without_edges"] is not None for row in rows)]
     metrics = [f"{name} {task.metric} {'↑' if task.higher_is_better else '↓'}" for name, task in tasks.items()]
-    headings = ["condition", *metrics, "delta_m % ↑", "seeds", "trainable M", "GMACs"]
+    headings = ["condition", *metrics, *("delta_m % ↑", "without edges % ↑")[: len(gains)],
+                "seeds", "trainable M", "GMACs"]  # fmt: skip
     lines = ["| " + " | ".join(headings) + " |", "| --- " + "| ---: " * (len(headings) - 1) + "|"]
     for row in sorted((row for row in rows if row["delta_m"] is not None), key=lambda row: -row["delta_m"]):
-        spread = "" if row["delta_m_sd"] is None else f"\u00a0±\u00a0{row['delta_m_sd']:.2f}"  # in one line
         seeds, compared = len(row["seeds"]), len(row["gains"])  # delta_m needs the single tasks of the same seed
         cells = (
-            row["label"], *(f"{row['metrics'][name]:#.4g}" for name in tasks), f"{row['delta_m']:+.2f}{spread}",
+            row["label"], *(f"{row['metrics'][name]:#.4g}" for name in tasks), *(_with_spread(row, g) for g in gains),
             str(seeds) if seeds == compared else f"{seeds}, delta_m {compared}",
             f"{row['trainable'] / 1e6:.3f}", f"{row['gmacs']:.3f}",
         )  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _with_spread(row: Mapping, name: str) -> str:
+    if row[name] is None:
+        return ""
+    spread = row[f"{name}_sd"]
+    return f"{round(row[name], 2) + 0:+.2f}" + ("" if spread is None else f"\u00a0±\u00a0{spread:.2f}")  # in one line
 
 
 def best_rates(results: Sequence[dict]) -> dict[str, dict[float, float]]:
@@ -122,6 +143,6 @@ def best_rates(results: Sequence[dict]) -> dict[str, dict[float, float]]:
     gains = {}
     for method, by_rate in tried.items():
         middle = by_rate[sorted(by_rate)[len(by_rate) // 2]]
-        tasks = select(suite(middle["run"]["data"]), middle["run"]["tasks"])
+        tasks = run_tasks(Run.from_dict(middle["run"]))
         gains[method] = {rate: delta_m(r["metrics"], middle["metrics"], tasks) for rate, r in sorted(by_rate.items())}
     return gains

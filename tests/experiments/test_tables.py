@@ -1,15 +1,17 @@
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
+from ptsa_lite.experiments import tables
 from ptsa_lite.experiments.run import Run
-from ptsa_lite.experiments.tables import best_rates, markdown_table, paired_difference, summarise, table_of_methods
-from ptsa_lite.tasks import SUITES, select
+from ptsa_lite.experiments.tables import best_rates, markdown_table, summarise, table_of_methods
+from ptsa_lite.tasks import NYUD, SUITES, select
 from ptsa_lite.tree import TaskTree
 
 TASKS = ("semseg", "normals")
 TREE = TaskTree(((TASKS,), (TASKS,), (TASKS,), (("semseg",), ("normals",)))).to_dict()
+OTHER_TREE = TaskTree.separate(TASKS).to_dict()
 
 
 def result(method, seed=0, tree=None, **metrics):
@@ -52,19 +54,54 @@ def test_conditions_are_averaged_over_seeds_and_gains_are_kept_by_seed():
 
 
 def test_one_seed_has_no_spread_and_other_trees_are_other_conditions():
-    other = TaskTree.separate(TASKS).to_dict()
-    rows = summarise([result("ptsa", tree=tree, semseg=44.0, normals=19.0) for tree in (TREE, other)])
+    rows = summarise([result("ptsa", tree=tree, semseg=44.0, normals=19.0) for tree in (TREE, OTHER_TREE)])
     assert len(rows) == 2 and rows[0]["delta_m"] is None and rows[0]["metrics_sd"] == {"semseg": None, "normals": None}
 
 
-def test_a_difference_is_paired_by_seed_with_students_interval():
-    found = paired_difference({0: 3.0, 1: 5.0, 2: 4.0, 7: 99.0}, {0: 2.0, 1: 3.0, 2: 1.0})
-    assert found["n"] == 3 and found["differences"] == {0: 1.0, 1: 2.0, 2: 3.0} and found["mean"] == 2.0
-    assert found["high"] - 2.0 == pytest.approx(4.302653 / math.sqrt(3), rel=1e-5)  # t(2) at 0.975, sd 1
-    assert found["low"] == pytest.approx(4.0 - found["high"])
-    assert paired_difference({0: 1.0}, {0: 0.0})["low"] is None
-    with pytest.raises(ValueError, match="no seed in common"):
-        paired_difference({0: 1.0}, {1: 1.0})
+def test_the_reference_may_be_the_mean_of_the_single_task_runs_and_tasks_may_be_left_out():
+    runs = [
+        result("single_task", semseg=40.0, normals=20.0),
+        result("single_task", seed=1, semseg=60.0, normals=20.0),
+        result("bitfit", seed=2, semseg=55.0, normals=16.0),
+    ]
+    rows = table_of_methods(runs, "mean")
+    assert [row["delta_m"] for row in rows] == pytest.approx([-10.0, 10.0, 15.0])  # of 50 and 20
+    assert [row["delta_m"] for row in table_of_methods(runs, "mean", ["normals"])] == pytest.approx([-20.0, 20.0, 10.0])
+    assert table_of_methods(runs)[2]["delta_m"] is None and table_of_methods(runs, without=TASKS)[0]["delta_m"] is None
+    single = summarise(runs, "mean")[0]
+    assert single["delta_m"] == pytest.approx(0) and single["delta_m_sd"] == pytest.approx(math.sqrt(200))
+    with pytest.raises(ValueError, match="unknown reference 'median'"):
+        table_of_methods(runs, "median")
+
+
+def test_a_result_older_than_a_setting_is_of_the_same_condition_wherever_its_data_lay():
+    old, new = result("bitfit", semseg=40.0, normals=20.0), result("bitfit", seed=1, semseg=40.0, normals=20.0)
+    old["run"].pop("similarity")
+    new["run"]["root"] = "elsewhere"
+    assert len(summarise([old, new])) == 1
+
+
+def test_a_label_whose_tree_changes_with_the_seed_is_one_row_by_label():
+    runs = [result("single_task", seed=seed, semseg=50.0, normals=20.0) for seed in (0, 1)]
+    for seed, tree, semseg in ((0, TREE, 50.0), (0, OTHER_TREE, 52.0), (1, OTHER_TREE, 55.0)):
+        runs.append(result("ptsa", seed=seed, tree=tree, semseg=semseg, normals=20.0))
+    assert len(summarise(runs)) == 3
+    (_, row) = summarise(runs, by_label=True)
+    assert row["seeds"] == [0, 1] and row["gains"] == pytest.approx({0: 1.0, 1: 5.0})
+    assert row["delta_m"] == pytest.approx(3.0)
+
+
+def test_where_edges_are_measured_by_odsf_the_table_shows_delta_m_without_them_too(monkeypatch):
+    measured = {"edge": replace(NYUD["edge"], metric="odsF", higher_is_better=True)}
+    monkeypatch.setattr(tables, "run_tasks", lambda run: {"semseg": NYUD["semseg"]} | measured)
+    runs = [result("single_task", semseg=40.0, edge=0.5), result("bitfit", semseg=44.0, edge=0.4)]
+    assert [row["delta_m"] for row in summarise(runs)] == pytest.approx([0.0, -5.0])
+    assert [row["without_edges"] for row in summarise(runs)] == pytest.approx([0.0, 10.0])
+    assert summarise(runs, without=["edge"])[1]["without_edges"] is None
+    assert markdown_table(summarise(runs), {"semseg": NYUD["semseg"]} | measured).splitlines()[0::3] == [
+        "| condition | semseg mIoU ↑ | edge odsF ↑ | delta_m % ↑ | without edges % ↑ | seeds | trainable M | GMACs |",
+        "| BitFit | 44.00 | 0.4000 | -5.00 | +10.00 | 1 | 0.000 | 0.500 |",
+    ]
 
 
 def test_the_best_rate_is_the_one_whose_metrics_gain_most_over_the_middle_one():
