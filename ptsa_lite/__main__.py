@@ -158,6 +158,30 @@ def study(grid, root, jobs, cluster, changes, out) -> int:
 
 
 @cli.command()
+@click.argument("grid", metavar="GRID.yaml")
+@click.option("--without", multiple=True, metavar="TASK", help="Leave a task out of delta_m; as often as needed.")
+def compare(grid, without) -> int:
+    """Say what a study found, by the plan in its grid.
+
+    Reads what `study` has collected in figures/results, and prints tables in Markdown: every condition; each comparison
+    of the plan with its intervals, p values and verdict; whether trees differ.
+    """
+    from .experiments.comparison import report
+    from .experiments.results import collected
+    from .experiments.settings import read_plan
+    from .tasks import known
+
+    path = Path("figures/results") / f"{Path(grid).stem}.json"
+    plan, results = read_plan(grid), collected(path)
+    if not results:
+        raise ValueError(f"no results in {path}; run python -m ptsa_lite study {grid}")
+    for task in without:
+        known(task, results[0]["run"]["tasks"], "task")
+    say(report(results, plan, without))
+    return 0
+
+
+@cli.command()
 @click.option("--data", default="scenes", metavar="NAME", help="scenes (default), nyud or pascal.")
 @ROOT
 @click.option("--limit", default=0, metavar="N", help="The first N training frames (default: all).")

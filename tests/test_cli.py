@@ -41,8 +41,8 @@ def test_help_answers_at_once_without_importing_anything_heavy():
 @pytest.mark.parametrize(
     "words",
     [[], ["reproduce"], ["notebooks"], ["notebooks", "build"], ["notebooks", "check"], ["notebooks", "run"], ["data"],
-     ["data", "verify"], ["data", "prepare"], ["study"], ["similarity"], ["train"], ["evaluate"], ["predict"],
-     ["export"]],
+     ["data", "verify"], ["data", "prepare"], ["study"], ["compare"], ["similarity"], ["train"], ["evaluate"],
+     ["predict"], ["export"]],
 )  # fmt: skip
 def test_every_command_has_a_help(words, capsys):
     assert __main__.main([*words, "--help"]) == 0 and len(capsys.readouterr().out) > 150

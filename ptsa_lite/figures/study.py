@@ -101,22 +101,30 @@ def draw_ranked(rows: Sequence[Mapping], names: Sequence[str], chosen: str = "",
     return figure
 
 
-def draw_differences(rows: Sequence[Mapping], title: str = "") -> Figure:
+def draw_differences(rows: Sequence[Mapping], title: str = "", margin: float = 0.0) -> Figure:
     """Paired differences, a line each: single seeds as points, their mean with its confidence interval, zero dashed.
 
-    rows: {"label"} with what `experiments.tables.paired_difference` returns. An interval that holds zero is grey: the
-    two could not be distinguished. A single seed has no interval.
+    rows: {"label"} with what `experiments.statistics.paired_difference` returns; or of `comparison.compare`, whose
+    pooled intervals are thin lines. Grey could not be told apart, by the corrected p where there is one. A single seed
+    has no interval, what has not been run no line. margin: shades what would count as the same.
     """
+    rows = [row for row in rows if row["mean"] is not None]
     figure, axes = canvas((8.6, 0.42 * len(rows) + 1.3))
     strips = []
-    for row in rows:
+    for place, row in enumerate(rows):
         interval = None if row["low"] is None else (row["low"], row["high"])
-        known = interval and (row["low"] > 0 or row["high"] < 0)
-        strips.append((row["label"], row["differences"], row["mean"], interval, OURS if known else THEIRS))
+        told = row.get("told", interval and (row["low"] > 0 or row["high"] < 0))
+        strips.append((row["label"], row["differences"], row["mean"], interval, OURS if told else THEIRS))
+        if (pooled := row.get("pooled", {})).get("low") is not None:
+            axes.plot([pooled["low"], pooled["high"]], [place + 0.25] * 2, "|-", color=SOFT, linewidth=1)
     _strips(axes, strips)
     axes.axvline(0, color=SOFT, linewidth=1, linestyle=(0, (4, 3)))
-    axes.set(ylim=(len(rows) - 0.4, -0.6), title=title,
-             xlabel="difference in Δm, per cent points, with its 95 % interval")  # fmt: skip
+    words = ["thin: pooled"] * any("pooled" in row for row in rows)
+    if margin:
+        axes.axvspan(-margin, margin, color=BOX, zorder=0)
+        words.append(f"shaded: the same within {margin:g}")
+    xlabel = "difference in Δm, per cent points, with its 95 % interval" + "\n" * bool(words) + "; ".join(words)
+    axes.set(ylim=(len(rows) - 0.4, -0.6), title=title, xlabel=xlabel)
     return figure
 
 

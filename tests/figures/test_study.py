@@ -97,6 +97,17 @@ def test_a_paired_difference_is_blue_only_where_its_interval_leaves_zero_out():
     assert sorted(intervals) == [[-1.0, 2.0], [1.0, 3.0]], "a single seed has no interval"
 
 
+def test_a_plans_comparison_shades_the_margin_and_is_coloured_by_the_corrected_p():
+    pooled = {"mean": 2.0, "low": 1.5, "high": 2.5}
+    told, untold = ({"label": word, "mean": 2.0, "low": 1.0, "high": 3.0, "differences": {0: 1.8, 1: 2.2},
+                     "pooled": pooled, "told": word == "told"} for word in ("told", "untold"))  # fmt: skip
+    (axes,) = draw_differences([told, untold, {"label": "not run", "mean": None}], margin=0.5).axes
+    assert [line.get_color() for line in axes.lines if line.get_marker() == "D"] == [OURS, THEIRS]
+    assert [list(line.get_xdata()) for line in axes.lines if line.get_marker() == "|"] == [[1.5, 2.5]] * 2
+    (band,) = axes.patches
+    assert (band.get_x(), band.get_width()) == (-0.5, 1.0) and "the same within 0.5" in axes.get_xlabel()
+
+
 def test_a_sweep_joins_means_and_shows_every_seed():
     lines = {"a": [(2, ROWS[0]), (4, ROWS[1])], "b": [(2, ROWS[2])]}
     (axes,) = draw_sweep(lines, "rank").axes
