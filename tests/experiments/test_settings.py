@@ -174,6 +174,7 @@ def test_a_value_on_the_command_line_is_read_as_in_a_file():
 def test_the_settings_that_come_with_the_project_are_readable():
     grids = sorted(GRIDS.glob("*.yaml"))
     assert grids and all(len(read_runs(grid)) > 1 for grid in grids)
+    assert all(read_plan(grid)["primary"] for grid in grids if "\nplan:" in grid.read_text(encoding="utf-8"))
     assert all(len(read_runs(name)) == len(rows_of(name)) > 9 for name in ("pascal", "nyud"))
 
 
