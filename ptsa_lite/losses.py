@@ -55,23 +55,23 @@ def task_loss(task: Task, prediction: Tensor, target: Tensor, counts: Tensor | N
     if task.kind == "segmentation":
         total = _cross_entropy_sum(x, target)
     elif task.kind == "binary":
-        total = balanced_sum(task, x, target, counts)
+        total = balanced_error(task, x, target, counts).sum()
     else:
         x = unit(x) if task.kind == "normals" else x
         total = (x - target).abs().where(target != IGNORE, 0).sum()
     return total / counts[0].clamp(min=1)
 
 
-def label_counts(target: Tensor) -> Tensor:
-    """(2,) int64: how many entries of a target hold a label, and how many of those are 1.
+def label_counts(target: Tensor, dims: tuple[int, ...] | None = None) -> Tensor:
+    """(2,) int64: how many entries of a target hold a label, and how many of those are 1; along dims if they are given.
 
     All that a loss needs to know of the other parts of its batch; counts of parts are added.
     """
-    return torch.stack([(target != IGNORE).sum(), (target == 1).sum()])
+    return torch.stack([(target != IGNORE).sum(dims), (target == 1).sum(dims)])
 
 
-def balanced_sum(task: Task, logits: Tensor, target: Tensor, counts: Tensor) -> Tensor:
-    """The balanced binary cross-entropy of `task_loss`, summed over valid pixels."""
+def balanced_error(task: Task, logits: Tensor, target: Tensor, counts: Tensor) -> Tensor:
+    """The balanced binary cross-entropy of `task_loss` of each pixel, 0 where it is ignored."""
     count, ones = counts
     positive = task.positive_weight
     if positive is None:
@@ -79,7 +79,7 @@ def balanced_sum(task: Task, logits: Tensor, target: Tensor, counts: Tensor) -> 
     valid = target != IGNORE
     labels = target.where(valid, 0)
     weight = valid * torch.where(labels == 1, positive, 1 - positive)
-    return F.binary_cross_entropy_with_logits(logits, labels, weight=weight, reduction="sum")
+    return F.binary_cross_entropy_with_logits(logits, labels, weight=weight, reduction="none")
 
 
 def _cross_entropy_sum(logits: Tensor, target: Tensor) -> Tensor:

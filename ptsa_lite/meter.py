@@ -16,11 +16,14 @@ from .tasks import Task
 class Meter:
     """What every meter does: `update` with batches, `merge` with other meters, `compute` at any time.
 
-    update(prediction, target): shapes and labels as in `losses.task_loss`; image by image, so that the result does
-        not depend on the batch size.
+    update(prediction, target): shapes and labels as in `losses.task_loss`. An image's row is its own, so the result
+        does not depend on the batch size; all rows of a batch leave a GPU at once, and nothing else waits for it.
     merge(other): takes over what another meter of the same task has seen, and returns self.
     compute(): the metric as a float; nan where no valid pixel was seen.
     """
+
+    higher_is_better = False
+    HELD = 2**28  # bytes of resized predictions on a GPU at once; on a processor one image after another is quicker
 
     def __init__(self, task: Task):
         self.task = task
@@ -33,12 +36,12 @@ class Meter:
                 f"meter of task {self.task.name!r}: prediction {tuple(prediction.shape)} and target "
                 f"{tuple(target.shape)} do not fit; expected (B, {self.task.channels}, H, W) and the same B"
             )
-        rows = []
-        for x, y in zip(prediction.split(1), target.split(1), strict=True):
+        rows, size = [], (target.shape[-2], target.shape[-1])
+        n = max(1, self.HELD // (4 * self.task.channels * math.prod(size))) if prediction.is_cuda else 1
+        for x, y in zip(prediction.split(n), target.split(n), strict=True):
             x = x.float().contiguous(memory_format=torch.channels_last)  # the faster layout to resize and to compare
-            rows.append(self._row(resize(x, y.shape[-2:]), y))
-        if rows:
-            self._keep(torch.stack(rows).cpu())
+            rows.append(self._rows(resize(x, size), y))
+        self._keep(torch.cat(rows).cpu())
 
     def merge(self, other: "Meter") -> "Meter":
         if other.task != self.task:
@@ -51,8 +54,8 @@ class Meter:
         totals = self._totals()
         return totals[0] / totals[-1] if totals and totals[-1] else math.nan
 
-    def _row(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """What one image, (1, C, H, W) and its target, adds: a 1-d tensor."""
+    def _rows(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """What each image of (B, C, H, W) and its target adds, (B, k); ignored pixels are masked, never picked out."""
         raise NotImplementedError
 
     def _keep(self, rows: Tensor) -> None:

@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from .boundary import BoundaryF
 from .checks import known
-from .losses import balanced_sum, label_counts, unit
+from .losses import balanced_error, label_counts, unit
 from .meter import Meter
 from .tasks import IGNORE, Task
 
@@ -16,6 +18,12 @@ from .tasks import IGNORE, Task
 def make_meter(task: Task) -> Meter:
     """The meter of the task's metric (`Task.metric`), empty. Raises ValueError for a metric that nobody measures."""
     return METERS[known(task.metric, METERS, "metric")](task)
+
+
+def measured_by(task: Task, metric: str) -> Task:
+    """The task with another metric and that metric's direction. Raises ValueError for one that nobody measures."""
+    meter = METERS[known(metric, METERS, "metric")]
+    return replace(task, metric=metric, higher_is_better=meter.higher_is_better)
 
 
 def delta_m(results: Mapping[str, float], single_task: Mapping[str, float], tasks: Mapping[str, Task]) -> float:
@@ -43,6 +51,8 @@ class MeanIoU(Meter):
     In the MTLoRA line's code it counts as 0; on the full test sets every class occurs, and the two agree.
     """
 
+    higher_is_better = True
+
     def __init__(self, task: Task):
         super().__init__(task)
         self.confusion = torch.zeros(task.channels, task.channels, dtype=torch.int64)  # (label, prediction)
@@ -55,23 +65,25 @@ class MeanIoU(Meter):
     def compute(self) -> float:
         return self.class_iou().nanmean().item()
 
-    def _row(self, prediction: Tensor, target: Tensor) -> Tensor:
-        classes = self.task.channels
-        chosen = prediction.permute(0, 2, 3, 1).argmax(-1)  # (1, H, W)
-        valid = target != IGNORE
-        labels = target[valid].long()
-        if ((labels < 0) | (labels >= classes)).any():
-            raise ValueError(
-                f"task {self.task.name!r}: labels run from {labels.min()} to {labels.max()}; "
-                f"expected ids 0..{classes - 1}, or {IGNORE} where there is no label"
-            )
-        return torch.bincount(labels * classes + chosen[valid], minlength=classes**2)
+    def _rows(self, prediction: Tensor, target: Tensor) -> Tensor:
+        classes, valid = self.task.channels, target != IGNORE
+        chosen = prediction.permute(0, 2, 3, 1).argmax(-1)  # (B, H, W)
+        cell = target.clamp(0, classes - 1) * classes + chosen
+        lowest, highest = target.flatten(1).amin(1), target.where(valid, 0).flatten(1).amax(1)
+        return torch.cat([_histogram(cell, valid, classes**2), torch.stack([lowest, highest], 1)], 1)
 
     def _keep(self, rows: Tensor) -> None:
-        self.confusion = self.confusion + rows.sum(0).view_as(self.confusion)
+        """rows: the counts, then the lowest and highest label, which nobody looks at before they have left the GPU."""
+        lowest, highest, classes = rows[:, -2].min(), rows[:, -1].max(), self.task.channels
+        if lowest < 0 or highest >= classes:
+            raise ValueError(
+                f"task {self.task.name!r}: labels run from {lowest} to {highest}; "
+                f"expected ids 0..{classes - 1}, or {IGNORE} where there is no label"
+            )
+        self.confusion = self.confusion + rows[:, :-2].sum(0).view_as(self.confusion)
 
     def _seen(self) -> Tensor:
-        return self.confusion.view(1, -1)
+        return F.pad(self.confusion.view(1, -1), (0, 2))
 
 
 class MaxIoU(Meter):
@@ -81,24 +93,25 @@ class MaxIoU(Meter):
     pixel does not count.
     """
 
-    THRESHOLDS = tuple(0.2 + 0.05 * i for i in range(15))
+    higher_is_better = True
+    STEPS = 15
 
     def compute(self) -> float:
         totals = self._totals()
         return 100 * max(totals[:-1]) / totals[-1] if totals and totals[-1] else math.nan
 
-    def _row(self, prediction: Tensor, target: Tensor) -> Tensor:
+    def _rows(self, prediction: Tensor, target: Tensor) -> Tensor:
         valid = target != IGNORE
-        steps = len(self.THRESHOLDS)
+        thresholds = 0.2 + 0.05 * torch.arange(self.STEPS, dtype=torch.float64, device=target.device)
         # how many thresholds lie below each pixel's probability: one histogram answers for all of them
-        passed = torch.bucketize(prediction[valid].sigmoid(), prediction.new_tensor(self.THRESHOLDS))
-        counts = torch.bincount((target[valid] > 0.5) * (steps + 1) + passed, minlength=2 * (steps + 1))
-        counts = counts.view(2, steps + 1)  # (label, thresholds passed)
-        above = counts.flip(1).cumsum(1).flip(1)[:, 1:]  # (label, threshold): pixels called salient
-        union = above[0] + counts[1].sum()
-        jaccard = (above[1].double() / union.clamp(min=1)).where(union > 0, 1.0)
-        seen = valid.any()
-        return torch.cat([jaccard * seen, seen.double()[None]])
+        passed = torch.bucketize(prediction.sigmoid(), thresholds.float())
+        counts = _histogram((target > 0.5) * (self.STEPS + 1) + passed, valid, 2 * (self.STEPS + 1))
+        counts = counts.view(-1, 2, self.STEPS + 1)  # (B, label, thresholds passed)
+        above = counts.flip(2).cumsum(2).flip(2)[..., 1:]  # (B, label, threshold): pixels called salient
+        union = above[:, 0] + counts[:, 1].sum(1, keepdim=True)
+        jaccard = (above[:, 1].double() / union.clamp(min=1)).where(union > 0, 1.0)
+        seen = valid.flatten(1).any(1, keepdim=True)
+        return torch.cat([jaccard * seen, seen.double()], 1)
 
 
 class MeanAngle(Meter):
@@ -108,12 +121,10 @@ class MeanAngle(Meter):
     The MTLoRA line prints this number under the name rmse.
     """
 
-    def _row(self, prediction: Tensor, target: Tensor) -> Tensor:
-        valid = (target != IGNORE).all(1)  # (1, H, W)
+    def _rows(self, prediction: Tensor, target: Tensor) -> Tensor:
         a, b = unit(prediction), unit(target.float())
-        apart, together = (a - b).square().sum(1).sqrt(), (a + b).square().sum(1).sqrt()  # (1, H, W)
-        angle = 2 * torch.atan2(apart, together).rad2deg()
-        return torch.stack([angle[valid].double().sum(), valid.sum().double()])
+        apart, together = (a - b).square().sum(1).sqrt(), (a + b).square().sum(1).sqrt()  # (B, H, W)
+        return _sum_and_count(2 * torch.atan2(apart, together).rad2deg(), (target != IGNORE).all(1))
 
 
 class RMSE(Meter):
@@ -122,10 +133,8 @@ class RMSE(Meter):
     def compute(self) -> float:
         return math.sqrt(super().compute())
 
-    def _row(self, prediction: Tensor, target: Tensor) -> Tensor:
-        valid = target != IGNORE
-        error = prediction[valid].double() - target[valid].double()
-        return torch.stack([error.square().sum(), valid.sum().double()])
+    def _rows(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return _sum_and_count((prediction.double() - target).square(), target != IGNORE)
 
 
 class MeanLoss(Meter):
@@ -135,9 +144,22 @@ class MeanLoss(Meter):
     probabilities where this loss expects logits; here logits go in, as in training.
     """
 
-    def _row(self, prediction: Tensor, target: Tensor) -> Tensor:
-        counts = label_counts(target)
-        return torch.stack([balanced_sum(self.task, prediction, target, counts), counts[0]]).double()
+    def _rows(self, prediction: Tensor, target: Tensor) -> Tensor:
+        counts = label_counts(target, (1, 2, 3)).view(2, -1, 1, 1, 1)  # each image's own
+        return _sum_and_count(balanced_error(self.task, prediction, target, counts), target != IGNORE)
+
+
+def _sum_and_count(values: Tensor, valid: Tensor) -> Tensor:
+    """Of each image's valid pixels, (B, 2) float64."""
+    total = values.where(valid, 0).flatten(1).sum(1, dtype=torch.float64)
+    return torch.stack([total, valid.flatten(1).sum(1)], 1)
+
+
+def _histogram(bins: Tensor, valid: Tensor, n: int) -> Tensor:
+    """How many of each image's valid pixels lie in each of n bins, (B, n) int64."""
+    bins = bins.where(valid, n).flatten(1)  # the ignored ones lie in a bin of their own
+    counts = bins.new_zeros(len(bins), n + 1)
+    return counts.scatter_add_(1, bins, torch.ones_like(bins))[:, :-1]
 
 
 METERS: dict[str, type[Meter]] = {

@@ -9,7 +9,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from skimage.morphology import thin as skimage_thin
 
-from ptsa_lite.boundary import best_f, match_counts, thin
+from ptsa_lite.boundary import BoundaryF, best_f, match_counts, thin
 from ptsa_lite.metrics import make_meter
 from ptsa_lite.tasks import IGNORE, NYUD
 
@@ -24,8 +24,13 @@ def lines(*columns, value=1.0):
     return drawn
 
 
+def counted(probability, label, distance, n_thresholds=99):
+    bits = thin(torch.from_numpy(probability)[None], n_thresholds)[0].numpy()
+    return match_counts(bits, label, distance, n_thresholds)
+
+
 def f_measure(probability, label, distance=2.5 * PIXEL):
-    return best_f(match_counts(probability, label > 0, distance))
+    return best_f(counted(probability, label > 0, distance))
 
 
 def test_lines_that_lie_where_they_should_have_100():
@@ -45,16 +50,16 @@ def test_the_distance_is_a_share_of_the_diagonal_and_reaches_in_every_direction(
 
 
 def test_a_second_line_beside_the_first_finds_no_partner():
-    counts = match_counts(lines(19, 21), lines(20) > 0, 2.5 * PIXEL)
+    counts = counted(lines(19, 21), lines(20) > 0, 2.5 * PIXEL)
     assert counts[:, 0].tolist() == [SIDE, 2 * SIDE, SIDE]
     assert best_f(counts) == pytest.approx(200 / 3)  # precision 1/2, recall 1
-    counts = match_counts(lines(20), lines(19, 21) > 0, 2.5 * PIXEL)  # and the label is counted as thick as it is
+    counts = counted(lines(20), lines(19, 21) > 0, 2.5 * PIXEL)  # and the label is counted as thick as it is
     assert best_f(counts) == pytest.approx(200 / 3)
 
 
 def test_a_thick_prediction_is_thinned_to_its_middle():
     thick = lines(*range(16, 25))
-    matched, drawn, labelled = match_counts(thick, lines(20) > 0, 0.0)[:, 0]
+    matched, drawn, labelled = counted(thick, lines(20) > 0, 0.0)[:, 0]
     assert labelled == SIDE and SIDE - 8 <= matched == drawn <= SIDE  # thinning shortens the ends
 
 
@@ -64,14 +69,14 @@ def test_no_prediction_has_0_and_no_label_has_no_f():
 
 
 def test_a_pixel_is_drawn_where_its_probability_reaches_the_threshold():
-    drawn = match_counts(lines(5, value=0.29) + lines(20, value=0.3), lines(20) > 0, 0.0)[1]
+    drawn = counted(lines(5, value=0.29) + lines(20, value=0.3), lines(20) > 0, 0.0)[1]
     assert drawn[:29].tolist() == [2 * SIDE] * 29  # thresholds 0.01 to 0.29
     assert drawn[29:].tolist() == [SIDE] + [0] * 69
 
 
 def test_one_threshold_is_best_for_the_whole_set():
-    first = match_counts(lines(5, value=0.3) + lines(30, value=0.1), lines(5) > 0, 0.0)
-    second = match_counts(lines(5, value=0.8) + lines(30, value=0.6), lines(5) > 0, 0.0)
+    first = counted(lines(5, value=0.3) + lines(30, value=0.1), lines(5) > 0, 0.0)
+    second = counted(lines(5, value=0.8) + lines(30, value=0.6), lines(5) > 0, 0.0)
     assert best_f(first) == best_f(second) == 100
     # together: 4 lines drawn up to 0.1, 3 up to 0.3 of which 2 are right, then 2 with 1 right, then 1 with 1 right
     assert best_f(first + second) == pytest.approx(100 * 2 * 2 / (3 + 2))
@@ -101,11 +106,31 @@ def smooth_map(seed, shape=(31, 26)):
 @pytest.mark.parametrize("seed", range(6))
 def test_thinning_equals_scikit_images_at_every_threshold(seed):
     probability = smooth_map(seed)
-    thresholds = np.arange(1, 100) / 100
-    bits = thin(np.searchsorted(thresholds, probability, side="right"))
-    for k, threshold in enumerate(thresholds):
-        ours = (bits[k // 64] >> np.uint64(k % 64) & np.uint64(1)).reshape(probability.shape).astype(bool)
+    other = smooth_map(seed + 1)  # thinned in the same batch
+    bits = thin(torch.from_numpy(np.stack([other, probability])), 99)[1].numpy()
+    for k, threshold in enumerate(np.arange(1, 100) / 100):
+        ours = (bits[k // 64] >> (k % 64) & 1).astype(bool)
         assert np.array_equal(ours, skimage_thin(probability >= threshold)), threshold
+
+
+@pytest.mark.parametrize("n", [1, 9, 64, 199])
+def test_fewer_or_more_thresholds_are_a_choice(n):
+    probability, label = smooth_map(0), smooth_map(4) > 0.7
+    drawn = counted(probability, label, 0.05, n)[1]
+    assert drawn.tolist() == [skimage_thin(probability >= (k + 1) / (n + 1)).sum() for k in range(n)]
+
+
+def test_every_fourth_threshold_has_the_count_of_its_fine_one_in_the_meter():
+    class Coarse(BoundaryF):
+        N_THRESHOLDS = 24
+
+    generator = torch.Generator().manual_seed(0)
+    logits, label = torch.randn(2, 1, 30, 30, generator=generator), torch.zeros(2, 1, 30, 30)
+    label[..., 10] = 1
+    fine, coarse = (kind(replace(NYUD["edge"], metric="odsF")) for kind in (BoundaryF, Coarse))
+    fine.update(logits, label)
+    coarse.update(logits, label)
+    assert torch.equal(coarse.counts, fine.counts[:, 3::4])
 
 
 def most_pairs(mine, theirs, radius):
@@ -128,7 +153,7 @@ def most_pairs(mine, theirs, radius):
 def test_as_many_pairs_are_made_as_a_search_over_all_of_them_finds(seed):
     probability, label = smooth_map(seed), smooth_map(seed + 4) > 0.7
     radius = 2.5
-    matched, drawn, labelled = match_counts(probability, label, radius / math.hypot(*label.shape))
+    matched, drawn, labelled = counted(probability, label, radius / math.hypot(*label.shape))
     theirs = list(map(tuple, np.argwhere(label)))
     assert labelled.tolist() == [len(theirs)] * 99
     for k in range(9, 99, 20):

@@ -10,12 +10,12 @@ from sklearn.metrics import confusion_matrix, jaccard_score
 from test_losses import make_target
 
 from ptsa_lite.losses import task_loss
-from ptsa_lite.metrics import delta_m, make_meter
-from ptsa_lite.tasks import IGNORE, NYUD, PASCAL, SCENES
+from ptsa_lite.metrics import delta_m, make_meter, measured_by
+from ptsa_lite.tasks import IGNORE, NYUD, PASCAL, SCENES, SUITES
 
 SEMSEG, PARTS, SALIENCY = PASCAL["semseg"], PASCAL["human_parts"], PASCAL["saliency"]
 DEPTH, NORMALS, EDGE = NYUD["depth"], NYUD["normals"], NYUD["edge"]
-EVERY = SCENES | {"odsF": replace(EDGE, metric="odsF", higher_is_better=True)}  # every metric there is
+EVERY = SCENES | {"odsF": measured_by(EDGE, "odsF")}  # every metric there is
 
 
 def measure(task, prediction, target):
@@ -48,6 +48,42 @@ def test_parts_merged_in_any_order_equal_one_pass_exactly(task):
     merged = make_meter(task).merge(parts[2]).merge(parts[0]).merge(parts[1])
     assert merged.compute() == whole.compute()
     assert not math.isnan(whole.compute())
+
+
+@pytest.mark.parametrize("task", EVERY.values(), ids=EVERY)
+def test_rows_of_a_batch_are_those_of_its_images(task):
+    prediction, target = random_set(task)
+    target[2] = IGNORE
+    meter = make_meter(task)
+    together = meter._rows(prediction, target)
+    one_by_one = torch.cat([meter._rows(x, y) for x, y in zip(prediction.split(1), target.split(1), strict=True)])
+    assert together.shape[0] == len(target)
+    assert torch.allclose(together, one_by_one, rtol=1e-6, atol=0)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("task", EVERY.values(), ids=EVERY)
+def test_a_gpu_measures_what_the_processor_measures(task):
+    prediction, target = random_set(task, size=24)
+    small, expected = prediction[:, :, ::2, ::2], make_meter(task)
+    expected.update(small, target)
+    for held in (1, 2**28):  # image by image, and the whole batch at once
+        meter = make_meter(task)
+        meter.HELD = held
+        meter.update(small.cuda(), target.cuda())
+        assert meter.compute() == pytest.approx(expected.compute(), rel=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("task", [task for task in EVERY.values() if task.metric != "odsF"], ids=lambda task: task.name)
+def test_the_rows_of_a_batch_are_made_without_waiting_for_the_gpu(task):
+    prediction, target = (tensor.cuda() for tensor in random_set(task))
+    meter = make_meter(task)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        meter._rows(prediction, target)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.parametrize("task", EVERY.values(), ids=EVERY)
@@ -195,6 +231,13 @@ def test_meters_of_different_tasks_do_not_mix_and_shapes_are_checked():
         measure(DEPTH, torch.zeros(1, 3, 2, 2), torch.zeros(1, 1, 2, 2))
     with pytest.raises(ValueError, match="unknown metric 'mIou'; did you mean 'mIoU'"):
         make_meter(replace(SEMSEG, metric="mIou"))
+
+
+def test_a_task_measured_otherwise_has_the_direction_of_its_new_metric():
+    assert measured_by(EDGE, "odsF") == replace(EDGE, metric="odsF", higher_is_better=True)
+    assert all(measured_by(task, task.metric) == task for suite in SUITES.values() for task in suite.values())
+    with pytest.raises(ValueError, match="unknown metric 'odsf'; did you mean 'odsF'"):
+        measured_by(EDGE, "odsf")
 
 
 def test_delta_m_by_hand():
