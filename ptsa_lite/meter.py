@@ -17,7 +17,7 @@ class Meter:
     """What every meter does: `update` with batches, `merge` with other meters, `compute` at any time.
 
     update(prediction, target): shapes and labels as in `losses.task_loss`. An image's row is its own, so the result
-        does not depend on the batch size; all rows of a batch leave a GPU at once, and nothing else waits for it.
+        does not depend on the batch size. The rows leave a GPU at once; only `BoundaryF` waits for it besides.
     merge(other): takes over what another meter of the same task has seen, and returns self.
     compute(): the metric as a float; nan where no valid pixel was seen.
     """
