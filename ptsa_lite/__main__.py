@@ -211,7 +211,8 @@ def similarity(data, root, limit, out) -> int:
 def train(config, row, root, out, changes) -> int:
     """Train at full size what a YAML file describes, on one GPU or, under torchrun, on several.
 
-    CONFIG is a YAML file, or pascal or nyud: the paper's settings; ROW is one of its rows, such as ptsa_1124. The same
+    CONFIG is a YAML file, or pascal or nyud: the paper's settings; ROW is one of its rows, such as ptsa_1124. Data of
+    your own are a map in it that says where they lie and what the tasks are (notebook 09). The same
     call goes on after an interruption. With N GPUs: torchrun --nproc_per_node N -m ptsa_lite train CONFIG. The batch
     size is that of all of them together.
     """
@@ -294,12 +295,24 @@ def data() -> None:
 
 @data.command()
 @click.argument("name", metavar="NAME")
-@click.argument("root", type=FOLDER, metavar="ROOT")
+@click.argument("root", default="", metavar="[ROOT]")
 def verify(name, root) -> int:
-    """Say what is missing or wrong in an archive: NAME is nyud or pascal, ROOT its folder."""
-    from .data.verify import verify
+    """Say what is missing or wrong in an archive or in data of your own.
 
-    report = verify(name, root)
+    NAME is nyud or pascal, ROOT its folder; or NAME is the YAML file that `train` takes.
+    """
+    from .data.verify import verify, verify_own
+
+    if name.endswith((".yaml", ".yml")):
+        from .data.describe import describe
+        from .experiments.run import own_data
+        from .experiments.settings import read_runs
+
+        run = read_runs(name, {"root": root} if root else {})[0]
+        own = not isinstance(run.data, str)
+        report = verify_own(describe(*own_data(run)), run.root) if own else verify(run.data, run.root)
+    else:
+        report = verify(name, root)
     say(str(report))
     return 0 if report.ok else 1
 

@@ -37,7 +37,7 @@ def task_loss(task: Task, prediction: Tensor, target: Tensor, counts: Tensor | N
     binary       p y softplus(-x) + (1 - p) (1 - y) softplus(x); p is the task's `positive_weight`, or the share of
                  negatives among the batch's valid pixels
     normals      |x / ||x|| - y|, mean over the entries of the vectors
-    depth        |x - y|, metres
+    regression   |x - y|, in the task's unit; depth is one in metres
     ============ ===============================================================================================
 
     prediction  (B, C, h, w) of any float type; resized bilinearly where the target is larger. Computed in float32.

@@ -12,12 +12,12 @@ from .boundary import BoundaryF
 from .checks import known
 from .losses import balanced_error, label_counts, unit
 from .meter import Meter
-from .tasks import IGNORE, Task
+from .tasks import IGNORE, Task, plain_metric
 
 
 def make_meter(task: Task) -> Meter:
     """The meter of the task's metric (`Task.metric`), empty. Raises ValueError for a metric that nobody measures."""
-    return METERS[known(task.metric, METERS, "metric")](task)
+    return METERS[known(plain_metric(task.metric), METERS, "metric")](task)
 
 
 def measured_by(task: Task, metric: str) -> Task:
@@ -128,7 +128,7 @@ class MeanAngle(Meter):
 
 
 class RMSE(Meter):
-    """sqrt of the mean over all valid pixels of the set of (prediction - label)^2, in metres."""
+    """sqrt of the mean over all valid pixels of the set of (prediction - label)^2, in the task's unit."""
 
     def compute(self) -> float:
         return math.sqrt(super().compute())
@@ -165,8 +165,8 @@ def _histogram(bins: Tensor, valid: Tensor, n: int) -> Tensor:
 METERS: dict[str, type[Meter]] = {
     "mIoU": MeanIoU,
     "maxIoU": MaxIoU,
-    "mean angle (°)": MeanAngle,
-    "RMSE (m)": RMSE,
+    "mean angle": MeanAngle,
+    "RMSE": RMSE,
     "odsF": BoundaryF,
     "loss": MeanLoss,
 }

@@ -18,7 +18,7 @@ from ptsa_lite.figures.pictures import colour_labels, depth_limits
 
 from .losses import unit
 from .resize import interpolation
-from .tasks import Task, known
+from .tasks import REAL, Task, known
 
 STRIP = 256  # rows of a map that are computed at once: 40 classes of a large photograph would not fit
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")  # of pictures, where a folder is given
@@ -31,6 +31,7 @@ def predict(model: nn.Module, pictures: Any, tasks: Iterable[str] | None = None)
     segmentation (H, W) uint8, class ids
     binary       (H, W) float32, probabilities
     normals      (H, W, 3) float32, unit vectors
+    regression   (H, W) float32, in the task's unit
     depth        (H, W) float32, metres
     ============ ==========================================
 
@@ -82,7 +83,7 @@ def strips(maps: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:
 
 def paint(task: Task, values: np.ndarray) -> np.ndarray:
     """uint8 (H, W, 3): a map of `predict` in the task's colours."""
-    limits = depth_limits(values) if task.kind == "depth" else None
+    limits = depth_limits(values) if task.kind in REAL else None
     shown = np.moveaxis(values, -1, 0) if task.kind == "normals" else values
     shown = shown if task.kind in ("segmentation", "normals") else shown[None]
     rows = range(0, values.shape[0], STRIP)

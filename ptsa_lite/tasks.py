@@ -8,8 +8,26 @@ from .checks import known
 IGNORE = 255
 """The value that marks "no label here", the same in every label tensor of the project.
 
-No class id, binary map, unit vector or depth in metres reaches it, so one constant serves all five kinds of label.
+No class id, binary map, unit vector or depth in metres reaches it, so one constant serves all kinds of label. A
+regression's value that is exactly 255 becomes the next number of float32, 1.5e-5 above.
 """
+
+KINDS = {  # the outputs of a head (0: as many as there are classes), and the usual metric
+    "segmentation": (0, "mIoU"),
+    "binary": (1, "maxIoU"),
+    "normals": (3, "mean angle (°)"),
+    "regression": (1, "RMSE"),
+    "depth": (1, "RMSE (m)"),
+}
+REAL = ("regression", "depth")
+METRICS = {  # the kinds that it measures, and whether more is better; a regression's unit follows in brackets
+    "mIoU": (("segmentation",), True),
+    "maxIoU": (("binary",), True),
+    "odsF": (("binary",), True),
+    "loss": (("binary",), False),
+    "mean angle": (("normals",), False),
+    "RMSE": (REAL, False),
+}
 
 
 @dataclass(frozen=True)
@@ -18,23 +36,50 @@ class Task:
 
     Labels, as the transforms make them and losses and meters read them, IGNORE where there is none:
 
-    ============ =============================== ====================================================
-    kind         label tensor                    prediction, (C, H, W)
-    ============ =============================== ====================================================
-    segmentation (H, W) int64, a class id        C logits
-    binary       (1, H, W) float32, 0 or 1       one logit (saliency, edges)
-    normals      (3, H, W) float32, unit vectors a vector of any length: x right, y down, z forward
-    depth        (1, H, W) float32, metres       metres
-    ============ =============================== ====================================================
+    ============ =============================== =============================== =====================================
+    kind         label tensor                    prediction, (C, H, W)           when the picture is flipped or zoomed
+    ============ =============================== =============================== =====================================
+    segmentation (H, W) int64, a class id        C logits                        stays
+    binary       (1, H, W) float32, 0 or 1       one logit (saliency, edges)     stays
+    normals      (3, H, W) float32, unit vectors a vector of any length: x       turns along
+                                                 right, y down, z forward
+    regression   (1, H, W) float32               a number, in the task's unit    stays
+    depth        (1, H, W) float32, metres       metres                          is divided by the zoom: all is nearer
+    ============ =============================== =============================== =====================================
+
+    Only name and kind must be given, and the classes of a segmentation; the rest is the kind's usual.
     """
 
     name: str
-    kind: str  # segmentation, binary, normals or depth
-    channels: int  # C, what the head puts out
-    loss_weight: float  # the recipe's weight in the sum of losses (facts: the MTLoRA line)
-    metric: str  # as printed in tables
-    higher_is_better: bool
+    kind: str  # one of KINDS
+    channels: int = 0  # C, what the head puts out; 0: the kind's
+    loss_weight: float = 1.0  # the recipe's weight in the sum of losses (facts: the MTLoRA line)
+    metric: str = ""  # as printed in tables, a unit behind it in brackets; "": the kind's
+    higher_is_better: bool | None = None  # None: as the metric is known
     positive_weight: float | None = None  # of a binary task's loss; None: the batch's share of negatives
+    unit: str | None = None  # of a regression
+    ignore: float | None = None  # what stands for "no label" where labels are stored (`data.own`)
+    foreground: bool | None = None  # of a segmentation: a sample in which only class 0 is seen says nothing
+
+    def __post_init__(self) -> None:
+        channels, metric = KINDS[known(self.kind, KINDS, f"kind of task {self.name!r}:")]
+        unit = f" ({self.unit})" if self.unit and self.kind == "regression" else ""
+        metric = self.metric or metric + unit
+        _, more = METRICS.get(plain_metric(metric), ((), None))
+        given = {"channels": self.channels or channels, "metric": metric}
+        given["higher_is_better"] = more if self.higher_is_better is None else self.higher_is_better
+        for key, value in given.items():
+            object.__setattr__(self, key, value)
+
+    @property
+    def moves(self) -> str:
+        """How its label is stored and how it moves with the picture: a key of `data.transforms.LABELS`."""
+        return "parts" if self.foreground else self.kind
+
+
+def plain_metric(metric: str) -> str:
+    """A metric without its unit: "RMSE (m)" is "RMSE"."""
+    return metric.partition(" (")[0]
 
 
 def _suite(*tasks: Task) -> dict[str, Task]:
@@ -43,7 +88,7 @@ def _suite(*tasks: Task) -> dict[str, Task]:
 
 PASCAL = _suite(
     Task("semseg", "segmentation", 21, 1.0, "mIoU", True),
-    Task("human_parts", "segmentation", 7, 2.0, "mIoU", True),
+    Task("human_parts", "segmentation", 7, 2.0, "mIoU", True, foreground=True),
     Task("saliency", "binary", 1, 5.0, "maxIoU", True),
     Task("normals", "normals", 3, 10.0, "mean angle (°)", False),
 )

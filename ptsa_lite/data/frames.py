@@ -13,6 +13,7 @@ depth       float32 (H, W)    metres, 0 = none
 aspect      float32 ()        width / height of the picture before any resize; absent: W / H
 =========== ======= ========= ================================================================
 
+Tasks of one's own are stored as their kind is; a regression as float32 (H, W), not finite = none.
 A task without labels is an absent key. Normals may be float16 once resized for storage (`transforms.shrink`).
 """
 
@@ -20,11 +21,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ptsa_lite.tasks import SUITES
+from ptsa_lite.tasks import IGNORE, SUITES
 
 Frame = dict[str, np.ndarray]
 
-KINDS = {name: task.kind for tasks in SUITES.values() for name, task in tasks.items()} | {"human_parts": "parts"}
+KINDS = {name: task.moves for tasks in SUITES.values() for name, task in tasks.items()}
 """Of each label of the suites, the kind that says how it is stored and how it moves (`transforms.LABELS`)."""
 
 TYPES = {  # of a pixel, by the bytes that it takes: its type and channels
@@ -34,6 +35,15 @@ TYPES = {  # of a pixel, by the bytes that it takes: its type and channels
     6: (np.float16, 3),
     12: (np.float32, 3),
 }
+
+
+def labelled(kind: str, label: np.ndarray) -> np.ndarray:
+    """(H, W) bool: where a stored label of this kind says something."""
+    if kind == "regression":
+        return np.isfinite(label)
+    if kind == "normals":
+        return label.any(axis=-1)
+    return label > 0 if kind == "depth" else label != IGNORE
 
 
 def columns(labels: Iterable[str]) -> list[str]:

@@ -6,18 +6,20 @@ frame, and a frame becomes a sample, only when it is asked for.
 
 import signal
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ptsa_lite.checks import COUNT, check
 from ptsa_lite.scenes import SCENES_VERSION, render_scene
-from ptsa_lite.tasks import PASCAL, SCENES, known
+from ptsa_lite.tasks import PASCAL, SCENES, Task, known
 
-from . import frames, hub
+from . import frames, hub, own
 from . import transforms as tr
 from .archive import Archive
 from .cache import build, cache_folder, fingerprint, hugging_face, open_parts
+from .describe import describe
 from .listing import ARCHIVES, Listing, list_archive, open_archive, ordered
 from .prepared import build_copy, is_prepared, open_prepared, read_manifest
 
@@ -54,11 +56,11 @@ class Samples:
 
 
 def open_dataset(
-    name: str,
+    name: Any,
     root: str | Path = "",
     split: str = "train",
     img_size: int = 128,
-    tasks: Iterable[str] | None = None,
+    tasks: Iterable[str] | Mapping[str, Task | Mapping] | None = None,
     n_frames: int | None = None,
     seed: int = 0,
     work_size: int | None = None,
@@ -66,6 +68,7 @@ def open_dataset(
     *,
     cache: str | Path | None = None,
     prepared: bool = True,
+    columns: Mapping[str, str] | None = None,
 ):
     """A `datasets.Dataset` whose samples are {"image": (3, S, S) float32, "index": int, task: label tensor, ...}.
 
@@ -73,7 +76,10 @@ def open_dataset(
 
     name, root  scenes (no root), nyud or pascal with the archive's folder or a prepared one, nyuv2_13 with its files'
     split       train or val ("test" means val)
-    tasks       names; by default the suite's, for scenes the four of PASCAL
+                or data of your own: a path, a `datasets.Dataset`, rows, several of these, or a map of settings
+                (`describe`, `own`)
+    tasks       names; by default the suite's, for scenes the four of PASCAL. Of your own data {name: task}, each a Task
+                or a map such as {"kind": "segmentation", "classes": 5}
     n_frames    the first so many frames; for scenes the number of frames (512 and 128 by default)
     seed        decides which scenes are drawn, and the augmentation
     work_size   resize frames to this square first. About 1.5 times img_size loses nothing to a zoom of 1.5 and makes
@@ -82,13 +88,22 @@ def open_dataset(
     augment     by default only train
     cache       where scenes and prepared copies are kept (`cache.cache_folder`)
     prepared    False reads the archive itself even with a work_size: the same samples, bit for bit, more slowly
+    columns     of your own data, {"image" or task: column} where a column has another name
 
     Raises ValueError (DataError for the archive's own faults) in one sentence.
     """
-    split = _checked(name, split, img_size=img_size, n_frames=n_frames, work_size=work_size)
+    split = _checked(split, img_size=img_size, n_frames=n_frames, work_size=work_size)
     if work_size and work_size < img_size:
         raise ValueError(f"work_size {work_size} is below img_size {img_size}; give at least img_size, or None")
-    archive = None
+    augment = split == "train" if augment is None else augment
+    if is_own(name, tasks):
+        described = describe(name, tasks, columns)
+        size = work_size or (img_size * 3 // 2 if augment else img_size)
+        table = own.open_own(described, split, size, n_frames, root, cache)
+        recipe = described.augment if augment and described.augment != "none" else ""
+        kinds = {task: one.moves for task, one in described.tasks.items()}
+        return _seen_as(table, Samples(None, recipe, kinds, img_size, None, seed))
+    archive, name = None, known(name, SOURCES, "data set")
     if name == "scenes":
         tasks = ordered(PASCAL if tasks is None else tasks, SCENES)
         table = _scenes(split, work_size or img_size, n_frames, seed, tasks, cache)
@@ -108,13 +123,20 @@ def open_dataset(
             work_size = None
         else:
             table, archive = _paths(listing, n_frames), listing.archive
-    augment = split == "train" if augment is None else augment
     kinds = {task: frames.KINDS[task] for task in tasks}
     return _seen_as(table, Samples(archive, name if augment else "", kinds, img_size, work_size, seed))
 
 
-def count_frames(name: str, root: str | Path, split: str, n_frames: int | None = None) -> int | None:
-    """How many frames a split will have, without reading one."""
+def is_own(name: Any, tasks: Any = None) -> bool:
+    """Whether data are somebody's own, which say what their tasks are, rather than of one of SOURCES."""
+    return not isinstance(name, str) or isinstance(tasks, Mapping)
+
+
+def count_frames(name: Any, root: str | Path, split: str, n_frames: int | None = None, tasks=None) -> int | None:
+    """How many frames a split will have, without reading one. tasks: of data of one's own, as `open_dataset` has it."""
+    if is_own(name, tasks):
+        n = own.count(describe(name, tasks), split, root)
+        return min(n, n_frames or n)
     if name == "scenes":
         return n_frames or SCENE_COUNT[split]
     if name == "nyuv2_13":
@@ -177,8 +199,7 @@ def _paths(listing: Listing, n_frames: int | None):
     return hf.Dataset.from_list(rows, info=hf.DatasetInfo(description=str(listing)))
 
 
-def _checked(name: str, split: str, **numbers) -> str:
+def _checked(split: str, **numbers) -> str:
     """The split's own name, after a look at the arguments that every data set takes."""
-    known(name, SOURCES, "data set")
     check(dict.fromkeys(numbers, COUNT), {what: number for what, number in numbers.items() if number is not None})
     return known({"test": "val"}.get(split, split), ("train", "val"), "split")

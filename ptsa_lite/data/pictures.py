@@ -148,14 +148,16 @@ def _turn(picture: Image.Image) -> Image.Transpose | None:
         return None
 
 
-def read_grey(path: Path, stored: bool = False) -> np.ndarray:
+def read_grey(source: Path | BinaryIO | Image.Image, stored: bool = False, real: bool = False) -> np.ndarray:
     """(H, W) of an integer type: a one-channel picture's brightness, 0..255 from 8 bits or fewer, or palette indices.
 
     stored: the numbers as they are in the file instead, which differ where a pixel has 1, 2 or 4 bits.
+    real: a channel of real numbers will do, too.
     """
-    picture, bits = _decoded(path)
-    if picture.mode not in ("L", "P", "1", "I", "I;16", "I;16B"):
-        raise DataError("range", f"{path} has mode {picture.mode}; expected a label picture of one integer channel")
+    picture, bits = _decoded(source)
+    if picture.mode not in ("L", "P", "1", "I", "I;16", "I;16B", *("F",) * real):
+        words = f"{_name(source)} has mode {picture.mode}; expected a label picture of one"
+        raise DataError("range", f"{words} channel" if real else f"{words} integer channel")
     values = np.asarray(picture)
     if picture.mode == "1":
         return values.astype(np.uint8) * np.uint8(1 if stored else 255)

@@ -26,7 +26,7 @@ of `frames` changes a value of a prepared frame, and never otherwise: no line en
 
 MANIFEST = "prepared.json"
 SPLITS = {"train": 3, "val": 2}  # halves of the size that is trained at
-BYTES = {"normals": 6, "depth": 4}  # a pixel, once shrunk; 1 for all others
+BYTES = {"normals": 6, "depth": 4}  # a pixel by the label's kind, once shrunk; 1 for all others
 
 
 def build_copy(
@@ -89,7 +89,7 @@ def prepare_archive(
     if before and {key: before.get(key) for key in manifest} != manifest:
         words = f"{before['archive']!r:.80}, at {before['img_size']}"
         raise ValueError(f"{out} holds another preparation ({words}); empty it")
-    pixel = 3 + sum(BYTES.get(task, 1) for task in chosen)
+    pixel = 3 + sum(BYTES.get(frames.KINDS[task], 1) for task in chosen)
     need = sum(sizes[split] ** 2 * pixel * len(rows.frames[:n_frames]) for split, rows in listings.items())
     there = sum(path.stat().st_size for path in out.glob("*/*.arrow"))
     make_folder(out)

@@ -184,6 +184,17 @@ def _depth(seen, inside, size, warp) -> torch.Tensor:
     return torch.from_numpy(depth.reshape(1, size, size))
 
 
+def _regression(seen, inside, size, warp) -> torch.Tensor:
+    """(1, H, W) float32: numbers that stay what they are, not finite where there is none."""
+    if seen is None:
+        return torch.full((1, size, size), float(IGNORE))
+    values = seen.reshape(-1).astype(np.float32)
+    values[values == IGNORE] = np.nextafter(np.float32(IGNORE), np.float32(np.inf))
+    none = ~np.isfinite(values)
+    values[none if inside is None else none | ~inside] = IGNORE
+    return torch.from_numpy(values.reshape(1, size, size))
+
+
 def _normals(seen, inside, size, warp) -> torch.Tensor:
     """(3, H, W) float32 unit vectors, turned with the picture."""
     if seen is None:
@@ -206,6 +217,7 @@ LABELS = {  # by kind: those of Task, and parts, a segmentation of which a sampl
     "parts": _parts,
     "binary": _binary,
     "normals": _normals,
+    "regression": _regression,
     "depth": _depth,
 }
 

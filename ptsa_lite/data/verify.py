@@ -9,10 +9,12 @@ import pandas
 
 from ptsa_lite.tasks import known
 
-from . import files
+from . import files, frames
 from .cache import progress
+from .describe import Description
 from .files import DataError
 from .listing import ARCHIVES
+from .own import Table, tables
 
 KINDS = ("missing", "unreadable", "range", "size")
 RULES = "ptsa_lite/data/files.py, or pictures.py"
@@ -34,6 +36,7 @@ class Row:
     low: float = np.inf
     high: float = -np.inf
     unread: bool = False
+    kind: str = ""  # of the label, as `frames.labelled` has it; of a picture none
 
     @property
     def found(self) -> int:
@@ -100,8 +103,49 @@ def verify(name: str, root: str | Path) -> Report:
     return Report(name, root, archive.describe(), rows, faults, _advice(name, archive, rows, faults, notes))
 
 
+def verify_own(described: Description, root: str | Path = "") -> Report:
+    """Reads every frame of data of one's own once, as `verify` does an archive's."""
+    rows, faults, notes = [], [], []
+    for split in ("train", "val"):
+        try:
+            sets = tables(described, split, root)
+        except ValueError as error:
+            (notes if rows else faults).append(str(error))  # a part of the training frames may be held out instead
+            continue
+        checked = [_check_table(table, split) for table in sets]
+        rows += [row for one in checked for row in one]
+        for number, task in enumerate(described.tasks, 1):
+            if not any(one[number].sizes or one[number].n_faults for one in checked):
+                faults.append(f"{split}: no frame has a label for task {task!r}; leave it out, or look at its column")
+    words = {"missing": "bring the file, or empty the cell"}
+    lines = [*faults, *notes, *_findings(rows, words, "mend it, or describe it as it is")]
+    if not faults and not any(row.n_faults for row in rows):
+        lines.append("Ready: train by these settings")
+    sources = ", ".join(str(one)[:80] for one in described.sources if isinstance(one, str | Path)) or "data"
+    return Report("own", Path(root) / sources, "data of your own", rows, faults, lines)
+
+
+def _check_table(table: Table, split: str) -> list[Row]:
+    n = len(table.rows)
+    rows = {task: Row(split, task, n, kind=one.moves) for task, one in table.tasks.items()}
+    image_row = Row(split, "image", n)
+    with progress(n, f"checking {table.name}") as bar:
+        for i in range(n):
+            row = table.rows[i]
+            image = _check(image_row, lambda remarks, r=row, i=i: table.image(r, i, remarks))
+            size = None if image is None else image.shape[:2]
+            for task, found in rows.items():
+                if row.get(table.columns[task]) in (None, ""):
+                    found.remarks["not annotated"] += 1
+                else:
+                    _check(found, lambda remarks, t=task, r=row, i=i, s=size: table.label(t, r, i, s, remarks))
+            bar.update()
+    return _told([image_row, *rows.values()])
+
+
 def _check_split(archive, tasks, split: str, names: list[str]) -> list[Row]:
-    rows = {label: Row(split, label, len(names), unread=label not in archive.tasks) for label in tasks}
+    rows = {label: Row(split, label, len(names), unread=label not in archive.tasks, kind=frames.KINDS[label])
+            for label in tasks}  # fmt: skip
     image_row = Row(split, "image", len(names))
     bar = progress(len(names), f"checking {split} of {archive.root}")
     present = [task for task in tasks if task in archive.tasks]
@@ -116,10 +160,15 @@ def _check_split(archive, tasks, split: str, names: list[str]) -> list[Row]:
             _check(rows[task], lambda remarks, t=task, p=paths, s=size: archive.label(t, p, s, remarks))
         bar.update()
     bar.close()
-    for row in rows.values():
+    return _told([image_row, *rows.values()])
+
+
+def _told(rows: list[Row]) -> list[Row]:
+    """The rows, with a remark on a label of one value."""
+    for row in rows[1:]:
         if row.good > 2 and not row.remarks["not annotated"] and row.low >= row.high:
             row.remarks[ONE_VALUE] += row.good
-    return [image_row, *rows.values()]
+    return rows
 
 
 def _check(row: Row, read) -> np.ndarray | None:
@@ -136,16 +185,11 @@ def _check(row: Row, read) -> np.ndarray | None:
         row.remarks["no object"] += 1
         return None
     row.sizes[array.shape[:2]] += 1
-    if row.label == "image":
-        valid = array
-    elif row.label == "normals":
-        valid = array[array.any(axis=-1)]
-    else:
-        valid = array[array > 0] if row.label == "depth" else array[array != 255]
+    valid = array[frames.labelled(row.kind, array)] if row.kind else array
     if not valid.size:
         row.remarks["no labelled pixel"] += 1
         return array
-    if row.label == "human_parts" and not valid.any():
+    if row.kind == "parts" and not valid.any():
         row.remarks["nobody in it"] += 1
     row.low, row.high = min(row.low, float(valid.min())), max(row.high, float(valid.max()))
     return array
@@ -156,17 +200,23 @@ def _advice(name: str, archive, rows: list[Row], lists: list[str], notes: list[s
     tasks = ", ".join(repr(task) for task in archive.tasks)
     for label in dict.fromkeys(row.label for row in rows if row.unread):
         lines.append(f"{label}: {archive.why_not(label)}. Add it, or leave the task out: tasks=({tasks},)")
+    words = {"missing": "bring the file or take the frame off the list", "unreadable": "fetch it again"}
+    lines += _findings(rows, words, "bring the archive of this layout")
+    if not lists and not any(row.n_faults for row in rows):
+        lines.append(f"Ready: open_dataset({name!r}, {str(archive.root)!r}, tasks=({tasks},), work_size=...)")
+    return lines
+
+
+def _findings(rows: list[Row], words: dict[str, str], else_do: str) -> list[str]:
+    """Each kind of fault of each label, with what to do about it; then what the rules of reading have changed."""
+    lines = []
     for row in rows:
         for kind, found in row.faults.items():
-            words = {"missing": "bring the file or take the frame off the list", "unreadable": "fetch it again"}
-            for fault in found[:3]:
-                lines.append(f"{row.split} {row.label}: {fault}; {words.get(kind, 'bring the archive of this layout')}")
+            lines += [f"{row.split} {row.label}: {fault}; {words.get(kind, else_do)}" for fault in found[:3]]
             if len(found) > 3:
                 lines.append(f"{row.split} {row.label}: and {len(found) - 3} more of this kind")
     for row in rows:
         for text, n in row.remarks.items():
             end = "look at the files" if ONE_VALUE in text else f"nothing to do, the rule stands in {RULES}"
             lines.append(f"{row.split} {row.label}: {text} ({n} frames); {end}")
-    if not lists and not any(row.n_faults for row in rows):
-        lines.append(f"Ready: open_dataset({name!r}, {str(archive.root)!r}, tasks=({tasks},), work_size=...)")
     return lines

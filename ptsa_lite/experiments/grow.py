@@ -20,11 +20,17 @@ from .run import Run, make_model, open_sets, run_tasks
 
 CHOICE = "plain, same"
 """Reading and pairs that trees are grown from: both tasks on the same frame (notebook 03 says why)."""
+APART = "plain, different"
+"""The same where there are tasks that no frame is labelled for both of: then each on a frame of its own."""
 
 
 def grow(run: Run, folder: Path, report: Callable[[str], None] = print) -> TaskTree:
     """The tree with the run's groups that keeps the most similar tasks together (`TaskTree.from_similarity`)."""
-    matrix = measure(run, folder, report)["readings"][CHOICE]["matrix"]
+    readings = measure(run, folder, report)["readings"]
+    matrix = readings[CHOICE]["matrix"]
+    if any(value == 0 for row in matrix for value in row):  # exactly: a gradient without a label is
+        report("some tasks are labelled on no frame together, so similarity is that of different frames")
+        matrix = readings[APART]["matrix"]
     tree = TaskTree.from_similarity(matrix, run.tasks, run.groups)
     report(f"tree {tree.n_groups}: {tree}")
     return tree

@@ -35,7 +35,7 @@ def restore(path: Path, runs: Sequence[Run], folder: Path) -> int:
     found = {r["name"]: r for r in (*content["others"], *content["runs"]) if r["name"] in wanted}
     for name, result in found.items():
         run = wanted[name]
-        if run.data in ARCHIVES and run.root and not run.holdout:
+        if isinstance(run.data, str) and run.data in ARCHIVES and run.root and not run.holdout:
             key = run.data, run.root, run.n_frames
             if key not in lists:
                 lists[key] = [count_frames(*key[:2], split, key[2]) for split in ("train", "val")]

@@ -16,6 +16,7 @@ from ptsa_lite.backbones import SMALL_WEIGHTS, load_backbone
 from ptsa_lite.checks import COUNT, POSITIVE, SHARE, SIZE, TEXT, check
 from ptsa_lite.costs import count_macs, count_parameters
 from ptsa_lite.data import SOURCES, count_frames, open_dataset
+from ptsa_lite.data.describe import describe
 from ptsa_lite.fast import fast
 from ptsa_lite.lora import GroupedLoRALinear
 from ptsa_lite.methods import METHODS, build_model
@@ -31,9 +32,10 @@ SAME_RESULT = {*FREE} - {"amp"}
 """Settings of the training that do not enter a run's name: they change how fast it is and what is told of it."""
 
 RULES = {
-    "method": TEXT, "data": TEXT, "root": TEXT, "backbone": TEXT, "weights": TEXT, "label": TEXT,
+    "method": TEXT, "root": TEXT, "backbone": TEXT, "weights": TEXT, "label": TEXT,
+    "data": (lambda v: isinstance(v, str | Mapping), "a text, or a map that says where data of your own lie"),
     "tasks": (
-        lambda v: isinstance(v, list | tuple) and v and all(isinstance(task, str) for task in v),
+        lambda v: isinstance(v, list | tuple | Mapping) and v and all(isinstance(task, str) for task in v),
         "a list of task names",
     ),
     "tree": (lambda v: v is None or isinstance(v, dict), "a tree"),
@@ -54,10 +56,10 @@ class Run:
     """
 
     method: str
-    tasks: tuple[str, ...]
+    tasks: tuple[str, ...]  # or, of data of one's own, {name: description}, which `data` keeps then
     tree: dict | None = None  # TaskTree.to_dict, for ptsa; None where it is yet to be grown
     rank: int | tuple[int, ...] = 16
-    data: str = "scenes"
+    data: str | dict = "scenes"  # one of SOURCES, or a map of `data.describe`
     root: str = ""
     n_frames: int | None = None  # the first so many of each split; None for all
     img_size: int = 128
@@ -76,7 +78,12 @@ class Run:
     def __post_init__(self):
         check(RULES, vars(self))
         known(self.method, METHODS, "method")
-        tasks = select(suite(known(self.data, SOURCES, "data set")), self.tasks)
+        if isinstance(self.tasks, Mapping):
+            if isinstance(self.data, str):
+                raise ValueError(f"data {self.data!r:.80} has tasks of its own: list their names, or give data.path")
+            object.__setattr__(self, "data", self.data | {"tasks": dict(self.tasks)})
+            object.__setattr__(self, "tasks", tuple(self.tasks))
+        tasks = run_tasks(self)
         ranks = check_ranks(self.rank, N_STAGES)
         if bool(self.tree or self.groups) != (self.method == "ptsa"):
             no_tree = f"{self.method} takes no tree; leave it out"
@@ -98,7 +105,7 @@ class Run:
 
         Where the data lies and how tables call the run is left out. A tree that is grown follows from its groups.
         """
-        settings = asdict(self)
+        settings = asdict(self) | {"data": named_only(self.data)}
         for name in ("label", "root", *(("tree",) if self.groups else ("groups", "similarity"))):
             del settings[name]
         settings["config"] = run_config(self).to_dict()
@@ -151,14 +158,42 @@ def prepare(run: Run) -> tuple:
 
 def check_files(run: Run) -> None:
     """Raises ValueError where the archive is not there, or lists fewer frames than a batch of the training."""
-    size, n = run_config(run).batch_size, count_frames(run.data, run.root, "train", run.n_frames)
+    data, tasks = own_data(run)
+    size, n = run_config(run).batch_size, count_frames(data, run.root, "train", run.n_frames, tasks)
     if n is not None and size > n:
         raise ValueError(f"batch_size {size} exceeds the {n} training frames; lower it")
 
 
 def run_tasks(run: Run) -> dict[str, Task]:
     """The tasks of a run."""
-    return select(suite(run.data), run.tasks)
+    if isinstance(run.data, str):
+        return select(suite(known(run.data, SOURCES, "data set")), run.tasks)
+    data, tasks = own_data(run)
+    return describe(data, tasks).tasks
+
+
+def own_data(run: Run) -> tuple:
+    """What `open_dataset` takes as data and tasks: of one's own without and with their descriptions."""
+    if isinstance(run.data, str):
+        return run.data, list(run.tasks)
+    data = {key: value for key, value in run.data.items() if key != "tasks"}
+    described, columns = run.data.get("tasks"), data.get("columns")
+    if isinstance(described, Mapping):
+        left = described.keys() - {*run.tasks}
+        described = select(described, run.tasks)
+        data["columns"] = {key: name for key, name in (columns or {}).items() if key not in left}
+    return data, described
+
+
+def named_only(data: str | Mapping) -> str | dict:
+    """Data of one's own with the names of their folders and files, not where these lie; others as they are."""
+
+    def name(path):
+        if isinstance(path, Mapping):
+            return {split: name(one) for split, one in path.items()}
+        return [name(one) for one in path] if isinstance(path, list | tuple) else Path(path).name
+
+    return data if isinstance(data, str) else data | {"path": name(data["path"])}
 
 
 def run_config(run: Run) -> TrainConfig:
@@ -195,13 +230,14 @@ def build(run: Run, backbone: nn.Module) -> nn.Module:
 
 def open_sets(run: Run, augment: bool = True) -> tuple:
     """What a run trains on, augmented or not, and what it is measured on."""
-    data = dict(root=run.root, img_size=run.img_size, tasks=list(run.tasks), n_frames=run.n_frames)
+    name, tasks = own_data(run)
+    data = dict(root=run.root, img_size=run.img_size, tasks=tasks, n_frames=run.n_frames)
     large = run.img_size * 3 // 2 if run.data != "scenes" else None  # a zoom of 1.5 loses nothing
-    train_set = open_dataset(run.data, split="train", work_size=large, augment=augment, **data)
+    train_set = open_dataset(name, split="train", work_size=large, augment=augment, **data)
     if not run.holdout:
         small = run.img_size if run.data != "scenes" else None
-        return train_set, open_dataset(run.data, split="val", work_size=small, **data)
-    plain = open_dataset(run.data, split="train", work_size=run.img_size, augment=False, **data)
+        return train_set, open_dataset(name, split="val", work_size=small, **data)
+    plain = open_dataset(name, split="train", work_size=run.img_size, augment=False, **data)
     held_out = range(0, len(plain), run.holdout)
     return train_set.select([i for i in range(len(train_set)) if i not in held_out]), plain.select(held_out)
 
@@ -210,7 +246,7 @@ def result_of(run: Run, model: nn.Module, history: list[dict], sets: tuple) -> d
     """What is kept of a finished run: what was asked, metrics and losses of its last epoch, costs, versions."""
     return {
         "name": run.name(),
-        "run": asdict(run) | {"root": Path(run.root).name},
+        "run": asdict(run) | {"root": Path(run.root).name, "data": named_only(run.data)},
         "metrics": history[-1]["metrics"],
         "losses": history[-1]["losses"],
         "parameters": count_parameters(model),

@@ -18,7 +18,8 @@
 A tree is written as trees are printed, `a+b > a | b`; or as groups a stage, `[1, 1, 2, 4]`, of a tree that is grown by
 the tasks' similarity, which `similarity` has the settings of; or as `{every: [1, 1, 2, 4]}`, a run for each tree with
 these groups. What stands further down that list replaces what stands above; `config` and `similarity` are joined
-setting by setting. The tasks are the data set's usual ones where none are named.
+setting by setting. The tasks are the data set's usual ones where none are named. Data of your own are a map that says
+where they lie, and tasks then a map that says what they are (`data.describe`); so these two are joined as well.
 """
 
 import itertools
@@ -35,7 +36,7 @@ from ptsa_lite.tree import TaskTree
 from .run import RULES, Run
 from .yaml_files import parse_yaml, read_yaml
 
-JOINED = ("config", "similarity", "rows")
+JOINED = ("config", "similarity", "rows", "data", "tasks")
 
 
 def read_run(path: str | Path, row: str = "", changes: Mapping | None = None) -> Run:
@@ -183,7 +184,9 @@ def _join(first: Mapping, second: Mapping) -> dict:
 
 def _with_trees(settings: dict) -> Iterator[Run]:
     """One run; or, of settings that ask for it, one with every tree."""
-    settings.setdefault("tasks", list(default_tasks(settings.get("data", "scenes"))))
+    check({"data": RULES["data"]}, settings)
+    if isinstance(data := settings.get("data", "scenes"), str):
+        settings.setdefault("tasks", list(default_tasks(data)))
     check({"tasks": RULES["tasks"]}, settings)
     tree = settings.get("tree")
     if isinstance(tree, dict) and "every" in tree:

@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from ptsa_lite.backbones import IMAGENET_MEAN, IMAGENET_STD
-from ptsa_lite.tasks import IGNORE, Task
+from ptsa_lite.tasks import IGNORE, REAL, Task
 
 from .style import INK, Drawing, task_colour
 
@@ -46,9 +46,9 @@ def colour_labels(
     """uint8 (H, W, 3): a label tensor of this task as a picture or, with `predicted`, what its head put out.
 
     Shapes as in `Task`. Segmentation takes class colours. A normal (x, y, z) becomes red to the right, green up, blue
-    toward the viewer: the camera's y points down and its z away. Depth runs from near (light) to far (dark) within
-    `limits`, in metres, by default its own range. Binary maps run from pale to the task's colour. Pixels without a
-    label are hatched grey.
+    toward the viewer: the camera's y points down and its z away. Depth, like any regression, runs from small (light) to
+    large (dark) within `limits`, by default its own range. Binary maps run from pale to the task's colour. Pixels
+    without a label are hatched grey.
     """
     values = as_array(values)
     if values.ndim != (2 if task.kind == "segmentation" and not predicted else 3):
@@ -67,7 +67,7 @@ def colour_labels(
         vectors = values.astype(np.float64) / np.maximum(np.linalg.norm(values, axis=0), 1e-6)
         right, down, away = np.where(missing, 0, vectors)
         picture = np.uint8(np.round(127.5 * (1 + np.stack([right, -down, -away], -1))))
-    elif task.kind == "depth":
+    elif task.kind in REAL:
         low, high = limits or depth_limits(values)
         near = 1 - np.clip((values[0] - low) / max(high - low, 1e-6), 0, 1)
         picture = np.uint8(np.round(255 * colormaps["cividis"](near)[..., :3]))
@@ -127,7 +127,7 @@ def draw_progress(
     """
     rows = []
     for name, task in tasks.items():
-        limits = depth_limits(label[name]) if task.kind == "depth" else None
+        limits = depth_limits(label[name]) if task.kind in REAL else None
         row = [colour_labels(task, label[name], limits=limits)]
         row += [colour_labels(task, said[name], predicted=True, limits=limits) for said in moments.values()]
         rows.append(row if image is None else [picture_of(image), *row])
@@ -157,7 +157,7 @@ def draw_predictions(
     for i, image in enumerate(images):
         pictures[f"image {i}"] = picture_of(image)
         for name in names:
-            limits = depth_limits(targets[name][i]) if tasks[name].kind == "depth" else None
+            limits = depth_limits(targets[name][i]) if tasks[name].kind in REAL else None
             pictures[f"{name} label {i}"] = colour_labels(tasks[name], targets[name][i], limits=limits)
             pictures[f"{name} prediction {i}"] = colour_labels(tasks[name], predictions[name][i], True, limits)
         rows += [[f"image {i}"] * 2 + [f"{name} {what} {i}" for name in names] for what in ("label", "prediction")]
@@ -219,7 +219,7 @@ def picture_of(image: Any) -> np.ndarray:
 
 
 def depth_limits(depth: Any) -> tuple[float, float]:
-    """Nearest and farthest labelled metres of a depth map; (0, 1) where nothing is labelled."""
+    """Smallest and largest labelled number of a map, of depth in metres; (0, 1) where nothing is labelled."""
     depth = as_array(depth)
     known = depth[depth != IGNORE]
     return (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)

@@ -1,0 +1,105 @@
+"""One cell of a table: what it holds as numbers, and these as a label of a task, as `frames` keeps it.
+
+============ ============================================================= =========================================
+kind         what a cell holds                                             where there is no label
+============ ============================================================= =========================================
+segmentation class ids 0..n-1                                              `ignore`, 255 where none is said
+binary       0 and 1, or 0 and 255                                         `ignore`
+regression   numbers                                                       `ignore`, or not finite
+depth        metres                                                        `ignore`, or not above 0
+normals      unit vectors x right, y down, z forward; in 8 bits 2v/255 - 1 `ignore` in all three, or zero
+============ ============================================================= =========================================
+
+A cell is a picture of one channel (of normals: three), an array (H, W) (of normals: (H, W, 3)), or the path of a
+picture or a .npy; an empty one means that the frame has no such label. Faults are DataErrors that begin with "it".
+"""
+
+from collections.abc import Callable, Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ptsa_lite.tasks import IGNORE, REAL, Task
+
+from . import files
+from .files import DataError
+from .pictures import read_grey, read_picture
+
+
+def opened(cell: Any, base: Path, channels: int) -> Any:
+    """An array, a PIL picture, or what one is read from; None for an empty cell."""
+    if isinstance(cell, Mapping):  # a picture of `datasets`, as it is stored
+        cell = cell.get("bytes") or cell.get("path")
+    if cell is None or (isinstance(cell, float) and cell != cell) or (isinstance(cell, str | bytes) and not cell):
+        return None
+    if isinstance(cell, bytes):
+        return BytesIO(cell)
+    if isinstance(cell, str | Path):
+        path = base / cell
+        return files.read_array(path, channels) if path.suffix == ".npy" else path
+    if isinstance(cell, list | tuple):
+        try:
+            return np.asarray(cell)
+        except ValueError:  # rows of different lengths
+            raise DataError("size", "it is a list whose rows differ in length; expected (H, W)") from None
+    return cell
+
+
+def numbers(cell: Any, kind: str) -> np.ndarray:
+    """(H, W) of numbers, of normals (H, W, 3)."""
+    if not isinstance(cell, np.ndarray):
+        if kind == "normals":
+            return read_picture(cell, turn=False, colour=False)
+        return read_grey(cell, stored=True, real=kind in REAL)
+    if cell.ndim == 3 and kind != "normals" and 1 in (cell.shape[0], cell.shape[2]):
+        cell = cell[0] if cell.shape[0] == 1 else cell[..., 0]
+    wanted = "(H, W, 3)" if kind == "normals" else "(H, W)"
+    if cell.dtype.kind not in "buif" or cell.ndim != wanted.count(",") + 1 or cell.shape[2:] not in ((), (3,)):
+        raise DataError("size", f"it is an array of {cell.dtype} and shape {cell.shape}; expected numbers {wanted}")
+    return cell
+
+
+def _classes(values: np.ndarray, task: Task) -> np.ndarray:
+    ignore = IGNORE if task.ignore is None else task.ignore
+    none = values == ignore
+    wrong = np.unique(values[~none & ((values < 0) | (values >= task.channels) | (values % 1 != 0))])
+    if wrong.size:
+        raise DataError("range", f"it holds classes {wrong[:5].tolist()}; task {task.name!r} has 0..{task.channels - 1}"
+                        f", and {ignore:g} where there is no label")  # fmt: skip
+    return np.where(none, IGNORE, values).astype(np.uint8)
+
+
+def _binary(values: np.ndarray, task: Task) -> np.ndarray:
+    none = np.zeros(values.shape, bool) if task.ignore is None else values == task.ignore
+    kept = np.where(none, 0, values)
+    if 1 < kept.max(initial=0) < 128:
+        words = f"it reaches {kept.max():g}; task {task.name!r} is binary: expected 0 and 1, or 0 and 255"
+        raise DataError("range", words)
+    return np.where(none, np.uint8(IGNORE), files.above_half(kept, "it", "binary"))
+
+
+def _regression(values: np.ndarray, task: Task) -> np.ndarray:
+    with np.errstate(over="ignore"):  # what float32 cannot hold is no label
+        real = values.astype(np.float32)
+    return np.where(np.isfinite(real) & (values != task.ignore), real, np.float32(np.nan))
+
+
+def _depth(values: np.ndarray, task: Task) -> np.ndarray:
+    metres = _regression(values, task)
+    return np.where(metres > 0, metres, np.float32(0))
+
+
+def _normals(values: np.ndarray, task: Task) -> np.ndarray:
+    none = (values == task.ignore).all(-1, keepdims=True)
+    return files.clean_normals(values if not none.any() else np.where(none, np.float32(0), _real(values)), "it")
+
+
+def _real(values: np.ndarray) -> np.ndarray:
+    return values * np.float32(2 / 255) - np.float32(1) if values.dtype == np.uint8 else values
+
+
+LABELS: dict[str, Callable[[np.ndarray, Task], np.ndarray]] = {
+    "segmentation": _classes, "binary": _binary, "regression": _regression, "depth": _depth, "normals": _normals,
+}  # fmt: skip

@@ -1,0 +1,222 @@
+"""Data of one's own: whatever Hugging Face `datasets` loads, with a column for the picture and one for each task.
+
+A set is a path (a folder of pictures with metadata.csv, or of Parquet, CSV or JSON files, or one such file), the name
+hf://datasets/OWNER/NAME of one on the hub, a `datasets.Dataset`, a map of splits to these, or a list of rows, each a
+dict. What has no splits is taken whole for each. Several sets need not be labelled for the same tasks, nor has every
+frame a label of each.
+
+What a cell may hold stands in `cells`; paths in it go from the folder of its set. A label lies on the stored pixels of
+its picture; of another size, it is resampled where the shape is the same (`files.fit`). Sets are read once, at working
+resolution, into the cache where archives' frames are kept; lists of rows stay in memory.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ptsa_lite.checks import known
+from ptsa_lite.tasks import Task
+
+from . import cache, files, frames
+from .cells import LABELS, numbers, opened
+from .describe import Description
+from .files import DataError
+from .pictures import read_picture
+from .prepared import FRAMES_VERSION
+from .transforms import shrink
+
+NAMES = {"train": ("train",), "val": ("val", "validation", "test")}  # of splits, the first that is there
+HUB = "hf://datasets/"
+BUILDERS = {".parquet": "parquet", ".csv": "csv", ".json": "json", ".jsonl": "json", ".arrow": "arrow"}
+WANTED = f"the folder of the pictures with metadata.csv, or a file of {', '.join(BUILDERS)}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """One set's rows of a split, and how a row becomes a frame."""
+
+    rows: Any  # a datasets.Dataset whose pictures are not decoded, or a list of dicts
+    name: str
+    base: Path  # from which paths in it go
+    stamp: list | None  # changes when its content does; None: in memory
+    columns: Mapping[str, str]
+    tasks: Mapping[str, Task]
+
+    def frame(self, i: int, remarks: list | None = None) -> frames.Frame:
+        """Raises DataError that names row and column, what was expected and what was found."""
+        row = self.rows[i]
+        image = self.image(row, i, remarks)
+        labels = {name: self.label(name, row, i, image.shape[:2], remarks) for name in self.tasks}
+        return {"image": image, **{name: label for name, label in labels.items() if label is not None}}
+
+    def image(self, row: Mapping, i: int, remarks: list | None = None) -> np.ndarray:
+        def read(cell) -> np.ndarray:
+            if isinstance(cell, np.ndarray) and cell.dtype.kind in "iu" and cell.dtype.itemsize > 2:
+                cell = cell.astype(np.uint8) if 0 <= cell.min(initial=0) <= cell.max(initial=0) <= 255 else cell
+            return read_picture(cell, remarks, turn=False)
+
+        image = self._read("image", row, i, 3, read)
+        if image is None:
+            raise DataError("missing", f"{self.name}, row {i}, column {self.columns['image']!r} holds no picture")
+        return image
+
+    def label(self, name: str, row: Mapping, i: int, size, remarks: list | None = None) -> np.ndarray | None:
+        """As `frames` keeps it; None where the row has none, or no pixel of it has one."""
+        task = self.tasks[name]
+
+        def read(cell) -> np.ndarray:
+            label = LABELS[task.kind](numbers(cell, task.kind), task)
+            return files.fit(label, size, "the label", remarks)
+
+        label = self._read(name, row, i, 3 if task.kind == "normals" else 1, read)
+        return label if label is not None and frames.labelled(task.moves, label).any() else None
+
+    def _read(self, name: str, row: Mapping, i: int, channels: int, read: Callable) -> np.ndarray | None:
+        column = self.columns[name]
+        try:
+            cell = opened(row.get(column), self.base, channels)
+            return None if cell is None else read(cell)
+        except DataError as error:
+            raise DataError(error.kind, f"{self.name}, row {i}, column {column!r}: {error}") from None
+
+
+def tables(described: Description, split: str, root: str | Path = "", folder: str | Path | None = None) -> list[Table]:
+    """The sets of a split. Raises ValueError where one is not there, or a column is in none of them."""
+    found = []
+    for source in described.sources:
+        rows, name, base = _load(source, split, Path(root), folder)
+        there = getattr(rows, "column_names", None) or list(dict.fromkeys(key for row in rows for key in row))
+        known(described.columns["image"], there, f"column of {name}")
+        found.append((rows, f"{split} of {name}", base, there))
+    every = list(dict.fromkeys(column for *_, there in found for column in there))
+    for task in described.tasks:
+        known(described.columns[task], every, f"column for task {task!r}:")
+    used = {*described.columns.values()}
+    return [Table(*_undecoded(rows, used & {*there}, base, name), described.columns, described.tasks)
+            for rows, name, base, there in found]  # fmt: skip
+
+
+def count(described: Description, split: str, root: str | Path = "", folder: str | Path | None = None) -> int:
+    """How many frames a split has."""
+    return len(order([len(table.rows) for table in tables(described, split, root, folder)], described.mix))
+
+
+def order(lengths: Sequence[int], mix: str) -> list[tuple[int, int]]:
+    """(set, row) of each frame: the sets one after the other; or a row of each in turn, until the longest has ended.
+
+    In turns, the rows of a shorter set come again, so that each set has the same say in an epoch.
+    """
+    if mix == "concatenated":
+        return [(k, i) for k, n in enumerate(lengths) for i in range(n)]
+    return [(k, i % n) for i in range(max(lengths)) for k, n in enumerate(lengths) if n]
+
+
+def open_own(
+    described: Description, split: str, work_size: int, n_frames: int | None, root: str | Path = "",
+    folder: str | Path | None = None,
+):  # fmt: skip
+    """The table of a split's frames at a square size, made where it lacks.
+
+    Raises ValueError where a frame cannot be read, and where no frame has a label of a task.
+    """
+    hf, sets = cache.hugging_face(), tables(described, split, root, folder)
+    rows = order([len(table.rows) for table in sets], described.mix)[:n_frames]
+    needed = [1 + max((i for k, i in rows if k == number), default=-1) for number in range(len(sets))]
+    made = [_framed(table, n, work_size, folder, split) for table, n in zip(sets, needed, strict=True) if n]
+    whole = hf.concatenate_datasets(made)
+    if len(sets) > 1:
+        first = np.cumsum([0, *needed])
+        whole = whole.remove_columns("index").add_column("index", np.arange(len(whole)))
+        whole = whole.select([int(first[k]) + i for k, i in rows])
+    where = ", ".join(table.name for table in sets)
+    for task in described.tasks:
+        if not len(whole) or whole.data.column(task).null_count == len(whole.data):
+            raise DataError("missing", f"{where}: none of the {len(whole)} frames has a label for task {task!r}; leave "
+                            "it out, or look at its column and its ignore")  # fmt: skip
+    whole.info.description = f"{where}, at {work_size}x{work_size}"
+    return whole
+
+
+def _framed(table: Table, n: int, work_size: int, folder: str | Path | None, split: str):
+    """The first n rows as frames: in the cache where the rows lie in files, else in memory."""
+    import pyarrow as pa
+
+    def row_at(i: int) -> dict:
+        return frames.encode(shrink(table.frame(i), work_size), i, table.tasks)
+
+    names, schema = frames.columns(table.tasks), frames.schema(table.tasks)
+    if table.stamp is None:
+        return cache.hugging_face().Dataset(pa.Table.from_pylist([row_at(i) for i in range(n)], schema=schema))
+    labels = {name: (task.moves, task.channels, task.ignore) for name, task in table.tasks.items()}
+    key = cache.fingerprint(FRAMES_VERSION, table.stamp, dict(table.columns), labels)
+    place = cache.cache_folder(folder) / f"own-{split}-{work_size}-{key}"
+    made = cache.build(place, n, row_at, schema, f"reading {table.name}")
+    return cache.open_parts(made, n, names, table.name)
+
+
+def _load(source: Any, split: str, root: Path, folder: str | Path | None) -> tuple[Any, str, Path]:
+    """(rows, what they are called, the folder that paths in them start from)."""
+    hf = cache.hugging_face()
+    if isinstance(source, Mapping):
+        return _load(_of_split(source, split, "the map of splits"), split, root, folder)
+    if isinstance(source, list | tuple) and source and all(isinstance(row, Mapping) for row in source):
+        return source, "the list of rows", root
+    if isinstance(source, hf.Dataset):
+        return source.with_format(None), "the data set", root
+    if not isinstance(source, str | Path):
+        raise ValueError(f"data cannot be read from {type(source).__name__}; give a path, a datasets.Dataset or rows")
+    path, on_hub = root / source, str(source).startswith(HUB)
+    if not on_hub and not path.exists():  # `datasets` would look whether the hub, or its cache, has one of that name
+        raise DataError("missing", f"there is no {path}; give {WANTED}")
+    try:
+        where = str(Path(folder) / "datasets") if folder else None
+        if path.is_file():
+            found = hf.load_dataset(BUILDERS[path.suffix.lower()], data_files=str(path), cache_dir=where)
+        elif (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
+            found = hf.load_from_disk(str(path))
+        else:
+            found = hf.load_dataset(str(source).removeprefix(HUB) if on_hub else str(path), cache_dir=where)
+    except Exception as error:  # `datasets` raises whatever a folder leads it to
+        words = " ".join(str(error).split())[:200]
+        name = source if on_hub else path
+        raise DataError("unreadable", f"{name} cannot be read as a data set ({words}); expected {WANTED}") from None
+    if isinstance(found, Mapping):
+        found = _of_split(found, split, str(path)) if len(found) > 1 or path.is_dir() else next(iter(found.values()))
+    return found, Path(source).name, path if path.is_dir() else path.parent
+
+
+def _of_split(sets: Mapping, split: str, where: str):
+    for name in NAMES[split]:
+        if name in sets:
+            return sets[name]
+    raise DataError("missing", f"{where} has no split {split}, only {', '.join(map(str, sets))}; give each a path, as "
+                    "path: {train: ..., val: ...}, or measure on every fifth training frame, holdout: 5")  # fmt: skip
+
+
+def _undecoded(rows, used: set[str], base: Path, name: str) -> tuple:
+    """(rows with pictures as they are stored, name, base, stamp): the first four fields of a Table."""
+    if isinstance(rows, list | tuple):
+        return rows, name, base, None
+    import pyarrow.compute as pc
+
+    hf, paths = cache.hugging_face(), []
+    rows = rows.select_columns(sorted(used))
+    stamp = [rows._fingerprint]
+    for column in sorted(used):
+        kind, cells = rows.features[column], rows.data.column(column)
+        if isinstance(kind, hf.Image):
+            rows = rows.cast_column(column, hf.Image(decode=False))
+            paths += pc.struct_field(cells, "path").to_pylist()
+        elif getattr(kind, "dtype", "") in ("string", "large_string"):
+            paths += cells.to_pylist()
+    for path in filter(None, paths):
+        try:
+            found = os.stat(base / path)
+        except OSError:
+            continue  # it is packed with the rows, or missed when it is read
+        stamp.append((path, found.st_size, found.st_mtime_ns))
+    return rows, name, base, stamp

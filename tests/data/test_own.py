@@ -1,0 +1,250 @@
+"""Data of one's own: whatever `datasets` loads becomes the same frames, and what is wrong is told before a training."""
+
+from io import BytesIO
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from archives import random_frame, save
+from PIL import Image
+
+from ptsa_lite.data import count_frames, make_loader, open_dataset
+from ptsa_lite.data.describe import describe, task_of
+from ptsa_lite.data.own import order
+from ptsa_lite.data.transforms import Warp, to_sample
+from ptsa_lite.data.verify import verify_own
+from ptsa_lite.tasks import IGNORE, SUITES, Task
+
+TASKS = {
+    "material": {"kind": "segmentation", "classes": 20},
+    "wet": {"kind": "binary", "loss_weight": 5},
+    "reach": {"kind": "regression", "unit": "px"},
+    "depth": {"kind": "depth"},
+    "normals": {"kind": "normals"},
+}
+COLUMNS = {"image": "image", "material": "semseg", "wet": "edge", "reach": "reach", "depth": "depth",
+           "normals": "normals"}  # fmt: skip
+
+
+def frame(i):
+    made = random_frame(i)
+    some = {key: made[key] for key in ("image", "semseg", "edge", "depth", "normals")}
+    return some | {"reach": made["depth"] * 50 - 99}
+
+
+def rows(n=4):
+    return [frame(i) for i in range(n)]
+
+
+def png(array):
+    Image.fromarray(array).save(file := BytesIO(), format="png")
+    return file.getvalue()
+
+
+def write_folder(root, splits=(("train", 3), ("test", 2))):
+    """A folder of pictures with metadata.csv: masks as pictures, numbers as .npy, some of either lacking."""
+    for split, n in splits:
+        lines = ["file_name,semseg_file_name,reach"]
+        for i in range(n):
+            made = frame(i)
+            save(root / split / f"{i}.png", made["image"])
+            save(root / split / f"masks/{i}.png", made["semseg"])
+            save(root / split / f"masks/{i}.npy", made["reach"])
+            lines.append(f"{i}.png,masks/{i}.png," + (f"{split}/masks/{i}.npy" if i else ""))
+        (root / split / "metadata.csv").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def test_rows_parquet_and_a_folder_give_the_same_samples(tmp_path):
+    few = {name: TASKS[name] for name in ("material", "reach")}
+    options = dict(tasks=few, columns={"material": "semseg"}, img_size=16)
+    listed = open_dataset(rows(3), **options)
+    packed = [{"image": {"bytes": png(row["image"]), "path": None}, "semseg": png(row["semseg"]), "reach": row["reach"]}
+              for row in rows(3)]  # fmt: skip
+    datasets.Dataset.from_list(packed).cast_column("image", datasets.Image()).to_parquet(tmp_path / "frames.parquet")
+    stored = open_dataset(tmp_path / "frames.parquet", **options)
+    folder = open_dataset(write_folder(tmp_path / "folder"), **options)
+    held = open_dataset(datasets.load_dataset(str(tmp_path / "folder")), root=tmp_path / "folder", **options)
+    assert len(listed) == len(stored) == len(folder) == len(held) == 3
+    for i in range(1, 3):  # the folder's frame 0 lacks a label
+        for other in (stored, folder, held):
+            for key in ("image", "material", "reach"):
+                assert torch.equal(listed[i][key], other[i][key]), (i, key)
+    assert (folder[0]["reach"] == IGNORE).all() and (folder[0]["material"] != IGNORE).any()
+    batch = next(iter(make_loader(folder, 2, seed=0)))
+    assert batch["reach"].shape == (2, 1, 16, 16) and batch["material"].dtype == torch.int64
+
+
+def test_labels_are_those_of_the_suites_kinds():
+    own = open_dataset(rows(2), tasks=TASKS, columns=COLUMNS, img_size=24, work_size=24, augment=False)[1]
+    kinds = {"semseg": "segmentation", "edge": "binary", "depth": "depth", "normals": "normals"}
+    small = {"material": "semseg", "wet": "edge", "depth": "depth", "normals": "normals"}
+    expected = to_sample(frame(1), 24, kinds)
+    for name, label in small.items():
+        assert torch.allclose(own[name].float(), expected[label].float(), atol=2e-3), name  # 16 bits
+
+
+def test_a_regression_stays_under_a_zoom_where_depth_is_divided():
+    six = np.full((24, 32), 6, np.float32)
+    made = {"image": frame(1)["image"], "depth": six, "reach": six}
+    seen = to_sample(made, 16, {"depth": "depth", "reach": "regression"}, Warp(True, 0.0, 1.5))
+    assert (seen["depth"] == 4).all() and (seen["reach"] == 6).all()
+
+
+def test_a_regression_may_hold_any_number_also_the_mark_of_no_label():
+    values = np.full((24, 32), 255.0, np.float32)
+    values[:12], values[12:14] = -3e6, np.nan
+    sample = open_dataset([{"image": frame(1)["image"], "reach": values}], tasks={"reach": TASKS["reach"]}, img_size=24,
+                          work_size=24, augment=False)[0]["reach"]  # fmt: skip
+    assert (sample[:, :12] == -3e6).all() and (sample[:, 12:14] == IGNORE).all()
+    assert (sample[:, 14:] != IGNORE).all() and (sample[:, 14:] - 255).abs().max() < 2e-5
+
+
+def test_the_ignored_value_is_the_task_s():
+    some = [{"image": frame(1)["image"], "semseg": frame(1)["semseg"]}]
+    options = dict(columns={"material": "semseg"}, img_size=24, work_size=24, augment=False)
+    zero = {"material": {"kind": "segmentation", "classes": 20, "ignore": 0}}
+    sample = open_dataset(some, tasks=zero, **options)[0]["material"]
+    plain = open_dataset(some, tasks={"material": TASKS["material"]}, **options)
+    assert torch.equal(sample == IGNORE, plain[0]["material"] == 0)
+
+
+def test_sets_with_other_labels_are_joined_or_take_turns():
+    assert order([2, 1], "concatenated") == [(0, 0), (0, 1), (1, 0)]
+    assert order([1, 3], "in turns") == [(0, 0), (1, 0), (0, 0), (1, 1), (0, 0), (1, 2)]
+    one = [{"image": row["image"], "semseg": row["semseg"]} for row in rows(3)]
+    two = [{"image": row["image"], "depth": row["depth"]} for row in rows(1)]
+    tasks = {"material": TASKS["material"], "depth": TASKS["depth"]}
+    data = {"path": [one, two], "columns": {"material": "semseg"}, "mix": "in turns"}
+    turns = open_dataset(data, tasks=tasks, img_size=16, augment=False)
+    assert len(turns) == count_frames(data, "", "train", tasks=tasks) == 6
+    has = [[name for name in tasks if (sample[name] != IGNORE).any()] for sample in turns]
+    assert has == [["material"], ["depth"]] * 3
+    assert [sample["index"] for sample in turns] == [0, 3, 1, 3, 2, 3]
+    joined = open_dataset(data | {"mix": "concatenated"}, tasks=tasks, img_size=16, n_frames=4)
+    assert [sample["index"] for sample in joined] == [0, 1, 2, 3]
+
+
+def test_data_in_files_are_decoded_once_and_again_when_a_file_changes(tmp_path, monkeypatch):
+    root = write_folder(tmp_path / "folder")
+    options = dict(tasks={"reach": TASKS["reach"]}, img_size=16, augment=False, cache=tmp_path / "cache")
+    before = open_dataset(root, **options)[1]["reach"]
+    assert len(list((tmp_path / "cache").glob("own-train-16-*"))) == 1
+    np.save(root / "train/masks/1.npy", np.full((24, 32), 7, np.float32))
+    after = open_dataset(root, **options)[1]["reach"]
+    assert not torch.equal(before, after) and (after == 7).all()
+
+
+BAD_TASKS = [
+    ("image", {"kind": "binary"}, "one that rows of frames have already"),
+    ("height", {"kind": "regression"}, "name it otherwise, such as height_map"),
+    ("half", {"kind": "binary"}, "a module of PyTorch has"),
+    ("a b", {"kind": "binary"}, "must be a letter, then"),
+    ("material", {"kind": "segmentatoin", "classes": 3}, "did you mean 'segmentation'"),
+    ("material", {"kind": "segmentation"}, "give its classes"),
+    ("material", {"kind": "segmentation", "classes": 256}, "classes must be a whole number from 2 to 255"),
+    ("wet", {"kind": "binary", "classes": 2}, "only a segmentation has classes"),
+    ("wet", {"kind": "binary", "metric": "RMSE"}, "RMSE measures regression or depth, not binary"),
+    ("wet", {"kind": "binary", "metric": "accuracy"}, "unknown metric 'accuracy'"),
+    ("wet", {"kind": "binary", "los_weight": 2}, "did you mean 'loss_weight'"),
+    ("wet", {"kind": "binary", "loss_weight": 0}, "loss_weight must be a number above 0"),
+    ("depth", {"kind": "depth", "unit": "mm"}, "depth is in metres"),
+    ("wet", {}, "say its kind"), ("wet", "binary", "say its kind"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name, task, words", BAD_TASKS, ids=[f"{name} {task}" for name, task, _ in BAD_TASKS])
+def test_a_task_that_cannot_be_is_refused_by_name(name, task, words):
+    with pytest.raises(ValueError, match=words) as error:
+        task_of(name, task)
+    assert str(error.value).startswith(f"task {name!r}: ")
+
+
+GREY = np.zeros((24, 32), np.uint8)
+BAD_CELLS = [
+    ("material", GREY + 20, r"row 0, column 'material': it holds classes \[20\]; task 'material' has 0..19, and 255"),
+    ("material", GREY + 0.5, r"it holds classes \[0.5\]"),
+    ("material", np.zeros((24, 24), np.uint8), "the label is 24x24, its picture 32x24: another shape"),
+    ("material", np.zeros((24, 32, 3), np.uint8), r"shape \(24, 32, 3\); expected numbers \(H, W\)"),
+    ("material", [[1, 2], [3]], "rows differ in length"),
+    ("material", "masks/none.png", "masks/none.png is missing"),
+    ("material", Image.new("RGB", (32, 24)), "has mode RGB; expected a label picture of one integer channel"),
+    ("material", b"no picture", "cannot be decoded as a picture"),
+    ("wet", GREY + 2, "it reaches 2; task 'wet' is binary"),
+    ("normals", np.ones((24, 32, 3)), "it holds normals of length"),
+    ("reach", np.full((24, 32), np.nan), "none of the 1 frames has a label for task 'reach'"),
+    ("reach", None, "none of the 1 frames has a label for task 'reach'"),
+]
+
+
+@pytest.mark.parametrize("name, cell, words", BAD_CELLS, ids=[words[:40] for *_, words in BAD_CELLS])
+def test_a_cell_that_cannot_be_is_refused_with_row_and_column(name, cell, words):
+    with pytest.raises(ValueError, match=words) as error:
+        open_dataset([{"image": frame(1)["image"], name: cell}], tasks={name: TASKS[name]})
+    assert "\n" not in str(error.value)
+
+
+def test_what_lacks_is_refused_before_a_picture_is_read(tmp_path):
+    root, one = write_folder(tmp_path), {"material": TASKS["material"]}
+    for words, call in {
+        "unknown column for task 'material': 'semsge'; did you mean 'semseg'": dict(columns={"material": "semsge"}),
+        "unknown column of .* 'photo'": dict(columns={"image": "photo", "material": "semseg"}),
+        "unknown task in data.columns 'materail'; did you mean 'material'": dict(columns={"materail": "semseg"}),
+        "tasks with their kinds": dict(tasks={}),
+    }.items():
+        with pytest.raises(ValueError, match=words):
+            count_frames({"path": root} | {k: v for k, v in call.items() if k == "columns"}, "", "train",
+                         tasks=call.get("tasks", one))  # fmt: skip
+    for source, words in ((tmp_path / "none", "there is no .*none; give the folder"), (3, "cannot be read from int"),
+                          ("nyud", "tasks of its own"), ("", "says no path"), ([], "says no path")):  # fmt: skip
+        with pytest.raises(ValueError, match=words):
+            open_dataset(source, tasks=one)
+    with pytest.raises(ValueError, match="has no split val, only train; give each a path"):
+        open_dataset({"train": root / "train"}, split="val", tasks=one, columns={"material": "semseg"})
+    for settings, words in (({"mix": "shuffled"}, "unknown mix of data"), ({"augment": "nyu"}, "did you mean 'nyud'"),
+                            ({"colums": {}}, "did you mean 'columns'"), ({"columns": [""]}, "must map")):  # fmt: skip
+        with pytest.raises(ValueError, match=words):
+            describe({"path": "x"} | settings, one)
+
+
+def test_verify_counts_what_is_wrong_in_data_of_one_s_own(tmp_path):
+    root = write_folder(tmp_path)
+    save(root / "train/masks/1.png", np.full((24, 32), 77, np.uint8))
+    (root / "train/masks/2.npy").unlink()
+    described = describe({"path": str(root), "columns": {"material": "semseg"}},
+                         {name: TASKS[name] for name in ("material", "reach")})  # fmt: skip
+    report = verify_own(described)
+    found = {(row.split, row.label): {kind: len(faults) for kind, faults in row.faults.items() if faults}
+             for row in report.rows}  # fmt: skip
+    assert found == {("train", "image"): {}, ("train", "material"): {"range": 1}, ("train", "reach"): {"missing": 1},
+                     ("val", "image"): {}, ("val", "material"): {}, ("val", "reach"): {}}  # fmt: skip
+    assert not report.ok and "it holds classes [77]" in str(report) and "Ready" not in str(report)
+
+
+def test_verify_tells_a_task_without_labels_and_passes_over_a_split_that_is_held_out(tmp_path):
+    root = write_folder(tmp_path, splits=(("train", 1),))
+    tasks = {name: TASKS[name] for name in ("material", "reach")}
+    report = verify_own(describe({"path": root, "columns": {"material": "semseg"}}, tasks))
+    assert not report.ok and "train: no frame has a label for task 'reach'" in str(report)
+    report = verify_own(describe({"path": root, "columns": {"material": "semseg"}}, {"material": tasks["material"]}))
+    assert report.ok and "has no split val" in str(report) and "Ready" in str(report)
+
+
+def test_the_suites_are_descriptions_like_any_other():
+    for tasks in SUITES.values():
+        for name, task in tasks.items():
+            assert task_of(name, task) == task
+            words = {"kind": task.kind, "loss_weight": task.loss_weight, "metric": task.metric}
+            words |= {"classes": task.channels} if task.kind == "segmentation" else {}
+            words |= {"foreground": True} if task.foreground else {}
+            words |= {"positive_weight": task.positive_weight} if task.positive_weight else {}
+            assert task_of(name, words) == task
+
+
+def test_a_task_takes_what_its_kind_usually_has():
+    assert Task("reach", "regression", unit="px") == Task("reach", "regression", 1, 1.0, "RMSE (px)", False, unit="px")
+    assert Task("wet", "binary", metric="odsF").higher_is_better
+    assert not Task("wet", "binary", metric="loss").higher_is_better
+    with pytest.raises(ValueError, match="unknown kind of task 'x'"):
+        Task("x", "regresion")
