@@ -21,7 +21,6 @@ E, NE, N, NW, W, SW, S, SE = range(8)  # the neighbours of a pixel, anticlockwis
 class BoundaryF(Meter):
     """odsF in percent: the F-measure at the threshold that is best for the whole set. Ignored pixels are no edges."""
 
-    higher_is_better = True
     HELD = 2**24  # thinning holds much more than the predictions
     DISTANCE = 0.011  # of the diagonal: NYUD's; the benchmark's own pictures and PASCAL take 0.0075
     N_THRESHOLDS = 99  # 0.01, 0.02, ... 0.99

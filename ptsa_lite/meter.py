@@ -22,7 +22,6 @@ class Meter:
     compute(): the metric as a float; nan where no valid pixel was seen.
     """
 
-    higher_is_better = False
     HELD = 2**28  # bytes of resized predictions on a GPU at once; on a processor one image after another is quicker
 
     def __init__(self, task: Task):

@@ -22,8 +22,8 @@ def make_meter(task: Task) -> Meter:
 
 def measured_by(task: Task, metric: str) -> Task:
     """The task with another metric and that metric's direction. Raises ValueError for one that nobody measures."""
-    meter = METERS[known(metric, METERS, "metric")]
-    return replace(task, metric=metric, higher_is_better=meter.higher_is_better)
+    known(plain_metric(metric), METERS, "metric")
+    return replace(task, metric=metric, higher_is_better=None)
 
 
 def delta_m(results: Mapping[str, float], single_task: Mapping[str, float], tasks: Mapping[str, Task]) -> float:
@@ -50,8 +50,6 @@ class MeanIoU(Meter):
     A class that occurs neither in the labels nor in the predictions (on valid pixels) does not count in the mean.
     In the MTLoRA line's code it counts as 0; on the full test sets every class occurs, and the two agree.
     """
-
-    higher_is_better = True
 
     def __init__(self, task: Task):
         super().__init__(task)
@@ -93,7 +91,6 @@ class MaxIoU(Meter):
     pixel does not count.
     """
 
-    higher_is_better = True
     STEPS = 15
 
     def compute(self) -> float:

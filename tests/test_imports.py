@@ -12,7 +12,7 @@ PACKAGE = ROOT / "ptsa_lite"
 FACES = {"__init__", "__main__", "predict"}  # flat, and not the paper
 
 # What each part may be long, in lines: as it is now where that is more than what it should be, which stands beside it.
-CORE_LINES = 2261  # 1,500
+CORE_LINES = 2256  # 1,500
 CORE_FILE_LINES = 215  # 200
 FAST_LINES = 160
 BASELINE_LINES = 105  # 90
