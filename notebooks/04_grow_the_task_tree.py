@@ -467,8 +467,8 @@ for title, gap in (("pure noise", 0.0), ("two families", 0.3)):
 #
 # ## What a tree costs
 #
-# The unit is one multiply-add, for one image. In a block of width $C$, the four linear layers cost $3C^2 + C^2 + 4C^2
-# + 4C^2 = 12\,C^2$ for each token. The norms and the activation add $6C$. A stage of $d$ blocks over $N$ tokens ends
+# The unit is one multiply-add, for one image. In a block of width $C$, the four linear layers cost
+# $3C^2 + C^2 + 4C^2 + 4C^2 = 12\,C^2$ for each token. The norms and the activation add $6C$. A stage of $d$ blocks over $N$ tokens ends
 # with a patch merging, which normalises $4C$ channels and maps them to $2C$ on a quarter of the tokens:
 #
 # $$\mathrm{stage} = d\,N\,(12\,C^2 + 6\,C) + \tfrac{N}{4}\,(8\,C^2 + 4\,C)$$

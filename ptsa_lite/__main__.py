@@ -116,6 +116,23 @@ def check(built) -> int:
     return 1 if found or (built and old) else 0
 
 
+@notebooks.command()
+@click.argument("out", type=FOLDER, metavar="OUT")
+@click.option("--repository", default="", metavar="URL",
+              help="Where links to the repository's files lead (default: such links are plain words).")  # fmt: skip
+def site(out, repository) -> int:
+    """Write the series as pages of HTML that fetch nothing.
+
+    OUT/index.html and a page for each built notebook, to be read without a kernel and without a network: formulas,
+    figures and explorables are in the pages. Needs `pip install -e ".[site]"`.
+    """
+    from .workshop.places import notebooks_folder
+    from .workshop.site import build_site
+
+    build_site(notebooks_folder(), out, repository, say)
+    return 0
+
+
 @cli.command()
 @click.argument("grid", metavar="GRID.yaml")
 @ROOT

@@ -1,22 +1,22 @@
 """The table of methods, and the one page that a run leaves: report.html, which fetches nothing.
 
-The page is a notebook made of the run's notebooks, their titles and figures without code and prose, as nbconvert turns
-it into HTML.
+The page is a notebook made of the run's notebooks, their titles and figures without code and prose, and becomes HTML
+as those of the site do.
 """
 
 import html
 import math
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pandas
-from nbconvert import HTMLExporter
 from nbformat import v4
 from tqdm import tqdm
 
 from ptsa_lite.data.disk import read_json, write_text
+
+from .pages import page, title_of, with_headings
 
 METHOD_KEYS = ("method", "label", "tree", "rank", "metrics", "delta_m", "trainable", "gmacs", "seconds")
 
@@ -81,13 +81,11 @@ def write_report(run: Path) -> Path:
     """Write RUN/report.html from what the run's folder holds: run.json, results.json and the executed notebooks."""
     run = Path(run)
     state = read_json(run / "run.json")
-    cells = [_markdown(f"# ptsa_lite on {state['request']['data']}"), *_summary(run, state)]
+    title = f"ptsa_lite on {state['request']['data']}"
+    cells = [_markdown(f"# {title}"), *_summary(run, state)]
     for stem, entry in state["notebooks"].items():
         cells += _figures_of(run, stem, entry)
-    exporter = HTMLExporter(template_name="basic", exclude_input=True, exclude_input_prompt=True,
-                            exclude_output_prompt=True, exclude_anchor_links=True)  # fmt: skip
-    body, _ = exporter.from_notebook_node(v4.new_notebook(cells=cells))
-    write_text(run / "report.html", PAGE.format(data=html.escape(state["request"]["data"]), body=body))
+    write_text(run / "report.html", page(v4.new_notebook(cells=cells), title=title, series="ptsa-lite"))
     return run / "report.html"
 
 
@@ -107,9 +105,8 @@ def _summary(run: Path, state: dict) -> Iterator[nbformat.NotebookNode]:
                     "a column.")  # fmt: skip
     escaped = table({**results, "methods": [row | {"label": html.escape(row["label"])} for row in results["methods"]]},
                     best="<b>{}</b>")  # fmt: skip
-    yield _html(escaped.to_html(index=False, escape=False, border=0))
-    for remark in remarks(results):
-        yield _markdown(html.escape(remark))
+    yield _html(escaped.to_html(index=False, escape=False, border=0, classes="results"))
+    yield _markdown("\n".join(f"- {html.escape(remark)}" for remark in remarks(results)))
 
 
 def _figures_of(run: Path, stem: str, entry: dict) -> Iterator[nbformat.NotebookNode]:
@@ -120,18 +117,16 @@ def _figures_of(run: Path, stem: str, entry: dict) -> Iterator[nbformat.Notebook
     if not there:
         yield _markdown(f"## {stem}\n\n{words}")
         return
-    notebook, heading, said = nbformat.read(run / there[0], as_version=4), "", ""
-    title = next((line[2:] for cell in notebook.cells for line in cell.source.splitlines() if line[:2] == "# "), stem)
+    notebook = nbformat.read(run / there[0], as_version=4)
+    title = said = title_of(notebook) or stem
     yield _markdown(f"## {title}\n\n{words}, [{there[0]}]({there[0]})")
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            heading = (re.findall(r"(?m)^##+ (.+)$", cell.source) or [heading])[-1]
+    for cell, heading in with_headings(notebook):
         shown = [out for out in cell.get("outputs", []) if out.output_type == "error" or _picture(out)]
         if shown and heading != said:
             yield _markdown(f"### {heading}")
             said = heading
         if shown:
-            yield v4.new_code_cell(outputs=shown, metadata={"alt": heading})
+            yield v4.new_code_cell(outputs=shown)
 
 
 def _picture(output: nbformat.NotebookNode) -> bool:
@@ -144,21 +139,3 @@ def _markdown(text: str) -> nbformat.NotebookNode:
 
 def _html(text: str) -> nbformat.NotebookNode:
     return v4.new_code_cell(outputs=[v4.new_output("display_data", data={"text/html": text})])
-
-
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>ptsa_lite on {data}</title><style>
-:root {{ color-scheme: light dark; --soft: #66727c; }}
-body {{ max-width: 72rem; margin: 0 auto; padding: 2rem 1.25rem; font: 16px/1.55 system-ui, sans-serif; }}
-table {{ border-collapse: collapse; font-size: .8rem; font-variant-numeric: tabular-nums; }}
-th, td {{ padding: .35rem .5rem; text-align: right; vertical-align: bottom; border-bottom: 1px solid #8886; }}
-th:first-child, td:first-child, tbody th ~ td {{ text-align: left; }}
-th {{ color: var(--soft); }}
-b {{ color: #1f6fa3; }}
-img, svg {{ max-width: 100%; height: auto; background: #fff; border-radius: 4px; }}
-pre {{ white-space: pre-wrap; overflow-wrap: anywhere; }}
-</style></head><body>
-{body}
-</body></html>
-"""

@@ -1,0 +1,41 @@
+// The two switches and the sections of the page in its contents. Without this script everything can still be read.
+(() => {
+  const root = document.documentElement, find = name => document.getElementById(name);
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const store = { // a page opened from disk may have none
+    get: () => { try { return localStorage.getItem("theme"); } catch { return null; } },
+    set: value => { try { localStorage.setItem("theme", value); } catch { /* then it lasts as long as the page */ } },
+  };
+  const theme = find("theme");
+  const wear = look => {
+    root.dataset.theme = look;
+    theme.textContent = look === "dark" ? "light" : "dark";
+  };
+  const system = () => dark.matches ? "dark" : "light";
+  wear(store.get() || system());
+  dark.addEventListener("change", () => store.get() || wear(system()));
+  theme.onclick = () => { store.set(theme.textContent); wear(theme.textContent); };
+  theme.hidden = false;
+
+  const codes = document.querySelectorAll("details.code"), unfold = find("unfold");
+  unfold.hidden = !codes.length;
+  unfold.onclick = () => {
+    const open = unfold.textContent === "show code";
+    codes.forEach(code => { code.open = open; });
+    unfold.textContent = open ? "hide code" : "show code";
+  };
+
+  const contents = document.querySelector("details.contents"), here = contents.querySelector("[aria-current]");
+  contents.open = matchMedia("(min-width: 1200px)").matches;
+  const list = document.createElement("ol");
+  for (const heading of document.querySelectorAll("main h2[id]")) {
+    const link = document.createElement("a"), item = document.createElement("li");
+    link.href = "#" + heading.id;
+    link.append(...[...heading.childNodes].filter(node => !node.classList?.contains("anchor-link"))
+      .map(node => node.cloneNode(true)));
+    item.append(link);
+    list.append(item);
+  }
+  if (!list.children.length) return;
+  if (here) here.after(list); else contents.querySelector("nav").append(list);
+})();

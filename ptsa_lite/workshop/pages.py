@@ -1,0 +1,78 @@
+"""A notebook as one page of HTML that fetches nothing: style, script, pictures and formulas are in it.
+
+nbconvert does the work; the folder `page` beside this file is its template. Formulas become MathML, which browsers
+draw themselves.
+"""
+
+import re
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
+
+import nbformat
+from nbconvert import HTMLExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+Target = Callable[[str], str | None]  # where a link of the notebook leads on the page; None: nowhere
+
+
+def page(notebook: nbformat.NotebookNode, target: Target = str, folder: Path | None = None, **around) -> str:
+    """The page of a notebook.
+
+    around: title, and what stands around the notebook in a series: `series`, its name; `pages`, the (file, title) of
+    every page; `here`, the file of this one. Pictures that the prose names are looked for below `folder`.
+    """
+    for cell, heading in with_headings(notebook):
+        cell.metadata.setdefault("alt", heading)  # what a figure shows, to whoever cannot see it
+    return _Exporter(target, folder).from_notebook_node(notebook, {"page": around})[0]
+
+
+def with_headings(notebook: nbformat.NotebookNode) -> list[tuple[nbformat.NotebookNode, str]]:
+    """Every cell with the last heading above it, or in it."""
+    heading, found = "", []
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            heading = (re.findall(r"(?m)^#+ (.+)$", cell.source) or [heading])[-1]
+        found.append((cell, heading))
+    return found
+
+
+def title_of(notebook: nbformat.NotebookNode) -> str:
+    """The first heading of the first rank; empty where there is none."""
+    return next((line[2:] for cell in notebook.cells for line in cell.source.splitlines() if line[:2] == "# "), "")
+
+
+def formula(tex: str, display: str) -> str:
+    """A formula as MathML; as it is typed, where latex2mathml (`pip install -e ".[site]"`) is not installed."""
+    try:
+        from latex2mathml.converter import convert
+    except ImportError:
+        return f"<code>{escape(tex)}</code>"
+    return convert(tex, display=display)
+
+
+class _Exporter(HTMLExporter):
+    def __init__(self, target: Target, folder: Path | None):
+        super().__init__(template_name="page", extra_template_basedirs=[str(Path(__file__).parent)])
+        self.target, self.folder = target, folder
+
+    def markdown2html(self, context, source):
+        renderer = _Renderer(escape=False, anchor_link_text="#", embed_images=True, path=str(self.folder or "."))
+        renderer.target = self.target
+        return MarkdownWithMath(renderer=renderer).render(source)
+
+    markdown2html.jinja_pass_arg = HTMLExporter.markdown2html.jinja_pass_arg
+
+
+class _Renderer(IPythonRenderer):
+    target: Target
+
+    def block_math(self, body: str) -> str:
+        return f'<span class="formula">{formula(body, "block")}</span>'
+
+    def inline_math(self, body: str) -> str:
+        return formula(body, "inline")
+
+    def link(self, text: str, url: str, title: str | None = None) -> str:
+        found = self.target(url)
+        return text if found is None else super().link(text, found, title)

@@ -1,0 +1,113 @@
+"""The series as a site: a page of HTML for every built notebook, and a first page with the story. No page fetches
+anything, so that the folder can be read from disk, sent to a friend, or put on any server.
+"""
+
+import base64
+import posixpath
+import re
+from collections.abc import Callable
+from html import escape
+from io import BytesIO
+from pathlib import Path
+
+import nbformat
+from nbformat import v4
+from PIL import Image
+
+from ptsa_lite.data.disk import make_folder, write_text
+
+from .check import prose_and_code
+from .notebooks import sources
+from .pages import page, title_of
+
+SERIES = "ptsa-lite"
+END = "<!-- the site's first page ends here -->"  # in README.md: what stands above it is told on the site as well
+WORDS, NAMES = 180, 80  # words of prose, and names and numbers of code, that a reader takes in a minute
+
+
+def build_site(folder: Path, out: Path, repository: str = "", say: Callable[[str], None] = print) -> list[Path]:
+    """Write OUT/index.html and OUT/NN_*.html from the built .ipynb files of a folder; returns what was written.
+
+    repository: the address under which the repository's files can be read; without it links to them are plain words.
+
+    Raises FileNotFoundError naming a notebook that was not built, and ModuleNotFoundError without latex2mathml.
+    """
+    import latex2mathml  # noqa: F401 - a page without formulas is worth nothing, so this is told before any is written
+
+    root, built = Path(folder).resolve().parent, {}
+    for source in sources(folder):
+        if not (path := source.with_suffix(".ipynb")).is_file():
+            raise FileNotFoundError(f"{path} is missing; run `python -m ptsa_lite notebooks build {source.stem[:2]}`")
+        built[source.stem] = nbformat.read(path, as_version=4)
+    titles = {stem: title_of(notebook) for stem, notebook in built.items()}
+    pages = [("index.html", "The story"), *((f"{stem}.html", f"{stem[:2]} {title}") for stem, title in titles.items())]
+    around = {"series": SERIES, "pages": pages}
+
+    def target_from(where: str):
+        """Where links of a file in this folder of the repository lead on the site."""
+
+        def target(url: str) -> str | None:
+            path, mark, anchor = url.partition("#")
+            if re.match(r"[a-z]+:", url) or not path:
+                return url
+            path = posixpath.normpath(posixpath.join(where, path))
+            if path.endswith(".ipynb") and Path(path).stem in built:
+                return f"{Path(path).stem}.html{mark}{anchor}"
+            return f"{repository.rstrip('/')}/{path}{mark}{anchor}" if repository else None
+
+        return target
+
+    written = [make_folder(Path(out)) / "index.html"]
+    first = v4.new_notebook(cells=[v4.new_markdown_cell(story(root)), v4.new_markdown_cell(cards(built, titles))])
+    write_text(written[0], page(first, target_from(""), root, title=SERIES, here="index.html", **around))
+    for stem, notebook in built.items():
+        written.append(Path(out) / f"{stem}.html")
+        write_text(written[-1], page(notebook, target_from(Path(folder).name), root, title=titles[stem],
+                                     here=f"{stem}.html", **around))  # fmt: skip
+    say(f"{len(written)} pages, {sum(path.stat().st_size for path in written) / 1e6:.1f} MB, in {out}")
+    return written
+
+
+def story(root: Path) -> str:
+    """The beginning of README.md, up to the mark where the site's first page ends."""
+    text = (root / "README.md").read_text(encoding="utf-8")
+    if END not in text:
+        raise ValueError(f"README.md lacks the line {END!r}, up to which it is the site's first page")
+    return text.partition(END)[0]
+
+
+def cards(built: dict[str, nbformat.NotebookNode], titles: dict[str, str]) -> str:
+    """A card for each notebook: its first picture, title, first sentence, and minutes of reading."""
+    shown = []
+    for stem, notebook in built.items():
+        picture = first_picture(notebook)
+        image = f'<img src="{picture}" alt="">' if picture else ""
+        shown.append(f'<a href="{stem}.html">{image}<span><b>{stem[:2]} {escape(titles[stem])}</b>'
+                     f"{escape(purpose(notebook))} <small>{minutes(notebook)} minutes</small></span></a>")  # fmt: skip
+    return f'<div class="cards">{"".join(shown)}</div>'
+
+
+def purpose(notebook: nbformat.NotebookNode) -> str:
+    """The first sentence of plain prose: neither heading nor emphasis nor links."""
+    for block in re.split(r"\n\s*\n", notebook.cells[0].source):
+        if not re.match(r"[#*\[<!|>_]", block):
+            words = re.sub(r"\[([^\]]*)\]\([^)]*\)|[*`]", r"\1", " ".join(block.removeprefix("- ").split()))
+            return re.split(r"(?<=[.?!])\s", words)[0]
+    return ""
+
+
+def minutes(notebook: nbformat.NotebookNode) -> int:
+    prose, code = prose_and_code(notebook)
+    return round(prose / WORDS + code / NAMES)
+
+
+def first_picture(notebook: nbformat.NotebookNode, width: int = 480) -> str:
+    """The first figure of a notebook, made smaller, as a data URI."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                image = Image.open(BytesIO(base64.b64decode(output.data["image/png"]))).convert("RGB")
+                image.thumbnail((width, width))
+                image.save(small := BytesIO(), "webp", quality=80)
+                return "data:image/webp;base64," + base64.b64encode(small.getvalue()).decode()
+    return ""
