@@ -68,6 +68,7 @@ from ptsa_lite.figures import (
     draw_windows, picture_of, save_figure, use_style,
 )
 from ptsa_lite.tasks import default_tasks
+from ptsa_lite.workshop.explore import Explorable, likeness_data
 from ptsa_lite.workshop.widgets import interact
 
 use_style()
@@ -600,23 +601,18 @@ itself = likeness(maps["distilled"][1], (0, 0.5, 0.5))
 assert itself.max() < 1 + 1e-5 and itself[0].max() > 1 - 1e-5, "a token must be most like itself, and exactly 1"
 figure = show_likeness(shown[1])
 save_figure(figure, "01_likeness", out_dir)
-figure
+ask = likeness_data({name: [f[shown] for f in stack] for name, stack in maps.items()},
+                    [picture_of(image) for image in frames[shown]])
+Explorable("likeness", ask | {"start": {"stage": 4, "frame": 1, "row": 0.34, "column": 0.62}}, figure)
 
 # %% [markdown]
 # Red is alike, blue is opposite; the small square is the token that asks. It sits on a face. In the distilled Swin
 # the person answers far beyond the face, down the shirt and the trousers, and so do other people in other places. In
 # the random Swin next to nobody does: this paint occurs nowhere else.
 #
-# Now move the token down to the dark trousers (row 0.72). The random Swin has found friends, too: whatever is dark.
-# Put it on the floor, on a wall, and try stage 1. Ask each time: does it find the same *paint*, or the same *thing*?
-
-# %%
-def likeness_widget(stage=4, frame=shown[1], row=0.34, column=0.62):
-    display(show_likeness(frame, stage, row, column))
-
-
-interact(likeness_widget, stage=[("1", 1), ("2", 2), ("3", 3), ("4", 4)], frame=shown, row=(0.0, 1.0, 0.02),
-         column=(0.0, 1.0, 0.02))
+# Now move the token down to the dark trousers: click there, or use the arrow keys. The random Swin has found friends,
+# too: whatever is dark. Put it on the floor, on a wall, and try stage 1. Ask each time: does it find the same *paint*,
+# or the same *thing*?
 
 # %% [markdown]
 # Pictures persuade too easily, so here is a number. Give each token the class label of the pixel at its centre. Then

@@ -59,7 +59,6 @@ import math
 import torch
 from IPython.display import display
 from ipywidgets import SelectionSlider
-from matplotlib import pyplot as plt
 from torch import nn
 from torch.nn import functional as F
 
@@ -68,6 +67,7 @@ from ptsa_lite.figures import (
     task_colour, use_style,
 )
 from ptsa_lite.tasks import default_tasks
+from ptsa_lite.workshop.explore import Explorable, rank_data
 from ptsa_lite.workshop.widgets import interact
 
 use_style()
@@ -222,16 +222,7 @@ figure
 # both are much alike from token to token. The coloured lines leave the grey ones behind at once. (The two pictures on
 # the right are a corner of the first task's update and of its copy.)
 #
-# A warning: it is the first step of a training on a few frames. A long training can want more. Now move the rank, and
-# watch the copy become the update.
-
-# %%
-def show_rank(rank):
-    display(draw_rank(rank))
-
-
-options = sorted({1, 2, 4, 8, 16, 32, 64} | {rank})
-interact(show_rank, rank=SelectionSlider(options=options, value=rank, continuous_update=False))
+# A warning: it is the first step of a training on a few frames. A long training can want more.
 
 # %% [markdown]
 # ## LoRA: learn the two thin matrices
@@ -345,8 +336,8 @@ for i, j in itertools.combinations(range(n), 2):
 
 # %% [markdown]
 # **Predict.** Everyone gets the same budget: the sum of the ranks of all pairs. One shared pair may have all of it,
-# four separate pairs a quarter each. Which line will be lowest when the budget is small? When it is large? Where does
-# each line end?
+# four separate pairs a quarter each. Which line will be highest when the budget is small? When it is large? Where does
+# each line end? Then try it: move the rank, and click a task to give it to another pair.
 
 # %%
 from ptsa_lite.grouping import partitions
@@ -364,22 +355,25 @@ groupings = {"shared by all": [range(n)], "two and two, at best": halves[0], "tw
              "one each": [(i,) for i in range(n)]}
 budgets = [4, 8, 16, 32, 64, 128]
 curves = {title: [lost_by(groups, budget) for budget in budgets] for title, groups in groupings.items()}
-figure, axes = plt.subplots(figsize=(6.4, 3.6))
+figure = Drawing(figsize=(6.4, 3.6))
+axes = figure.subplots()
 for curve, style, shade in zip(curves.items(), ("o-", "s-", "s:", "^-"), (THEIRS, OURS, OURS, INK),
                                strict=True):
-    axes.plot(budgets, curve[1], style, color=shade, label=curve[0])
-axes.axhline(floor, color=THEIRS, linewidth=1, linestyle="--"), axes.set_xscale("log", base=2)
-axes.set_xticks(budgets, budgets), axes.set(ylim=(0, None), title="No rank buys back what sharing costs")
-axes.set(xlabel="rank of all pairs together", ylabel="lost, lower is better")
+    axes.plot(budgets, [1 - share for share in curve[1]], style, color=shade, label=curve[0])
+axes.axhline(1 - floor, color=THEIRS, linewidth=1, linestyle="--"), axes.set_xscale("log", base=2)
+axes.set_xticks(budgets, budgets), axes.set(ylim=(0, 1.02), title="No rank buys back what sharing costs")
+axes.set(xlabel="rank of all pairs together", ylabel="reached, higher is better")
 axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
-assert min(curves["shared by all"]) >= floor - 1e-4, "a shared pair fell below its floor"
+assert min(curves["shared by all"]) >= floor - 1e-4, "a shared pair reaches more than its tasks agree on"
 save_figure(figure, "02_sharing", out_dir)
 print("the best two and two:", " | ".join("+".join(names[i] for i in group) for group in halves[0]))
+looks = {"tasks": names, "colours": [task_colour(name) for name in names]}
+Explorable("rank", rank_data(updates, 16, budgets) | looks, figure)
 
 # %% [markdown]
-# The shared pair meets its floor (dashed) soon, and more rank is then wasted on it. Pairs of their own have no floor.
-# And *which* groups matters: the two blue lines spend the same rank on the same number of groups and differ by
-# nothing but who sits with whom. So a tree of groups buys more than capacity.
+# The shared pair meets its ceiling soon, and more rank is then wasted on it. Pairs of their own have no ceiling. And
+# *which* groups matters: two and two spend the same rank on the same number of groups, whoever sits with whom, and do
+# not reach the same. So a tree of groups buys more than capacity.
 #
 # Why share at all, then? Because this measure sees one layer's parameters and the first step on the training frames.
 # It sees neither the multiply-adds, which grow with every group (notebook 04), nor that tasks can teach each other

@@ -61,17 +61,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from IPython.display import Markdown, display
-from ipywidgets import HTML, Dropdown, HBox, Label, Output, ToggleButtons, VBox
 from matplotlib import pyplot as plt
 
 from ptsa_lite.figures import (
-    BY_STAGE, INK, OURS, Drawing, draw_bars, draw_similarity, draw_speed, draw_tree, draw_tree_beside,
-    draw_tree_costs, save_figure, task_colour, use_style,
+    INK, OURS, draw_similarity, draw_speed, draw_tree, draw_tree_beside, draw_tree_costs, save_figure, task_colour,
+    use_style,
 )
 from ptsa_lite.tasks import NYUD, PASCAL, default_tasks, known
 from ptsa_lite.tree import TaskTree, tree_score
+from ptsa_lite.workshop.explore import Explorable, letters
 from ptsa_lite.workshop.places import RESULTS
-from ptsa_lite.workshop.widgets import can_move
 
 use_style()
 torch.manual_seed(seed)
@@ -672,132 +671,38 @@ if bench and {"kept_mb", "memory", "loading"} <= set(bench):  # a bench of your 
 #
 # ## Group them yourself
 #
-# Time to play. In the drawing below a grouping is written with letters, one line per stage: `AABB` puts the first two
-# tasks in one group and the last two in another. Under the tree stand its costs for Swin-Tiny between the two ends of
-# the scale, and its score. Where the study has trained the tree (notebook 08; small models, some seeds), its $\Delta_m$
-# is told too: the mean gain over single-task models, and how far it moved from seed to seed. The drawing is a pure
-# function of the letters; first it shows the tree that the similarity chose.
+# Time to play. Every dot is a task at a stage: click it, and the task moves to the next group there, or to a group of
+# its own. What follows behind it is kept a tree. Below stand the costs for Swin-Tiny, and the score. Where the study
+# has trained the tree (notebook 08; small models, some seeds), its $\Delta_m$ is told too: the mean gain over
+# single-task models, and how far it moved from seed to seed. All trees that were trained stand underneath.
+#
+# Three things to try. Part one task in stage three and watch the multiply-adds; then part it in stage one instead. Find
+# a grouping with the same number of groups and a higher score than the chosen one (you should not succeed). And look
+# among the trained trees: is the best one by score the best one by $\Delta_m$?
 
 # %%
-suite = NYUD if data == "nyud" else PASCAL  # the paper's heads, so that the costs are the table's
-fixed_here = count_macs(full_size((1, 1, 1, 1), suite)) - sum(stages)
-
-
-def tree_of(letters):
-    """Tasks with the same letter at a stage share a group there. ValueError, with a reason, if that is no tree."""
-    return TaskTree(tuple(
-        tuple(tuple(itertools.compress(names, [own == letter for own in stage])) for letter in sorted(set(stage)))
-        for stage in letters
-    ))
-
-
-def letters_of(tree):
-    """The inverse: one string per stage."""
-    return ["".join("ABCDEF"[tree.group_of(stage, name)] for name in names) for stage in range(len(tree.stages))]
-
-
-assert all(set(tree_of(letters_of(one)).stages[2]) == set(one.stages[2]) for one in trees), "letters lose a group"
-print("the chosen tree in letters:", letters_of(tree))
-
-# %%
+from ptsa_lite.experiments.published import LORA_PARAMETERS_PER_RANK
 from ptsa_lite.experiments.results import collected
 from ptsa_lite.experiments.tables import summarise
 
-rows = summarise(collected(RESULTS / f"study_{data}.json"))
+suite = NYUD if data == "nyud" else PASCAL  # the paper's heads, so that the costs are the table's
 ends = {"lora_shared": TaskTree.shared(names), "lora_separate": TaskTree.separate(names)}
+rows = [row for row in summarise(collected(RESULTS / f"study_{data}.json")) if row["delta_m"] is not None]
 trained = {ends.get(row["method"]) or TaskTree.parse(row["groups"]): row for row in rows
-           if row["delta_m"] is not None and row["rank"] == 8 and (row["method"] in ends or row["groups"])}
-
-
-def gain_of(tree):
-    """What the study measured for a tree at rank 8, in words."""
-    row = trained.get(tree)
-    if row is None:
-        return "not trained in our study"
-    spread = "" if row["delta_m_sd"] is None else f" ± {row['delta_m_sd']:.2f}"
-    return f"Δm {row['delta_m']:+.2f} %{spread}, {len(row['gains'])} seed{'s' * (len(row['gains']) > 1)}"
-
-
-print(*(f"{gain_of(one)}: {parted(one)}" for one in (ends["lora_shared"], tree, ends["lora_separate"])), sep="\n")
-
-# %%
-def draw_grouping(letters):
-    """The tree that the letters mean, its costs and score; or a sentence on why they mean none."""
-    try:
-        tree = tree_of(letters)
-    except ValueError as problem:
-        print(f"No tree: {problem}.\nBehind the parting their activations differ, and the layer cannot make one out of "
-              f"two.\nGive these tasks one letter in the earlier stage as well, or two letters in the later one.")
-        return
-    figure = Drawing(figsize=(12, 3.4))
-    left, right = figure.subplots(1, 2, width_ratios=(5, 4))
-    draw_tree(tree, axes=left)
-    rows = {"all shared": (1,) * 4, "this tree": tree.n_groups, "all separate": (len(names),) * 4}
-    adapters = {title: sum(g * p for g, p in zip(counts, LORA_PARAMETERS_PER_RANK, strict=True))
-                for title, counts in rows.items()}
-    parts = [[fixed_here / 1e9, *(g * s / 1e9 for g, s in zip(counts, stages, strict=True))] for counts in rows.values()]
-    names_of = [f"{title}\n{adapters[title]:,} per rank" for title in rows]
-    draw_bars(right, names_of, parts, BY_STAGE, "{:.2f}", height=0.5)
-    right.set(xlabel="GMACs of Swin-Tiny at 448x448, and adapter parameters")
-    right.set_title(f"Groups {tree.n_groups}, score {tree_score(tree, similarity, names):+.3f}\n{gain_of(tree)}")
-    display(figure)
-
-
-draw_grouping(letters_of(tree))
-
-# %% [markdown]
-# And a grouping that is no tree: two pairs in stage two that swap partners in stage three. The sentence is
-# `TaskTree`'s own.
-
-# %%
-draw_grouping(["AAAA", "AABB", "ABAB", "ABCD"])
-
-# %% [markdown]
-# Now with buttons: a letter for each task at each stage. The menu lets the similarity choose for a given number of
-# groups. The first cell makes the controls, the second connects them.
-#
-# Three things to try. Part one task in stage three and watch the bar; then part it in stage one instead. Find a
-# grouping with the same number of groups and a higher score than the chosen one (you should not succeed). And make a
-# grouping that is no tree, and mend it by changing one letter.
-
-# %%
-busy = False
-row = {"height": "34px", "margin": "2px"}  # names and buttons in one line
-columns = [[ToggleButtons(options="ABCD", value=letter, style={"button_width": "38px"},
-                          layout=row | {"width": "176px"}) for letter in stage]
-           for stage in letters_of(tree)]  # a column of buttons for each stage
-offers = [n_groups, *(counts for counts in ((1, 1, 1, 1), (1, 1, 2, 4), (1, 2, 2, 4), (1, 2, 3, 4), (4, 4, 4, 4))
-                      if counts != n_groups)]
-menu = Dropdown(options=[(str(counts), counts) for counts in offers], description="by similarity:",
-                style={"description_width": "initial"})
-
-
-def redraw(change=None):
-    if not busy:
-        out.clear_output(wait=True)
-        with out:
-            draw_grouping(["".join(button.value for button in column) for column in columns])
-
-
-def choose(change):
-    global busy
-    busy = True  # sixteen letters change, one drawing is enough
-    for column, stage in zip(columns, letters_of(TaskTree.from_similarity(similarity, names, menu.value)), strict=True):
-        for button, letter in zip(column, stage, strict=True):
-            button.value = letter
-    busy = False
-    redraw()
-
-# %%
-for button in itertools.chain(*columns):
-    button.observe(redraw, "value")
-menu.observe(choose, "value")
-titles = [HTML(f"<b style='color:{task_colour(name)}'>{name}</b>", layout=row) for name in names]
-stage_columns = [VBox([Label(f"stage {s}", layout=row), *column]) for s, column in enumerate(columns, 1)]
-if can_move():
-    out = Output()
-    redraw()
-    display(VBox([menu, HBox([VBox([Label("", layout=row), *titles]), *stage_columns]), out]))
+           if row["rank"] == 8 and (row["method"] in ends or row["groups"])}
+others = [counts for counts in ((1, 1, 2, 4), (1, 2, 2, 4), (1, 2, 3, 4)) if max(counts) <= len(names)]
+presets = {"the similarity's choice": tree, "one LoRA for all": ends["lora_shared"],
+           **{f"{counts} by similarity": TaskTree.from_similarity(similarity, names, counts)
+              for counts in others if counts != n_groups}, "a LoRA per task": ends["lora_separate"]}
+fixed_here = count_macs(full_size((1, 1, 1, 1), suite)) - sum(stages)
+play = {
+    "tasks": names, "colours": [task_colour(name) for name in names], "rank": rank, "similarity": similarity.tolist(),
+    "stages": [stage / 1e9 for stage in stages], "per_rank": LORA_PARAMETERS_PER_RANK,
+    "fixed": fixed_here / 1e9, "presets": [[title, letters(one, names)] for title, one in presets.items()],
+    "trained": [{"tree": letters(one, names), "delta_m": row["delta_m"], "sd": row["delta_m_sd"]}
+                for one, row in trained.items()],
+}
+Explorable("tree", play, draw_tree(tree, title="The tree that the similarity chose"))
 
 # %% [markdown]
 # ## Hand it on

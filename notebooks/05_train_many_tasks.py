@@ -448,7 +448,7 @@ figure
 
 # %%
 from ipywidgets import IntSlider, SelectionSlider
-from ptsa_lite.workshop.widgets import can_move, interact
+from ptsa_lite.workshop.widgets import interact, show_controls
 
 
 def show_sharpening(frame, epoch):
@@ -521,8 +521,7 @@ player = Player()
 buttons = [Button(description=words) for words in ("Train", "Stop", "Start again")]
 for button, action in zip(buttons, (player.train, player.stop, player.again), strict=True):
     button.on_click(action)
-if can_move():
-    display(VBox([HBox([*buttons, player.words]), player.picture]))
+show_controls(VBox([HBox([*buttons, player.words]), player.picture]))
 
 # %% [markdown]
 # ## Nine methods

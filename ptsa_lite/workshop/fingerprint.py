@@ -1,7 +1,8 @@
 """What a built notebook was made from, as one number: its text, its parameters, and the package's code behind it.
 
 Of the package only those files count that the notebook imports, and those that they import: a change in a wing that a
-notebook never enters leaves it up to date, and so does a comment on a line of its own.
+notebook never enters leaves it up to date, and so does a comment on a line of its own. Scripts and styles count that
+lie in a folder named like the file beside it, as those of `explore.py` do.
 """
 
 import ast
@@ -18,7 +19,8 @@ COMMENT = re.compile(r"(?m)^\s*(#.*)?\n")
 def fingerprint(source: Path, parameters: dict[str, Any]) -> str:
     """sha256 of everything that a notebook's run is made from; line ends do not count."""
     parts = [source.read_text(encoding="utf-8"), json.dumps(parameters, sort_keys=True)]
-    for path in sorted(code_behind(source)):
+    behind = code_behind(source)
+    for path in sorted(behind | {file for code in behind for file in code.with_suffix("").glob("*.*s")}):
         parts += [path.relative_to(PACKAGE).as_posix(), COMMENT.sub("", path.read_text(encoding="utf-8"))]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 

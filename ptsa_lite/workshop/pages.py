@@ -4,6 +4,7 @@ nbconvert does the work; the folder `page` beside this file is its template. For
 draw themselves.
 """
 
+import posixpath
 import re
 from collections.abc import Callable
 from html import escape
@@ -16,15 +17,17 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 Target = Callable[[str], str | None]  # where a link of the notebook leads on the page; None: nowhere
 
 
-def page(notebook: nbformat.NotebookNode, target: Target = str, folder: Path | None = None, **around) -> str:
-    """The page of a notebook.
+def page(
+    notebook: nbformat.NotebookNode, target: Target = str, root: Path = Path("."), where: str = "", **around
+) -> str:
+    """The page of a notebook that lies in the folder ROOT/WHERE; pictures that its prose names lie below ROOT.
 
     around: title, and what stands around the notebook in a series: `series`, its name; `pages`, the (file, title) of
-    every page; `here`, the file of this one. Pictures that the prose names are looked for below `folder`.
+    every page; `here`, the file of this one.
     """
     for cell, heading in with_headings(notebook):
         cell.metadata.setdefault("alt", heading)  # what a figure shows, to whoever cannot see it
-    return _Exporter(target, folder).from_notebook_node(notebook, {"page": around})[0]
+    return _Exporter(target, root, where).from_notebook_node(notebook, {"page": around})[0]
 
 
 def with_headings(notebook: nbformat.NotebookNode) -> list[tuple[nbformat.NotebookNode, str]]:
@@ -52,13 +55,13 @@ def formula(tex: str, display: str) -> str:
 
 
 class _Exporter(HTMLExporter):
-    def __init__(self, target: Target, folder: Path | None):
+    def __init__(self, target: Target, root: Path, where: str):
         super().__init__(template_name="page", extra_template_basedirs=[str(Path(__file__).parent)])
-        self.target, self.folder = target, folder
+        self.target, self.root, self.where = target, root, where
 
     def markdown2html(self, context, source):
-        renderer = _Renderer(escape=False, anchor_link_text="#", embed_images=True, path=str(self.folder or "."))
-        renderer.target = self.target
+        renderer = _Renderer(escape=False, anchor_link_text="#", embed_images=True, path=str(self.root))
+        renderer.target, renderer.where = self.target, self.where
         return MarkdownWithMath(renderer=renderer).render(source)
 
     markdown2html.jinja_pass_arg = HTMLExporter.markdown2html.jinja_pass_arg
@@ -66,6 +69,7 @@ class _Exporter(HTMLExporter):
 
 class _Renderer(IPythonRenderer):
     target: Target
+    where: str
 
     def block_math(self, body: str) -> str:
         return f'<span class="formula">{formula(body, "block")}</span>'
@@ -76,3 +80,6 @@ class _Renderer(IPythonRenderer):
     def link(self, text: str, url: str, title: str | None = None) -> str:
         found = self.target(url)
         return text if found is None else super().link(text, found, title)
+
+    def _src_to_base64(self, src: str) -> str | None:  # nbconvert takes nothing that lies above its folder
+        return super()._src_to_base64(posixpath.normpath(posixpath.join(self.where, src)))

@@ -60,9 +60,10 @@ def build_site(folder: Path, out: Path, repository: str = "", say: Callable[[str
     written = [make_folder(Path(out)) / "index.html"]
     first = v4.new_notebook(cells=[v4.new_markdown_cell(story(root)), v4.new_markdown_cell(cards(built, titles))])
     write_text(written[0], page(first, target_from(""), root, title=SERIES, here="index.html", **around))
+    where = Path(folder).name
     for stem, notebook in built.items():
         written.append(Path(out) / f"{stem}.html")
-        write_text(written[-1], page(notebook, target_from(Path(folder).name), root, title=titles[stem],
+        write_text(written[-1], page(notebook, target_from(where), root, where, title=titles[stem],
                                      here=f"{stem}.html", **around))  # fmt: skip
     say(f"{len(written)} pages, {sum(path.stat().st_size for path in written) / 1e6:.1f} MB, in {out}")
     return written

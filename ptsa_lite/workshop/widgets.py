@@ -2,13 +2,17 @@
 
 What executes notebooks without a reader (papermill, nbconvert, nbclient) has no sliders. It plays a widget's output
 area itself, by messages on the very line on which it awaits the end of the cell; now and then it misses that end, and
-waits for ever. So there is no such area there: the drawing above it shows one of its settings.
+waits for ever. So there is no such area there: the drawing above it shows one of its settings, and a line says what is
+missing.
 """
 
 from collections.abc import Callable
 
 import ipywidgets
 from IPython import get_ipython
+from IPython.display import HTML, display
+
+NOTE = '<p class="needs-kernel">Here are controls that need a kernel: open this notebook in JupyterLab and run it.</p>'
 
 
 def can_move() -> bool:
@@ -17,7 +21,14 @@ def can_move() -> bool:
     return kernel is not None and bool(kernel.get_parent()["content"].get("allow_stdin"))
 
 
+def show_controls(controls: ipywidgets.Widget) -> None:
+    """The controls, where somebody can move them; elsewhere a line that says what is missing."""
+    display(controls if can_move() else HTML(NOTE))
+
+
 def interact(draw: Callable, **controls) -> None:
-    """`ipywidgets.interact`, where somebody can move the controls."""
+    """`ipywidgets.interact`, where somebody can move the controls; elsewhere a line that says what is missing."""
     if can_move():
         ipywidgets.interact(draw, **controls)
+    else:
+        display(HTML(NOTE))

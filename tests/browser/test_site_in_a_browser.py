@@ -1,0 +1,198 @@
+"""The site and a run's report in a real browser: whole at each width, in light and dark; no request leaves a page; each
+explorable is moved, and its numbers are those of the package."""
+
+import itertools
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from nbformat import v4
+from torch.nn import functional as F
+
+from ptsa_lite.figures.style import COLOURS
+from ptsa_lite.tree import TaskTree, tree_score
+from ptsa_lite.workshop.explore import Explorable, letters, likeness_data, rank_data
+from ptsa_lite.workshop.notebooks import sources
+from ptsa_lite.workshop.pages import page as page_of
+from ptsa_lite.workshop.report import write_report
+from ptsa_lite.workshop.site import build_site
+
+from .conftest import ROOT
+
+pytest.importorskip("latex2mathml", reason='no latex2mathml: pip install -e ".[site]"')
+NAMES = ("semseg", "human_parts", "saliency", "normals")
+LOOKS = {"tasks": NAMES, "colours": [COLOURS[name] for name in NAMES]}
+PAGES = ["index", *(source.stem for source in sources(ROOT / "notebooks")), "report", "rank", "tree", "likeness"]
+# What sticks out of the page and stands in nothing that could be scrolled.
+WIDER = """() => [...document.querySelectorAll('body *')].filter(node => {
+    for (let up = node.parentElement; up !== document.body && up; up = up.parentElement)
+        if (getComputedStyle(up).overflowX !== 'visible') return false;
+    return node.getBoundingClientRect().right > innerWidth + 1;
+}).map(node => `${node.tagName} ${node.textContent.slice(0, 60)}`)"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The folder of the pages: the series, a report, and a page for each explorable on small numbers."""
+    folder = tmp_path_factory.mktemp("site")
+    build_site(ROOT / "notebooks", folder, say=lambda line: None)
+    run = tmp_path_factory.mktemp("run")
+    columns = [("semseg", "mIoU", True), ("depth", "RMSE (m)", False), ("normals", "mean angle (°)", False)]
+    tasks = [dict(name=name, metric=metric, higher_is_better=better) for name, metric, better in columns]
+    row = dict(method="ptsa", tree="(1, 1, 2, 4)", rank=8, delta_m=1.5, trainable=2_139_123, gmacs=0.159, seconds=75,
+               metrics={"semseg": 17.55, "depth": 0.8677, "normals": 40.85})  # fmt: skip
+    rows = [row | {"label": label} for label in ("PTSA (TGLoRA)", "LoRA, one per task, PTSA's parameters")]
+    (run / "results.json").write_text(json.dumps({"data": "scenes", "tasks": tasks, "methods": rows}))
+    state = dict(request={"data": "scenes"}, command="python -m ptsa_lite reproduce", started="now", notebooks={})
+    (run / "run.json").write_text(json.dumps(state))
+    write_report(run).rename(folder / "report.html")
+    for name, data in (("rank", ranks()), ("tree", trees()), ("likeness", tokens())):
+        output = v4.new_output("display_data", data={"text/html": Explorable(name, data)._repr_html_()})
+        notebook = v4.new_notebook(cells=[v4.new_code_cell("", outputs=[output])])
+        (folder / f"{name}.html").write_text(page_of(notebook, title=name, series="tests"), encoding="utf-8")
+    return folder
+
+
+def ranks() -> dict:
+    updates = F.normalize(torch.randn(4, 24, 16, generator=torch.manual_seed(0)).flatten(1)).view(4, 24, 16)
+    return rank_data(updates, 16, [4, 8, 16, 32, 64]) | LOOKS
+
+
+SIMILARITY = np.array([[1, 0.1, 0.2, 0.3], [0.1, 1, 0.4, 0.5], [0.2, 0.4, 1, 0.6], [0.3, 0.5, 0.6, 1]])
+HALVES = TaskTree.parse(
+    "semseg+human_parts+saliency+normals > semseg+human_parts+saliency+normals > semseg+human_parts | saliency+normals"
+    " > semseg | human_parts | saliency | normals"
+)
+SHARED = TaskTree.shared(NAMES)
+
+
+def trees() -> dict:
+    found = [{"tree": letters(SHARED, NAMES), "delta_m": 0.5, "sd": 1.25},
+             {"tree": letters(HALVES, NAMES), "delta_m": -1.0, "sd": None}]  # fmt: skip
+    return LOOKS | {"rank": 2, "stages": [3, 3, 8, 3], "fixed": 4, "per_rank": [10, 20, 30, 40], "trained": found,
+                    "similarity": SIMILARITY.tolist(), "presets": [["all", letters(SHARED, NAMES)],
+                                                                   ["halves", letters(HALVES, NAMES)]]}  # fmt: skip
+
+
+MAPS = {name: [torch.randn(3, 12, 12, 8, generator=torch.manual_seed(seed)) for _ in range(2)]
+        for seed, name in enumerate(("distilled", "random"))}  # fmt: skip
+
+
+def tokens() -> dict:
+    grey = [np.full((24, 24, 3), shade, np.uint8) for shade in (80, 120, 160)]
+    return likeness_data(MAPS, grey) | {"start": {"stage": 1, "frame": 1, "row": 0.5, "column": 0.5}}
+
+
+@pytest.fixture
+def opened(browser, site):
+    """Opens a page; when the test is over no request may have left it, and no script may have failed."""
+    gone, failed, tabs = [], [], []
+
+    def go(name, width=1400, scheme="light"):
+        tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        tab.on("request", lambda request: gone.append(request.url))
+        tab.on("pageerror", lambda error: failed.append(str(error)))
+        tab.goto((site / f"{name}.html").as_uri())
+        tabs.append(tab)
+        return tab
+
+    yield go
+    for tab in tabs:
+        tab.close()
+    assert [url for url in gone if not url.startswith(("file:", "data:"))] == [] and failed == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_whole_at_each_width_in_light_and_dark_and_fetches_nothing(name, opened, shots):
+    for width, scheme in itertools.product((1400, 800, 400), ("light", "dark")):
+        tab = opened(name, width, scheme)
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width, tab.evaluate(WIDER)
+        assert tab.evaluate(WIDER) == []
+        ground = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (sum(map(int, re.findall(r"\d+", ground))) < 200) == (scheme == "dark")
+        tab.screenshot(path=shots / f"site_{name[:8]}_{width}_{scheme}.png", full_page=True)
+
+
+def test_the_switches_change_the_look_and_unfold_the_code(opened):
+    tab = opened("02_group_a_lora")
+    tab.click("#theme")
+    assert tab.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert tab.locator("details.code[open]").count() == 0
+    tab.click("#unfold")
+    assert tab.locator("details.code[open]").count() == tab.locator("details.code").count() > 10
+    tab.click("nav a:has-text('03')")
+    assert "03_measure" in tab.url and tab.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+def facts(tab) -> list[str]:
+    return tab.locator(".explore .facts dd").all_inner_texts()
+
+
+def test_rank_reaches_what_the_singular_values_say(opened):
+    tab, data = opened("rank"), ranks()
+
+    def reach(*groups, budget):
+        return sum(len(group) / 4 * sum(data["spectra"]["+".join(map(str, group))][: budget // len(groups)])
+                   for group in groups)  # fmt: skip
+
+    expect = [((0, 1), (2, 3)), ((0, 1, 2, 3),), ((0,), (1,), (2,), (3,))]
+    assert facts(tab)[:3] == [f"{100 * reach(*groups, budget=16):.0f} %" for groups in expect]
+    assert facts(tab)[3:] == ["640", "8"]
+    tab.locator(".explore input").press("ArrowRight")  # 32
+    tab.click(".explore button:has-text('saliency')")  # to a pair of its own
+    assert facts(tab)[0] == f"{100 * reach((0, 1), (2,), (3,), budget=32):.0f} %"
+    tab.click(".explore button:has-text('saliency')")  # to the pair of the first two
+    assert facts(tab)[0] == f"{100 * reach((0, 1, 2), (3,), budget=32):.0f} %"
+    tab.click(".explore button:has-text('normals')")  # alone, so it joins the others
+    assert facts(tab)[0] == facts(tab)[1] and facts(tab)[4] == "32"
+
+
+def test_a_clicked_tree_has_the_packages_costs_and_score(opened):
+    tab = opened("tree")
+    dot = lambda task, stage: tab.click(f"[data-dot='{NAMES.index(task)} {stage - 1}']")  # noqa: E731
+    assert facts(tab) == ["(1, 1, 1, 1)", "21.00", "0 %", "200", f"+{tree_score(SHARED, SIMILARITY, NAMES):.3f}",
+                          "+0.50 % ± 1.25"]  # fmt: skip
+    dot("normals", 3)
+    assert facts(tab)[:4] == ["(1, 1, 2, 2)", "32.00", "22 %", "340"], "what parts in a stage stays parted"
+    alone = TaskTree.parse("semseg+human_parts+saliency+normals > semseg+human_parts+saliency+normals"
+                           " > semseg+human_parts+saliency | normals > semseg+human_parts+saliency | normals")
+    assert facts(tab)[4:] == [f"+{tree_score(alone, SIMILARITY, NAMES):.3f}", "not trained"]
+    dot("normals", 4)
+    assert "stay parted" in tab.locator(".explore [role=status]").inner_text() and facts(tab)[0] == "(1, 1, 2, 2)"
+    dot("normals", 3)
+    assert facts(tab)[0] == "(1, 1, 1, 2)", "it is back in stage 3, and still alone in stage 4"
+    tab.click(".explore button:has-text('halves')")
+    assert facts(tab)[0] == "(1, 1, 2, 4)" and facts(tab)[5] == "−1.00 %"
+    dot("saliency", 3)
+    assert facts(tab)[0] == "(1, 1, 3, 4)"
+    dot("saliency", 3)
+    assert facts(tab)[0] == "(1, 1, 2, 4)" and facts(tab)[5] == "not trained", "it has joined the other half"
+    tab.locator(".explore .gallery button").first.click()
+    assert facts(tab)[5] == "+0.50 % ± 1.25"
+
+
+def test_a_token_finds_as_many_as_the_features_say(opened):
+    tab = opened("likeness")
+
+    def alike(stage, frame, row, column):
+        texts = []
+        for maps in MAPS.values():
+            unit = F.normalize(maps[stage - 1] - maps[stage - 1].mean((0, 1, 2)), dim=-1)
+            others = (unit @ unit[frame, row, column])[[f for f in range(3) if f != frame]]
+            texts.append(f"{100 * (others > 0.5).float().mean():.0f}")
+        return texts
+
+    def near(found, true):
+        return all(abs(int(a.removesuffix(" %")) - int(b)) <= 1 for a, b in zip(found, true, strict=True))
+
+    tab.wait_for_selector(".explore .facts dd")
+    assert near(facts(tab), alike(1, 1, 6, 6))
+    tab.click(".explore button:has-text('2')")
+    canvas = tab.locator(".explore canvas").nth(2)
+    box = canvas.bounding_box()
+    canvas.click(position={"x": box["width"] * 2.5 / 12, "y": box["height"] * 10.5 / 12})
+    assert near(facts(tab), alike(2, 2, 10, 2))
+    canvas.press("ArrowUp")
+    assert near(facts(tab), alike(2, 2, 9, 2))
