@@ -13,7 +13,7 @@ from scipy import stats
 
 from .run import Run, run_tasks
 from .statistics import TwoWay, detectable, holm, paired_difference, same_within
-from .tables import condition, markdown_table, summarise, table_of_methods
+from .tables import condition, markdown, markdown_table, summarise, table_of_methods
 
 ALPHA = 0.05
 Cells = dict[str, dict[int, float]]  # label -> seed -> delta_m
@@ -143,11 +143,11 @@ def reference_error(results: Sequence[dict], without: Sequence[str] = ()) -> tup
     return len(gains), stdev(gains) / math.sqrt(len(gains)) if len(gains) > 1 else None
 
 
-def markdown(rows: Sequence[Mapping]) -> str:
+def table_of(rows: Sequence[Mapping]) -> str:
     """Rows of `compare` as a table: differences with their intervals of 95 %, paired and pooled; p values; verdicts."""
     headings = ["first − second", "seeds", "difference", "pooled", "p", "p, corrected", "p, the same",
                 "seen with 80 % power", "verdict"]  # fmt: skip
-    lines = ["| " + " | ".join(headings) + " |", "| --- | " + "---: | " * (len(headings) - 2) + "--- |"]
+    lines = []
     for row in rows:
         cells = [row["label"], str(row["n"]), *[""] * 6, row["verdict"]]
         if row["n"]:
@@ -155,8 +155,8 @@ def markdown(rows: Sequence[Mapping]) -> str:
         if row["n"] > 1:
             cells[4:7] = (f"{p:.3f}" if p >= 0.001 else "< 0.001" for p in (row["p"], row["p_holm"], row["p_same"]))
             cells[7] = f"{row['detectable']:.2f}"
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        lines.append(cells)
+    return markdown(headings, lines, last="---")
 
 
 def _with_interval(found: Mapping) -> str:
@@ -173,7 +173,7 @@ def report(results: Sequence[dict], plan: Mapping, without: Sequence[str] = ()) 
         markdown_table(summarise(results, "mean", without, by_label=True), tasks),
         f"delta_m of {', '.join(tasks)} against the mean of {n} single-task runs"
         + ("." if error is None else f", whose standard error is {error:.2f} per cent points."),
-        markdown(compare(results, **plan, without=without)),
+        table_of(compare(results, **plan, without=without)),
         *([_of_trees(test)] if test else []),
     ])  # fmt: skip
 
@@ -182,13 +182,10 @@ def _of_trees(test: Mapping) -> str:
     (q, freedom), n = test["freedom"], len(test["trees"])
     stages = [tree.split(" > ") for tree in test["trees"]]
     differ = [k for k, groups in enumerate(zip(*stages, strict=True)) if len(set(groups)) > 1]
-    lines = [
-        f"{n} trees, {test['runs']} runs: F({q}, {freedom}) = {test['F']:.2f}, p = {test['p']:.3f}; the chosen one is "
-        f"number {test['rank']} of {n}.\n",
-        "| tree, where they differ | delta_m about their mean |",
-        "| --- | ---: |",
-    ]
+    words = (f"{n} trees, {test['runs']} runs: F({q}, {freedom}) = {test['F']:.2f}, p = {test['p']:.3f}; the chosen "
+             f"one is number {test['rank']} of {n}.\n\n")  # fmt: skip
+    lines = []
     for (tree, effect), groups in zip(test["trees"].items(), stages, strict=True):
         name = " > ".join(groups[k] for k in differ).replace("|", "\\|")
-        lines.append(f"| {f'**{name}**' if tree == test['chosen'] else name} | {effect:+.2f} |")
-    return "\n".join(lines)
+        lines.append((f"**{name}**" if tree == test["chosen"] else name, f"{effect:+.2f}"))
+    return words + markdown(("tree, where they differ", "delta_m about their mean"), lines)

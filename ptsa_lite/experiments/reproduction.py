@@ -7,7 +7,6 @@ import torch
 
 from ptsa_lite.backbones import load_backbone
 from ptsa_lite.costs import count_macs, count_parameters
-from ptsa_lite.model import ROLES
 
 from .published import NYUD_RESULTS, PASCAL_RESULTS, Published
 from .run import Run, build, run_config, run_tasks
@@ -91,11 +90,6 @@ def published(data: str) -> dict[str, Sequence[Published]]:
     if data == "pascal":
         return {"published:": PASCAL_RESULTS}
     return {f"published, delta_m against {words}:": rows for words, rows in NYUD_RESULTS.items()}
-
-
-def parameters_by_role(counts: dict) -> dict[str, float]:
-    """Millions of parameters of every role that the model has, by the role's name."""
-    return {about.title: counts[role] / 1e6 for role, about in ROLES.items() if counts[role]}
 
 
 def aligned(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -111,16 +111,21 @@ def markdown_table(rows: Sequence[dict], tasks: Mapping[str, Task]) -> str:
     metrics = [f"{name} {task.metric} {'↑' if task.higher_is_better else '↓'}" for name, task in tasks.items()]
     headings = ["condition", *metrics, *("delta_m % ↑", "without edges % ↑")[: len(gains)],
                 "seeds", "trainable M", "GMACs"]  # fmt: skip
-    lines = ["| " + " | ".join(headings) + " |", "| --- " + "| ---: " * (len(headings) - 1) + "|"]
+    lines = []
     for row in sorted((row for row in rows if row["delta_m"] is not None), key=lambda row: -row["delta_m"]):
         seeds, compared = len(row["seeds"]), len(row["gains"])  # delta_m needs the single tasks of the same seed
-        cells = (
+        lines.append((
             row["label"], *(f"{row['metrics'][name]:#.4g}" for name in tasks), *(_with_spread(row, g) for g in gains),
             str(seeds) if seeds == compared else f"{seeds}, delta_m {compared}",
             f"{row['trainable'] / 1e6:.3f}", f"{row['gmacs']:.3f}",
-        )  # fmt: skip
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        ))  # fmt: skip
+    return markdown(headings, lines)
+
+
+def markdown(headings: Sequence[str], rows: Sequence[Sequence[str]], last: str = "---:") -> str:
+    """A table in Markdown, its first column to the left, the others to the right; `last` is the last one's rule."""
+    rules = ["---", *["---:"] * (len(headings) - 2), last]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (headings, rules, *rows))
 
 
 def _with_spread(row: Mapping, name: str) -> str:
@@ -128,21 +133,3 @@ def _with_spread(row: Mapping, name: str) -> str:
         return ""
     spread = row[f"{name}_sd"]
     return f"{round(row[name], 2) + 0:+.2f}" + ("" if spread is None else f"\u00a0±\u00a0{spread:.2f}")  # in one line
-
-
-def best_rates(results: Sequence[dict]) -> dict[str, dict[float, float]]:
-    """For every method the gain of each learning rate that it tried, in per cent: delta_m against its middle rate.
-
-    A run with a label counts as a method of that name. The best rate is the one with the largest gain; the reference
-    only sets the units in which the tasks are added.
-    """
-    tried: dict[str, dict[float, dict]] = {}
-    for result in results:
-        run = result["run"]
-        tried.setdefault(run["label"] or run["method"], {})[run["config"]["lr"]] = result
-    gains = {}
-    for method, by_rate in tried.items():
-        middle = by_rate[sorted(by_rate)[len(by_rate) // 2]]
-        tasks = run_tasks(Run.from_dict(middle["run"]))
-        gains[method] = {rate: delta_m(r["metrics"], middle["metrics"], tasks) for rate, r in sorted(by_rate.items())}
-    return gains

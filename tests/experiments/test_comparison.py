@@ -9,7 +9,7 @@ import yaml
 from scipy import stats
 
 from ptsa_lite.__main__ import main
-from ptsa_lite.experiments.comparison import compare, gains_of, markdown, reference_error, report, tree_test
+from ptsa_lite.experiments.comparison import compare, gains_of, reference_error, report, table_of, tree_test
 from ptsa_lite.experiments.run import Run
 from ptsa_lite.tree import TaskTree
 
@@ -119,7 +119,7 @@ def test_compare_prints_a_studys_tables_by_the_plan_of_its_grid(tmp_path, monkey
     (tmp_path / "figures" / "results" / "g.json").write_text(json.dumps({"runs": results}))
     assert main(["compare", "g.yaml"]) == 0
     said = capsys.readouterr().out
-    assert said.strip() == report(results, plan) and markdown(compare(results, **plan)) in said
+    assert said.strip() == report(results, plan) and table_of(compare(results, **plan)) in said
     for words in ("| mine − another | 3 | -1.52 [", "mean of 9 single-task runs, whose standard error is 0.00",
                   "3 trees, 9 runs: F(2, ", "the chosen one is number 3 of 3", "| **"):  # fmt: skip
         assert words in said

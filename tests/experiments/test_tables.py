@@ -5,7 +5,7 @@ import pytest
 
 from ptsa_lite.experiments import tables
 from ptsa_lite.experiments.run import Run
-from ptsa_lite.experiments.tables import best_rates, markdown_table, summarise, table_of_methods
+from ptsa_lite.experiments.tables import markdown_table, summarise, table_of_methods
 from ptsa_lite.tasks import NYUD, SUITES, select
 from ptsa_lite.tree import TaskTree
 
@@ -102,13 +102,6 @@ def test_where_edges_are_measured_by_odsf_the_table_shows_delta_m_without_them_t
         "| condition | semseg mIoU ↑ | edge odsF ↑ | delta_m % ↑ | without edges % ↑ | seeds | trainable M | GMACs |",
         "| BitFit | 44.00 | 0.4000 | -5.00 | +10.00 | 1 | 0.000 | 0.500 |",
     ]
-
-
-def test_the_best_rate_is_the_one_whose_metrics_gain_most_over_the_middle_one():
-    tried = [result("bitfit", semseg=s, normals=n) for s, n in ((40.0, 21.0), (40.0, 20.0), (50.0, 20.0))]
-    for one, rate in zip(tried, (1e-3, 2e-3, 4e-3), strict=True):
-        one["run"]["config"] = {"lr": rate}
-    assert best_rates(tried) == {"bitfit": pytest.approx({1e-3: -2.5, 2e-3: 0.0, 4e-3: 12.5})}
 
 
 def test_the_table_for_a_readme_goes_from_best_to_worst_and_leaves_out_what_has_no_gain():

@@ -1,6 +1,6 @@
 """What a frozen backbone knows of objects, without training anything: nearest neighbours of pooled features.
 
-    python -m ptsa_lite.workshop.probe PASCAL_ROOT
+    python tests/bench/probe.py PASCAL_ROOT
 
 A photograph's class is the object that covers most of its mask. Each val photograph takes the vote of its k nearest
 train photographs, by cosine of pooled features. Chance is the share of the largest class.
@@ -66,5 +66,5 @@ def probe(root: str | Path, img_size: int = 128) -> dict[str, dict]:
 
 
 if __name__ == "__main__":
-    command = "python -m ptsa_lite.workshop.probe PASCAL_ROOT"
+    command = "python tests/bench/probe.py PASCAL_ROOT"
     print(json.dumps({"command": command, "results": probe(sys.argv[1])}, indent=1) if sys.argv[1:] else command)
