@@ -17,7 +17,7 @@ from .families import FAMILIES, Backbone, SwinBackbone, ViTBackbone
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of RGB in 0..1: what every backbone's input is normalised with."""
 
-SMALL = dict(embed_dim=32, depths=(2, 2, 6, 2), num_heads=(1, 2, 4, 8), window_size=4)
+SMALL: dict[str, Any] = dict(embed_dim=32, depths=(2, 2, 6, 2), num_heads=(1, 2, 4, 8), window_size=4)
 """Swin-T's shape at a third of its width: 3.1 M parameters, at home at 128x128."""
 
 SMALL_NAME = "swin_small_distilled"
@@ -47,8 +47,8 @@ def load_backbone(
     Tables of relative positions are cut or interpolated where a stage's window differs from the file's.
     Raises ValueError on an unknown name, a size or weights that do not fit; OSError where the hub can't be reached.
     """
-    size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
-    small, from_hub = name == SMALL_NAME, weights == "pretrained"
+    height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
+    size, small, from_hub = (height, width), name == SMALL_NAME, weights == "pretrained"
     options: dict[str, Any] = dict(num_classes=0, drop_path_rate=drop_path)
     family = SwinBackbone if small else _family(name)
     if family in (SwinBackbone, ViTBackbone):  # the others take any size

@@ -4,13 +4,15 @@ import copy
 import math
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from .checks import known
-from .model import ROLES, role_of
+from .methods import SingleTaskModels
+from .model import ROLES, MultiTaskModel, role_of
 
 CONVENTIONS = ("paper", "all")
 
@@ -24,7 +26,7 @@ def count_parameters(model: nn.Module) -> dict[str, int]:
     return dict(counts) | {"trainable": total - counts["frozen"], "total": total}
 
 
-def count_macs(model: nn.Module, convention: str = "paper") -> int:
+def count_macs(model: MultiTaskModel | SingleTaskModels, convention: str = "paper") -> int:
     """Multiply-adds of one image's forward at the size that the model was made for, every group running its stage.
 
     "paper": modules only, as ptflops 0.7 counted them for the published tables: products of linear and convolution
@@ -34,10 +36,9 @@ def count_macs(model: nn.Module, convention: str = "paper") -> int:
     Nothing is computed: the model's equation runs on tensors that have a shape and no numbers.
     """
     known(convention, CONVENTIONS, "counting convention")
-    if hasattr(model, "models"):
+    if isinstance(model, SingleTaskModels):
         return sum(count_macs(one, convention) for one in model.models.values())
-    model = shape_only(model)
-    counts: Counter[str] = Counter()
+    shadow, counts = shape_only(model), Counter[str]()
 
     def count(place: str) -> Callable:
         def hook(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
@@ -48,13 +49,13 @@ def count_macs(model: nn.Module, convention: str = "paper") -> int:
         return hook
 
     for place in ("backbone", "heads"):
-        for module in model.get_submodule(place).modules():
+        for module in shadow.get_submodule(place).modules():
             if not any(module.children()):
                 module.register_forward_hook(count(place))
     found: dict = {}
-    executed = macs_of(lambda: found.update(model.features(_one_image(model))))
+    executed = macs_of(lambda: found.update(shadow.features(_one_image(shadow))))
     for task, maps in found.items():
-        model.heads[task](maps)
+        shadow.heads[task](maps)
     in_backbone = counts["backbone products"] if convention == "paper" else executed
     return in_backbone + counts["heads products"] + counts["others"]
 
@@ -68,11 +69,11 @@ def _others(module: nn.Module, place: str) -> int:
     return int(isinstance(module, nn.LayerNorm | nn.GELU | nn.ReLU))
 
 
-def _one_image(model: nn.Module) -> Tensor:
+def _one_image(model: Any) -> Tensor:
     return next(model.parameters()).new_empty(1, 3, *model.img_size)
 
 
-def shape_only(model: nn.Module, plain: bool = True) -> nn.Module:
+def shape_only(model: nn.Module, plain: bool = True) -> Any:
     """A copy that holds no numbers, in evaluation mode; with `plain`, what has a faster form is its equation in it."""
     tensors = [*model.parameters(), *model.buffers()]
     memo = {id(t): t.detach().to("meta") if not isinstance(t, nn.Parameter) else

@@ -1,6 +1,7 @@
 """Backbones as four stages. A family is a few answers about timm's modules; all else is shared."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,7 +16,8 @@ class Backbone(nn.Module):
     of its own, and take a stage's features after it. Only the order of reading differs. The last norm and the
     classifier are left out.
 
-    A family answers: `blocks`, `end`, `LINEARS`, and where it must `embed`, `run` and `map`.
+    What stands here is how most of timm's models are built: `stages`, each with its `blocks`, and at its start a
+    `downsample`. A family answers only where it differs: `blocks`, `end`, `embed`, `run`, `map`, `LINEARS`.
     """
 
     LINEARS: tuple[str, ...] = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")  # of a block: what takes adapters
@@ -23,6 +25,11 @@ class Backbone(nn.Module):
     n_stages = 4
     name = ""
     img_size: tuple[int, int]
+    net_class: Any  # timm's
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...  # whatever timm calls its own
 
     def __init__(self, net: nn.Module, img_size: tuple[int, int]):
         super().__init__()
@@ -30,17 +37,18 @@ class Backbone(nn.Module):
         self.net_class, self.img_size = type(net), img_size
         for left_out in ("norm", "fc_norm", "head"):
             self._modules.pop(left_out, None)
+        module: Any
         for module in self.modules():
             if hasattr(module, "qkv_bias_separate"):  # else timm reads qkv's weight past the layer, and its adapter
                 module.qkv_bias_separate = True
 
-    def blocks(self, stage: int) -> nn.Module:
+    def blocks(self, stage: int) -> Any:
         """The blocks of a stage, counted from 0."""
-        raise NotImplementedError
+        return self.stages[stage].blocks
 
     def end(self, stage: int, x: Tensor) -> Tensor:
         """What leads from a stage's last block to the next stage: half the grid, more channels."""
-        raise NotImplementedError
+        return self.stages[stage + 1].downsample(x) if stage + 1 < self.n_stages else x
 
     def embed(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> what the first block takes; for the Swins (B, H/4, W/4, C)."""
@@ -79,7 +87,7 @@ class Backbone(nn.Module):
         """Channels of each stage's map, after its end: 192, 384, 768, 768 for Swin-T."""
         return self.widths[1:] + self.widths[-1:]
 
-    def adapted_linears(self) -> Iterator[tuple[int, nn.Module, str, nn.Module]]:
+    def adapted_linears(self) -> Iterator[tuple[int, nn.Module, str, Any]]:
         """(stage, parent module, attribute, layer) of every linear layer that takes adapters, or has them."""
         for s in range(self.n_stages):
             for block in self.blocks(s):
@@ -93,11 +101,9 @@ class Backbone(nn.Module):
 class SwinBackbone(Backbone):
     """Swin and SwinV2: attention in windows, every other block's shifted; a stage ends with patch merging."""
 
-    def blocks(self, stage: int) -> nn.Module:
-        return self.layers[stage].blocks
-
-    def end(self, stage: int, x: Tensor) -> Tensor:
-        return self.layers[stage + 1].downsample(x) if stage + 1 < self.n_stages else x
+    @property
+    def stages(self) -> Any:
+        return self.layers
 
 
 class PVTv2Backbone(Backbone):
@@ -108,15 +114,12 @@ class PVTv2Backbone(Backbone):
 
     LINEARS = ("attn.q", "attn.kv", "attn.proj", "mlp.fc1", "mlp.fc2")
 
-    def blocks(self, stage: int) -> nn.Module:
-        return self.stages[stage].blocks
-
     def run(self, block: nn.Module, x: Tensor) -> Tensor:
         return block(x.flatten(1, 2), x.shape[1:3]).view(x.shape)
 
     def end(self, stage: int, x: Tensor) -> Tensor:
         x = self.stages[stage].norm(x)
-        return self.stages[stage + 1].downsample(x.permute(0, 3, 1, 2)) if stage + 1 < self.n_stages else x
+        return super().end(stage, x.permute(0, 3, 1, 2)) if stage + 1 < self.n_stages else x
 
 
 class ConvNeXtBackbone(Backbone):
@@ -128,14 +131,8 @@ class ConvNeXtBackbone(Backbone):
     def widths(self) -> tuple[int, ...]:
         return tuple(self.blocks(s)[0].norm.weight.numel() for s in range(self.n_stages))
 
-    def blocks(self, stage: int) -> nn.Module:
-        return self.stages[stage].blocks
-
     def embed(self, images: Tensor) -> Tensor:
         return self.stem(images)
-
-    def end(self, stage: int, x: Tensor) -> Tensor:
-        return self.stages[stage + 1].downsample(x) if stage + 1 < self.n_stages else x
 
     def map(self, stage: int, x: Tensor) -> Tensor:
         return x.permute(0, 2, 3, 1)
@@ -148,16 +145,17 @@ class ViTBackbone(Backbone):
     LINEARS = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc1_g", "mlp.fc1_x", "mlp.fc2")
 
     @property
-    def MULTIPLE(self) -> int:  # noqa: N802
+    def MULTIPLE(self) -> int:  # type: ignore[override]
         return 2 * self.patch_embed.patch_size[0]
 
     @property
     def channels(self) -> tuple[int, ...]:
         return self.widths
 
-    def blocks(self, stage: int) -> nn.Module:
-        n = len(self._modules["blocks"])
-        return self._modules["blocks"][stage * n // self.n_stages : (stage + 1) * n // self.n_stages]
+    def blocks(self, stage: int) -> Any:
+        blocks: Any = self._modules["blocks"]
+        n = len(blocks)
+        return blocks[stage * n // self.n_stages : (stage + 1) * n // self.n_stages]
 
     def embed(self, images: Tensor) -> Tensor:
         x = self.net_class._pos_embed(self, self.patch_embed(images))  # (B, tokens, C), class and register tokens first

@@ -61,16 +61,19 @@ class FastLoRALinear(GroupedLoRALinear):
     plain = GroupedLoRALinear
 
     def forward(self, x: Tensor) -> Tensor:
-        weight, bias, a, b = self.base.weight, self.base.bias, self.lora_A, self.lora_B
-        p = self.dropout.p if self.training else 0.0
         rows = x.reshape(self.n_groups, -1, x.shape[-1])
-        if not x.is_meta and torch.is_autocast_enabled(x.device.type):
-            dtype = torch.get_autocast_dtype(x.device.type)
-            rows, weight, a, b = (t.to(dtype) for t in (rows, weight, a, b))
-            bias = None if bias is None else bias.to(dtype)
+        p = self.dropout.p if self.training else 0.0
         drop = dropped(rows, p) if p else None
-        y = _LowRank.apply(rows, weight, bias, a, b, drop, self.scale / (1 - p))
-        return y.view(*x.shape[:-1], -1)
+        tensors = as_autocast(rows, self.base.weight, self.base.bias, self.lora_A, self.lora_B)
+        return _LowRank.apply(*tensors, drop, self.scale / (1 - p)).view(*x.shape[:-1], -1)
+
+
+def as_autocast(x: Tensor, *others: Tensor | None) -> list[Tensor | None]:
+    """The tensors in the type that autocast wants where x is, which a gradient of one's own does not get by itself."""
+    if x.is_meta or not torch.is_autocast_enabled(x.device.type):
+        return [x, *others]
+    dtype = torch.get_autocast_dtype(x.device.type)
+    return [None if t is None else t.to(dtype) for t in (x, *others)]
 
 
 def dropped(x: Tensor, p: float) -> Tensor:
@@ -86,7 +89,10 @@ class _LowRank(torch.autograd.Function):
     """x (G, N, C_in), a (G, R, C_in), b (G, C_out, R) -> (G, N, C_out)."""
 
     @staticmethod
-    def forward(ctx: Any, x, weight, bias, a, b, drop, scale) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, drop: Tensor | None,
+        scale: float,
+    ) -> Tensor:  # fmt: skip
         y = F.linear(x, weight, bias)
         kept = x if drop is None else torch.where(drop, 0.0, x)
         down = torch.bmm(kept, a.mT)  # (G, N, R)
@@ -97,7 +103,7 @@ class _LowRank(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gy: Tensor):
+    def backward(ctx: Any, gy: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, a, b, drop, kept, down = ctx.saved_tensors
         need_x, need_weight, need_bias = ctx.needs_input_grad[:3]
         gb = torch.bmm(gy.mT, down).mul_(ctx.scale)

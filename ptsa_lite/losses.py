@@ -1,6 +1,7 @@
 """One loss for each kind of task, each exactly 0 on a batch without a valid pixel."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,7 +27,8 @@ def total_loss(
     losses = {
         name: task_loss(task, predictions[name], batch[name], counts.get(name)) for name, task in tasks.items()
     }
-    return sum(task.loss_weight * losses[name] for name, task in tasks.items()), losses
+    total: Any = sum(task.loss_weight * losses[name] for name, task in tasks.items())
+    return total, losses
 
 
 def task_loss(task: Task, prediction: Tensor, target: Tensor, counts: Tensor | None = None) -> Tensor:

@@ -105,7 +105,9 @@ class SingleTaskModels(nn.Module):
     The gradient norm is clipped per model (`clip_groups`), so that each trains exactly as it would alone.
     """
 
-    def __init__(self, models: dict[str, MultiTaskModel]):
+    models: Any  # an nn.ModuleDict of them
+
+    def __init__(self, models: dict[str, Any]):
         super().__init__()
         self.models = nn.ModuleDict(models)
         self.tasks = {name: model.tasks[name] for name, model in models.items()}

@@ -13,30 +13,14 @@ from .model import ROLES, role_of
 FREE = ("eval_every", "workers", "gradient_checkpointing", "compile", "amp")
 """Settings that may change between two starts of one training: the result depends on them by rounding at most."""
 
-_RULES = {
-    "epochs": COUNT,
-    "batch_size": COUNT,
-    "base_lr": POSITIVE,
-    "warmup_lr": AT_LEAST_0,
-    "min_lr": AT_LEAST_0,
-    "lr": (lambda v: v is None or POSITIVE[0](v), "None or a number above 0"),
-    "warmup_epochs": AT_LEAST_0,
-    "weight_decay": AT_LEAST_0,
-    "betas": (
-        lambda v: isinstance(v, tuple) and len(v) == 2 and all(map(SHARE[0], v)),
-        "two numbers from 0 to below 1",
-    ),
-    "clip_norm": POSITIVE,
-    "eval_every": COUNT,
-    "seed": SIZE,
-    "workers": SIZE,
-    "amp": (
-        lambda v: v in ("auto", "float32", "bfloat16", "float16"), "'auto', 'float32', 'bfloat16' or 'float16'",
-    ),
-    "gradient_checkpointing": FLAG,
-    "accumulate": COUNT,
-    "compile": FLAG,
-}
+_PEAK = (lambda v: v is None or POSITIVE[0](v), "None or a number above 0")
+_BETAS = (lambda v: isinstance(v, tuple) and len(v) == 2 and all(map(SHARE[0], v)), "two numbers from 0 to below 1")
+_AMP = (lambda v: v in ("auto", "float32", "bfloat16", "float16"), "'auto', 'float32', 'bfloat16' or 'float16'")
+_RULES = {"lr": _PEAK, "betas": _BETAS, "amp": _AMP}
+_RULES |= dict.fromkeys(("epochs", "batch_size", "eval_every", "accumulate"), COUNT)
+_RULES |= dict.fromkeys(("base_lr", "clip_norm"), POSITIVE)
+_RULES |= dict.fromkeys(("warmup_lr", "min_lr", "warmup_epochs", "weight_decay"), AT_LEAST_0)
+_RULES |= dict.fromkeys(("seed", "workers"), SIZE) | dict.fromkeys(("gradient_checkpointing", "compile"), FLAG)
 
 
 @dataclass(frozen=True)

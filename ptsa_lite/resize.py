@@ -1,10 +1,12 @@
 """Bilinear resizing as two matrix products: the same numbers on every device, forward and backward."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 
-def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+def resize(x: Tensor, size: Sequence[int]) -> Tensor:
     """U x V^T: (..., h, w) -> (..., H, W); x itself where the size fits.
 
     U (H, h) and V (W, w) hold the weights of linear interpolation, pixels counted from their centres
@@ -15,7 +17,7 @@ def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     return interpolation(size[0], x.shape[-2], x) @ x @ interpolation(size[1], x.shape[-1], x).T
 
 
-def resize_channels_last(x: Tensor, size: tuple[int, int]) -> Tensor:
+def resize_channels_last(x: Tensor, size: Sequence[int]) -> Tensor:
     """The same of (B, h, w, C) -> (B, H, W, C), without a copy in another layout."""
     n, h, w, c = x.shape
     if (h, w) == tuple(size):

@@ -76,19 +76,19 @@ class TaskTree:
         """The tree of some of the tasks: groups that hold none of them are gone."""
         asked = [known(task, self.tasks, "task") for task in tasks]
         stages = [[[task for task in group if task in asked] for group in stage] for stage in self.stages]
-        return TaskTree([[group for group in stage if group] for stage in stages])
+        return TaskTree(_in_order([[group for group in stage if group] for stage in stages], self.tasks))
 
     # ---- making one ---------------------------------------------------------------------------------------------
 
     @classmethod
     def shared(cls, tasks: Sequence[str], n_stages: int = 4) -> "TaskTree":
         """All tasks in one group everywhere: plain multi-task LoRA."""
-        return cls([[tuple(tasks)]] * n_stages)
+        return cls(((tuple(tasks),),) * n_stages)
 
     @classmethod
     def separate(cls, tasks: Sequence[str], n_stages: int = 4) -> "TaskTree":
         """Every task alone from the first stage on: one LoRA for each task."""
-        return cls([[(task,) for task in tasks]] * n_stages)
+        return cls((tuple((task,) for task in tasks),) * n_stages)
 
     @classmethod
     def enumerate(cls, tasks: Sequence[str], n_groups: Sequence[int]) -> Iterator["TaskTree"]:
@@ -131,7 +131,7 @@ class TaskTree:
     def parse(cls, text: str) -> "TaskTree":
         """The inverse of `str`: "a+b+c > a+b | c" has two stages, and parts c from the others in the second."""
         stages = [[group.split("+") for group in stage.split("|")] for stage in text.split(">")]
-        return cls([[[task.strip() for task in group] for group in stage] for stage in stages])
+        return cls.from_dict({"stages": [[[task.strip() for task in group] for group in stage] for stage in stages]})
 
 
 def tree_score(tree: TaskTree, similarity: Any, tasks: Sequence[str]) -> float:
@@ -150,7 +150,7 @@ def tree_score(tree: TaskTree, similarity: Any, tasks: Sequence[str]) -> float:
     return float(np.mean(scores)) if scores else 0.0
 
 
-def _in_order(stages: Sequence[Stage], tasks: Group) -> tuple[Stage, ...]:
+def _in_order(stages: Iterable[Iterable[Iterable[str]]], tasks: Group) -> tuple[Stage, ...]:
     """Tasks in the order given, groups in the order of their first task."""
     place = {task: i for i, task in enumerate(tasks)}
     inside = ([tuple(sorted(group, key=place.__getitem__)) for group in stage] for stage in stages)
