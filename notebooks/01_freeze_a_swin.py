@@ -64,8 +64,7 @@ from torch.nn import functional as F
 from ptsa_lite.backbones import SMALL, load_backbone
 from ptsa_lite.data import make_loader, open_dataset
 from ptsa_lite.figures import (
-    draw_by_stage, draw_likeness, draw_patch, draw_pca, draw_predictions, draw_pyramid, draw_where,
-    draw_windows, picture_of, save_figure, use_style,
+    THEIRS, draw_likeness, draw_pca, draw_predictions, draw_pyramid, draw_windows, draw_work_and_size, picture_of, save_figure, use_style,
 )
 from ptsa_lite.tasks import default_tasks
 from ptsa_lite.workshop.explore import Explorable, likeness_data
@@ -125,14 +124,8 @@ assert x[0, ..., 0].numel() == (img_size // 4) ** 2, "one token a patch"
 # with kernel 4 and stride 4 never looks at two patches at once, so it *is* this matrix product. Note the last axis:
 # inside a Swin, channels come last, `(B, h, w, C)`.
 #
-# Follow one patch: the pixels that it holds, and the numbers that become of them. From here on the network sees only
-# the numbers.
-
-# %%
-r, c = int(0.36 * grids[0]), int(0.63 * grids[0])
-draw_patch(picture_of(subject), (r, c), raw[3 % len(images), r, c].detach())
-
-# %% [markdown]
+# From here on the network sees only these numbers, and no pixels.
+#
 # ## Attention, but only inside windows
 #
 # Attention lets every token look at others and take a weighted mean of what they carry. With $N$ tokens that see each
@@ -414,7 +407,9 @@ work = macs_of((96, 192, 384, 768), (2, 2, 6, 2), tokens=112**2)
 for c, tokens in ((96, 112**2), (192, 56**2), (384, 28**2), (768, 14**2)):
     assert 12 * c**2 * tokens == 12 * 96**2 * 112**2, "a block's work must not depend on its stage"
 print(f"one block of any stage: {12 * 96**2 * 112**2 / 1e9:.3f} GMACs, at 448 x 448")
-draw_where(["patches", "stage 1", "stage 2", "stage 3", "stage 4"], tiny, work)
+parts = ["patches", "stage 1", "stage 2", "stage 3", "stage 4"]
+draw_work_and_size(parts, [[macs / 1e9] for macs in work], [[count / 1e6] for count in tiny], shades={"": THEIRS},
+                   titles=("Work follows the number of blocks", "Parameters live late"))
 
 # %% [markdown]
 # The two disagree. From stage to stage a block's parameters grow by four ($C$ doubles), while tokens fall by four, so
@@ -662,13 +657,11 @@ gaps = [a - b for a, b in zip(agree["distilled"], agree["random"], strict=True)]
 for stage, (gap, a, b) in enumerate(zip(gaps, agree["distilled"], agree["random"], strict=True), 1):
     print(f"stage {stage}: distilled {a:.1%}, random {b:.1%}, gap {100 * gap:+.1f} points")
 print(f"smallest gap: after stage {1 + gaps.index(min(gaps))}; largest: after stage {1 + gaps.index(max(gaps))}")
-draw_by_stage(agree, "At every depth, pre-training finds my class more often" if min(gaps) > 0 else
-              "Share of tokens whose nearest token elsewhere has their class")
 
 # %% [markdown]
 # Two effects are at work. Deeper tokens are coarser: one of 32 x 32 pixels covers several classes, and its centre is
-# a poor witness. This pulls both lines down. Pre-training works against it, and the distance between the lines is its
-# share: that is what was put in before we came, and what freezing protects.
+# a poor witness. This pulls both shares down. Pre-training works against it, and the gap between the two is its
+# part: that is what was put in before we came, and what freezing protects.
 #
 # ## Train the decoders, and nothing else
 #

@@ -64,7 +64,7 @@ from IPython.display import Markdown, display
 from matplotlib import pyplot as plt
 
 from ptsa_lite.figures import (
-    INK, OURS, draw_similarity, draw_speed, draw_tree, draw_tree_beside, draw_tree_costs, save_figure, task_colour,
+    INK, OURS, draw_similarity, draw_speed, draw_tree, draw_tree_beside, draw_work_and_size, save_figure, task_colour,
     use_style,
 )
 from ptsa_lite.tasks import NYUD, PASCAL, default_tasks, known
@@ -564,7 +564,8 @@ gmacs = [[fixed / 1e9, *(g * s / 1e9 for g, s in zip(counts, stages, strict=True
 millions = [[others / 1e6, *(rank * g * p / 1e6 for g, p in zip(counts, LORA_PARAMETERS_PER_RANK, strict=True))]
             for counts in settings]
 published = {counts: said[f"pascal {counts}"].values["gmacs"] for counts in settings if f"pascal {counts}" in said}
-figure = draw_tree_costs(settings, gmacs, millions, published)
+figure = draw_work_and_size(settings, gmacs, millions, published=published, titles=(
+    "An early parting pays in all later stages", "Early stages hold few parameters"))
 save_figure(figure, "04_costs", out_dir)
 figure
 

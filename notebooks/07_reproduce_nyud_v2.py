@@ -33,15 +33,15 @@
 # Without a notebook: `python -m ptsa_lite train nyud ptsa_1124 --root PATH`, or under `torchrun` on several GPUs.
 
 # %%
-from ptsa_lite.figures import draw_costs, draw_frames, draw_road, save_figure, use_style
+from ptsa_lite.figures import draw_costs, draw_frames, save_figure, use_style
 
 use_style()
-road = {"archive": "verify", "recipe": "what it costs", "similarity": "similarity.json", "tree": "run.json",
-        "training": "checkpoint.pt\nlast.safetensors", "evaluation": "result.json", "table": "beside the published"}
-figure = draw_road(road)
-figure
 
 # %% [markdown]
+# The way, and what each step leaves: the **archive** is verified, the **recipe** says what it costs, the **similarity**
+# goes to `similarity.json`, the **tree** to `run.json`, the **training** to `checkpoint.pt` and `last.safetensors`, the
+# **evaluation** to `result.json`, and the **table** stands beside the published one.
+#
 # The next cell holds everything that you may change. For the paper's setting you need not edit it:
 # `python -m ptsa_lite notebooks run 07 --settings paper --set root=PATH` executes this notebook with the values of
 # [settings/paper.yaml](settings/paper.yaml).

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from .style import CHOSEN, FROZEN, INK, OURS, PAPER, SOFT, STAGES, THEIRS, Drawing, canvas
+from .style import CHOSEN, FROZEN, INK, OURS, PAPER, SOFT, STAGES, Drawing, canvas
 
 BILL = {  # what trains: its roles, and a shade that no task has and that grey keeps apart
     "backbone": (("backbone",), FROZEN),
@@ -51,60 +51,46 @@ def draw_costs(costs: Sequence[Mapping], title: str = "") -> Figure:
     return figure
 
 
-def draw_tree_costs(
-    names: Sequence[str], gmacs: Sequence[Sequence[float]], millions: Sequence[Sequence[float]],
-    published: Mapping[str, float],
+def draw_work_and_size(
+    names: Sequence, gmacs: Sequence[Sequence[float]], millions: Sequence[Sequence[float]], titles: tuple[str, str],
+    shades: Mapping[str, str] = BY_STAGE, published: Mapping | None = None,
 ) -> Figure:  # fmt: skip
-    """Trees' multiply-adds and trainable parameters, of what all trees have and of each stage, (trees, 1 + stages).
+    """Multiply-adds and parameters side by side, a bar per name on both: (names, parts), by default those of BY_STAGE.
 
-    published: the printed GMACs by a tree's name, white diamonds.
+    published: the printed GMACs by a bar's name, white diamonds.
     """
-    figure = Drawing(figsize=(11, 3.6), layout="constrained")
+    figure = Drawing(figsize=(11, 0.35 * len(names) + 1.15), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    draw_bars(left, names, gmacs, BY_STAGE, "  {:.1f}")
-    draw_bars(right, names, millions, BY_STAGE, "{:.2f}")
-    for name, value in published.items():
+    draw_bars(left, names, gmacs, shades, "  {:.1f}")
+    draw_bars(right, names, millions, shades, "{:.2f}")
+    for name, value in (published or {}).items():
         left.plot(value, list(names).index(name), "D", color=PAPER, markeredgecolor=INK, zorder=3)
-    left.set(xlabel="GMACs for one image, lower is better", title="An early parting pays in all later stages")
-    right.set(xlabel="trainable parameters, millions", title="Early stages hold few parameters")
-    left.legend(fontsize=8, loc="upper right")
+    left.set(xlabel="GMACs for one image, lower is better", title=titles[0])
+    right.set(xlabel="parameters, millions", title=titles[1])
+    if len(shades) > 1:
+        left.legend(fontsize=8, loc="upper right")
     return figure
 
 
 def draw_speed(found: Mapping, title: str = "") -> Figure:
-    """Left: every ratio that a target was set for, with its quartiles over turns and the target as a bar; left of the
-    bar is met. Right: seconds of a step over tasks and over groups, whole and without the heads.
+    """Every ratio that a target was set for, with its quartiles over turns and the target as a bar: left of it is met.
 
     found: what the bench writes, `figures/results/speed.json`.
     """
-    figure = Drawing(figsize=(11, 3.9))
-    left, *panels = figure.subplots(1, 3, width_ratios=(1.5, 1, 1))
     rows = {**found["ratios"], **found.get("memory", {}).get("ratios", {})}
     rows = {name: row for name, row in rows.items() if row.get("at_most") is not None}
+    figure, axes = canvas((8.6, 3.9))
     for place, row in enumerate(reversed(rows.values())):
         limit, colour = row["at_most"], OURS if row["median"] <= row["at_most"] else CHOSEN
         low, high = row.get("quartiles", (row["median"], row["median"]))
-        left.plot([limit, limit], [place - 0.3, place + 0.3], color=INK, linewidth=2)
-        left.plot([low, high], [place, place], color=colour, alpha=0.6)
-        left.plot(row["median"], place, "o", color=colour, markersize=8)
-        left.annotate(f"{row['median']:.2f}", (1.0, place), (-2, 0), textcoords="offset points", ha="right",
-                      xycoords=left.get_yaxis_transform(), va="center", color=colour)  # fmt: skip
-    left.set_yticks(range(len(rows)), list(reversed(rows)))
-    left.set(xlim=(0, 1.5), ylim=(-0.6, len(rows) - 0.2), xlabel="ours / theirs, lower is better; bar: target")
-    left.axvline(1, color=SOFT, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
-    left.set_title(title)
-    growth = {name.split(",")[0].split()[0]: rows for name, rows in found.get("scaling", {}).items()}
-    for panel, name, other in zip(panels, ("tasks", "groups"), ("groups", "tasks"), strict=True):
-        panel.set_visible(name in growth)  # a run of the first part only has none
-        if name in growth:
-            for key, colour, words in (("seconds", THEIRS, "whole step"), ("without_heads", OURS, "without heads")):
-                middle = np.array([row["median"] for row in growth[name][key]])
-                errors = np.abs(np.transpose([row["quartiles"] for row in growth[name][key]]) - middle)
-                panel.errorbar(growth[name]["values"], middle, yerr=errors, fmt="o-", color=colour, markersize=5,
-                               label=words)  # fmt: skip
-            panel.set_xticks(growth[name]["values"])
-            panel.set(xlabel=f"{name}, {other} stay", ylim=(0, 1.25 * panel.get_ylim()[1]))  # room for the legend
-            panel.legend(loc="upper left", fontsize=8.5)
-    panels[0].set_ylabel("seconds per step")
+        axes.plot([limit, limit], [place - 0.3, place + 0.3], color=INK, linewidth=2)
+        axes.plot([low, high], [place, place], color=colour, alpha=0.6)
+        axes.plot(row["median"], place, "o", color=colour, markersize=8)
+        axes.annotate(f"{row['median']:.2f}", (1.0, place), (-2, 0), textcoords="offset points", ha="right",
+                      xycoords=axes.get_yaxis_transform(), va="center", color=colour)  # fmt: skip
+    axes.set_yticks(range(len(rows)), list(reversed(rows)))
+    axes.set(xlim=(0, 1.5), ylim=(-0.6, len(rows) - 0.2), xlabel="ours / theirs, lower is better; bar: target")
+    axes.axvline(1, color=SOFT, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
+    axes.set_title(title)
     figure.tight_layout()
     return figure

@@ -16,21 +16,6 @@ from .style import BOX, CHOSEN, INK, OURS, PAPER, SOFT, THEIRS, Drawing, canvas,
 GAIN = "Δm against single task, %, higher is better"
 
 
-def draw_road(steps: Mapping[str, str]) -> Figure:
-    """The steps of a reproduction from left to right: a name in a box each, and under it what the step leaves."""
-    figure = Drawing(figsize=(10, 1.3))
-    axes = figure.add_axes((0, 0, 1, 1))
-    for x, (name, leaves) in enumerate(steps.items()):
-        axes.text(x, 0, name, ha="center", va="center", fontweight="bold",
-                  bbox=dict(boxstyle="round,pad=0.5", facecolor=BOX, edgecolor=OURS))  # fmt: skip
-        axes.text(x, -0.36, leaves, ha="center", va="top", color=SOFT, fontsize=9)
-        if x:
-            axes.annotate("", (x - 0.36, 0), (x - 0.6, 0), arrowprops=dict(arrowstyle="-|>", color=SOFT))
-    axes.set(xlim=(-0.6, len(steps) - 0.4), ylim=(-0.85, 0.4))
-    axes.axis("off")
-    return figure
-
-
 def draw_curves(losses: Mapping[str, Sequence[float]], xlabel: str = "epoch", title: str = "", axes=None) -> Figure:
     """{task: its loss at each epoch or step}, each divided by its first value, as the units differ."""
     figure, axes = canvas((6.4, 3.4), axes)

@@ -7,9 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 
-from .costs import draw_bars
 from .pictures import draw_grid, palette, picture_of, show
-from .style import INK, PAPER, SOFT, Drawing, canvas, name_ends
+from .style import INK, PAPER, SOFT, Drawing
 
 MARK = "#D1495B"  # the token that a figure follows
 
@@ -87,50 +86,6 @@ def draw_likeness(images: Any, maps: Mapping[str, Any], query: tuple[int, float,
             x * width - 0.5, y * height - 0.5, marker="s", markersize=9, markerfacecolor="none",
             markeredgecolor=INK if i else MARK, markeredgewidth=2,
         )  # fmt: skip
-    return figure
-
-
-def draw_patch(image: Any, place: tuple[int, int], token: Any) -> Figure:
-    """A patch of 4 x 4 pixels of the frame (H, W, 3) and its token, a bar per number. place: row and column of tokens.
-    """
-    (r, c), token = place, np.asarray(token)
-    figure = Drawing(figsize=(9.2, 2.4))
-    left, middle, right = figure.subplots(1, 3, gridspec_kw=dict(width_ratios=(1, 1, 2.2), wspace=0.12, top=0.84))
-    show(left, image)
-    left.add_patch(Rectangle((4 * c - 0.5, 4 * r - 0.5), 4, 4, fill=False, edgecolor=MARK, linewidth=2))
-    show(middle, image[4 * r : 4 * r + 4, 4 * c : 4 * c + 4])
-    right.bar(range(len(token)), token, color=MARK)
-    right.axhline(0, color=SOFT, linewidth=1)
-    right.set(xticks=[], yticks=[])
-    right.spines[:].set_visible(False)
-    titles = "one patch", "its 4 × 4 × 3 numbers", f"its token: {len(token)} numbers"
-    for axes, title in zip((left, middle, right), titles, strict=True):
-        axes.set_title(title, fontsize=10)
-    return figure
-
-
-def draw_where(names: Sequence[str], parameters: Sequence[int], macs: Sequence[int]) -> Figure:
-    """Where a backbone keeps its parameters, and where it does its work: two rows of bars, a bar per part."""
-    figure = Drawing(figsize=(9.2, 2.4))
-    left, right = figure.subplots(1, 2, sharey=True)
-    draw_bars(left, names, np.divide(parameters, 1e6)[:, None], {"": "#9eabb3"}, "{:.2f}")
-    draw_bars(right, names, np.divide(macs, 1e9)[:, None], {"": "#9eabb3"}, "{:.2f}")
-    left.set(title="Parameters live late", xlabel="millions")
-    right.set(title="Work follows the number of blocks", xlabel="GMACs, one frame")
-    return figure
-
-
-def draw_by_stage(shares: Mapping[str, Sequence[float]], title: str) -> Figure:
-    """Shares from 0 to 1 after each stage, a line per name, the first one marked."""
-    figure, axes = canvas((6.2, 2.9))
-    ends = []
-    for name, values in shares.items():
-        colour = SOFT if ends else MARK
-        stages, percent = range(1, len(values) + 1), [100 * value for value in values]
-        axes.plot(stages, percent, marker="o", color=colour)
-        ends.append((stages[-1], percent[-1], name, dict(color=colour, fontsize=10)))
-    axes.set(xlabel="after stage", ylabel="%, higher is better", title=title, xticks=stages)
-    name_ends(axes, ends, tie=False)
     return figure
 
 

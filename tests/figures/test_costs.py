@@ -2,13 +2,8 @@
 
 import pytest
 
-from ptsa_lite.figures.costs import draw_costs, draw_speed, draw_tree_costs
+from ptsa_lite.figures.costs import draw_costs, draw_speed, draw_work_and_size
 from ptsa_lite.figures.style import CHOSEN, INK, OURS
-
-
-def seconds(*medians):
-    return [{"median": m, "quartiles": [0.9 * m, 1.2 * m]} for m in medians]
-
 
 FOUND = {
     "ratios": {
@@ -17,27 +12,16 @@ FOUND = {
         "told": {"median": 3.0, "quartiles": [2.0, 4.0], "at_most": None},
     },
     "memory": {"ratios": {"memory": {"median": 0.3, "at_most": 0.65}, "other": {"median": 0.4}}},
-    "scaling": {
-        "tasks, groups (1, 2, 2, 2)": {"values": [2, 4], "seconds": seconds(1, 2), "without_heads": seconds(1, 1)},
-        "groups in stages 3 and 4": {"values": [1, 2, 4], "seconds": seconds(1, 2, 3),
-                                     "without_heads": seconds(1, 1.5, 2)},
-    },
 }  # fmt: skip
 
 
 def test_what_has_a_target_is_shown_with_it_and_a_missed_one_in_red():
-    ratios, tasks, groups = draw_speed(FOUND).axes
+    (ratios,) = draw_speed(FOUND).axes
     assert [label.get_text() for label in ratios.get_yticklabels()] == ["memory", "missed", "met"]
     colours = [line.get_color() for line in ratios.lines if line.get_marker() == "o"]
     assert colours == [OURS, CHOSEN, OURS]
     bars = [line.get_xdata()[0] for line in ratios.lines if line.get_color() == INK]
     assert {0.65, 1.05, 0.6} <= set(bars)
-    assert [list(line.get_ydata()) for line in tasks.lines if len(line.get_xdata()) == 2][0] == [1, 2]
-    assert groups.get_xticks().tolist() == [1, 2, 4]
-
-
-def test_without_the_later_parts_there_is_still_a_figure():
-    assert [axes.get_visible() for axes in draw_speed({"ratios": FOUND["ratios"]}).axes] == [True, False, False]
 
 
 def test_the_parts_of_a_bar_add_up_to_the_number_beside_it():
@@ -48,6 +32,8 @@ def test_the_parts_of_a_bar_add_up_to_the_number_beside_it():
 
 
 def test_trees_cost_what_their_stages_sum_to_and_the_published_number_stands_on_its_bar():
-    left, right = draw_tree_costs([(1, 1), (1, 2)], [[1, 2, 3, 4, 5]] * 2, [[1] * 5] * 2, {(1, 2): 14.9}).axes
+    settings = [(1, 1), (1, 2)]
+    figure = draw_work_and_size(settings, [[1, 2, 3, 4, 5]] * 2, [[1] * 5] * 2, ("", ""), published={(1, 2): 14.9})
+    left, right = figure.axes
     assert [text.get_text().strip() for text in (*left.texts, *right.texts)] == ["15.0", "15.0", "5.00", "5.00"]
     assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in left.lines] == [(14.9, 1)]
