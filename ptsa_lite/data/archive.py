@@ -4,7 +4,8 @@ Suffixes count without regard to case, so 0001.JPG and 0001.jpeg are the picture
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +55,25 @@ class Archive:
         found = Counter(suffix for there in self.folders[folder].values() for suffix in there)
         held = ", ".join(f"{n} {suffix or 'without a suffix'}" for suffix, n in found.most_common(3)) or "nothing"
         return f"folder {folder} holds {held}, and is read from {' or '.join(kinds)}"
+
+    def check(self, kind: str, images: str, splits: Iterable[str], expected: str) -> list[Path]:
+        """The split lists that are there. Raises DataError where there is none, or no picture in that folder."""
+        lists = [self.list_path(split) for split in splits]
+        lacking = [] if self.holds(images, PICTURES) else [self.lack(images, PICTURES)]
+        if not any(path.is_file() for path in lists):
+            lacking.append(f"there is no {lists[0].relative_to(self.root).as_posix()}, nor {lists[1].name}")
+        if lacking:
+            words = f"{self.root} is no {kind} archive: {', and '.join(lacking)}; expected {expected}"
+            raise DataError("missing", words)
+        return [path for path in lists if path.is_file()]
+
+    def of_a_few(self, names: list[str], read: Callable[[str], np.ndarray]) -> list[np.ndarray]:
+        """What is read of three frames far apart. What is wrong with one of them is said where it is used."""
+        found = []
+        for name in names[:: max(len(names) // 3, 1)][:3]:
+            with suppress(DataError):
+                found.append(read(name))
+        return found
 
     def frame(self, paths: dict[str, str], tasks: Iterable[str], remarks: list | None = None) -> Frame:
         """The frame whose files are `paths`. Raises DataError naming the file and what is wrong with it."""

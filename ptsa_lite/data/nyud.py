@@ -88,15 +88,8 @@ def open_archive(root: str | Path) -> NyudArchive:
             f"{root} is NYUD layout A (segmentation as .mat with 41 classes, not .png with 0..40; depth as .mat, "
             "normals as .jpg); bring layout B (.png and .npy) or C (.png and depth as .npy)",
         )
-    lists = [path for path in map(archive.list_path, PUBLISHED) if path.is_file()]
-    lacking = [] if archive.holds("images", PICTURES) else [archive.why_not("image")]
-    lacking += [] if lists else ["there is no gt_sets/train.txt, nor val.txt"]
-    if lacking:
-        raise DataError(
-            "missing",
-            f"{root} is no NYUD archive: {', and '.join(lacking)}; expected images/, segmentation/, depth/, normals/, "
-            "edge/, gt_sets/",
-        )
+    expected = "images/, segmentation/, depth/, normals/, edge/, gt_sets/"
+    lists = archive.check("NYUD", "images", PUBLISHED, expected)
     names = files.parse_list(files.read_text(lists[0]))[0]
     kinds = {}
     for key, folder in FOLDERS.items():
@@ -112,15 +105,9 @@ def open_archive(root: str | Path) -> NyudArchive:
 def _depth_unit(archive: NyudArchive, names: list[str], kinds: tuple[str, ...]) -> float:
     """1, 1000 or 0 for neither: the archive's units in a metre, by the rule above. A file that differs is refused when
     it is read, and so are all of an archive in neither."""
-    medians, whole = [], False
-    for name in names[:: max(len(names) // 3, 1)][:3]:
-        try:
-            depth = _read_depth(archive.root / archive.find("depth", name, kinds))
-        except DataError:
-            continue  # what is wrong with one file is said where it is read
-        medians.append(median_depth(depth))
-        whole = whole or depth.dtype.kind in "ui"
-    medians = sorted(median for median in medians if median) or [1000.0 if whole else 1.0]
+    depths = archive.of_a_few(names, lambda name: _read_depth(archive.root / archive.find("depth", name, kinds)))
+    whole = any(depth.dtype.kind in "ui" for depth in depths)
+    medians = sorted(filter(None, map(median_depth, depths))) or [1000.0 if whole else 1.0]
     middle = medians[len(medians) // 2]
     return 1000.0 if 600 <= middle <= 10_000 else 1.0 if 0.6 <= middle <= 10 and not whole else 0.0
 

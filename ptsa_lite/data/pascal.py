@@ -129,28 +129,12 @@ def open_archive(root: str | Path) -> PascalArchive:
     """Looks at the folders of an archive. Raises DataError where it is none."""
     root = Path(root)
     archive = PascalArchive(root, look(root, ["JPEGImages", *(folder for some in FOLDERS.values() for folder in some)]))
-    lists = [path for path in map(archive.list_path, PUBLISHED) if path.is_file()]
-    lacking = [] if archive.holds("JPEGImages", PICTURES) else [archive.lack("JPEGImages", PICTURES)]
-    lacking += [] if lists else ["there is no ImageSets/Context/train.txt, nor val.txt"]
-    if lacking:
-        raise DataError(
-            "missing",
-            f"{root} is no PASCAL_MT archive: {', and '.join(lacking)}; expected JPEGImages/, ImageSets/Context/, "
-            "semseg/, human_parts/, sal_distill/, normals_distill/, pascal-context/trainval/",
-        )
-    return replace(archive, saliency_in_ones=_saliency_in_ones(archive))
-
-
-def _saliency_in_ones(archive: PascalArchive) -> bool:
-    """Whether three frames' saliency reaches 1 of 255: then it is in 0 and 1, and all would read as 0."""
-    path = next(path for path in map(archive.list_path, PUBLISHED) if path.is_file())
-    names, highest = files.parse_list(files.read_text(path))[0], 0
-    for name in names[:: max(len(names) // 3, 1)][:3] if "saliency" in archive.tasks else ():
-        try:
-            highest = max(highest, int(read_grey(archive.root / archive.find("sal_distill", name, [".png"])).max()))
-        except DataError:
-            continue  # what is wrong with one file is said where it is read
-    return highest == 1
+    expected = "JPEGImages/, ImageSets/Context/, semseg/, human_parts/, sal_distill/, normals_distill/"
+    lists = archive.check("PASCAL_MT", "JPEGImages", PUBLISHED, f"{expected}, pascal-context/trainval/")
+    names = files.parse_list(files.read_text(lists[0]))[0] if "saliency" in archive.tasks else []
+    maps = archive.of_a_few(names, lambda name: read_grey(root / archive.find("sal_distill", name, [".png"])))
+    # Where all that they reach is 1 of 255, saliency is in 0 and 1, and would be read as 0 everywhere.
+    return replace(archive, saliency_in_ones=max((int(one.max()) for one in maps), default=0) == 1)
 
 
 def read_classes(path: Path) -> np.ndarray:

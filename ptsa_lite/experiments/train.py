@@ -143,13 +143,13 @@ def load_run(folder: str | Path, weights: str = "last", root: str = "") -> tuple
     return run, model.eval()
 
 
-def evaluate_run(folder: str | Path, weights: str = "last", root: str = "", batch_size: int = 0) -> dict:
+def evaluate_run(folder: str | Path, weights: str = "last", root: str = "") -> dict:
     """Measures a trained run again: {"metrics", "weights", "frames", ...}; started by torchrun, with the others."""
     started = time.perf_counter()
     with distributed.processes():
         run, model = load_run(folder, weights, root)
         config, val_set = run_config(run), open_sets(run)[1]
-        size = batch_size or config.batch_size // config.accumulate
+        size = config.batch_size // config.accumulate
         metrics = evaluate(model, val_set, run_tasks(run), size, config.workers, config.amp)
         return {"run": run.name(), "weights": weights, "metrics": metrics, "frames": len(val_set),
                 "seconds": round(time.perf_counter() - started, 1)}  # fmt: skip

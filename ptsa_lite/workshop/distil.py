@@ -110,12 +110,10 @@ def distil(
     teacher: nn.Module,
     out: str | Path,
     config: DistilConfig,
-    compile: bool = False,
     report: Callable[[str], None] = print,
 ) -> dict:
     """Train the small Swin for `config.minutes`; resumes from `out`, leaves backbone.safetensors and history.json.
 
-    compile: by torch.compile, a third faster after a minute or two of waiting.
     Returns {"steps", "minutes", "explained": share of variance per stage on held-out photographs, "history"}.
     Raises ValueError where `out` holds a run of another configuration.
     """
@@ -128,10 +126,9 @@ def distil(
     student = Student(backbone, channels_of(targets), scores.shape[1])
     optimisers = make_optimisers(student, config)
     state = _resume(out, student, optimisers, config)
-    run = torch.compile(student) if compile else student
     while state["seconds"] < config.minutes * 60:
         views = make_views(kept, teacher, out, state["pass"] % config.views, config.size, config.seed)
-        trained = one_pass(student, run, views, optimisers, state, config)
+        trained = one_pass(student, views, optimisers, state, config)
         record = {"pass": state["pass"], "step": state["step"], "minutes": state["seconds"] / 60}
         record |= {"train": trained, "held_out": measure(student, test, config.batch_size)}
         state["history"].append(record)
@@ -168,7 +165,7 @@ def rate_factor(progress: float, config: DistilConfig) -> float:
     return min(1.0, progress / config.warmup) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def one_pass(student: Student, run: nn.Module, views: Views, optimisers, state: dict, config: DistilConfig) -> float:
+def one_pass(student: Student, views: Views, optimisers, state: dict, config: DistilConfig) -> float:
     """Every crop of a view once, or until the minutes are over; returns the mean share of variance explained."""
     rng = np.random.default_rng([config.seed, 1, state["pass"]])
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + state["pass"])
@@ -186,7 +183,7 @@ def one_pass(student: Student, run: nn.Module, views: Views, optimisers, state: 
         if rng.random() < 0.5:  # student and targets together
             images, targets = images.flip(-1), [[t.flip(-1) for t in ts] for ts in targets]
         with torch.autocast("cpu", torch.bfloat16, enabled=config.amp == "bfloat16"):
-            maps, answer = run(normalise(jitter(images, generator)))
+            maps, answer = student(normalise(jitter(images, generator)))
         missed = unexplained(maps, targets).mean()
         wrong = F.kl_div(answer.float().log_softmax(1), scores.log_softmax(1), log_target=True, reduction="batchmean")
         student.zero_grad()
