@@ -13,7 +13,7 @@ from typing import Any
 
 from ptsa_lite.checks import COUNT, check
 from ptsa_lite.scenes import SCENES_VERSION, render_scene
-from ptsa_lite.tasks import PASCAL, SCENES, Task, known
+from ptsa_lite.tasks import PASCAL, SCENES, Task, known, suite
 
 from . import frames, hub, own
 from . import transforms as tr
@@ -128,8 +128,10 @@ def open_dataset(
 
 
 def is_own(name: Any, tasks: Any = None) -> bool:
-    """Whether data are somebody's own, which say what their tasks are, rather than of one of SOURCES."""
-    return not isinstance(name, str) or isinstance(tasks, Mapping)
+    """Whether data are somebody's own, which say what their tasks are. Of SOURCES, tasks of the suite are names."""
+    if not isinstance(name, str) or not isinstance(tasks, Mapping):
+        return not isinstance(name, str)
+    return name not in SOURCES or not tasks.keys() <= suite(name).keys()
 
 
 def count_frames(name: Any, root: str | Path, split: str, n_frames: int | None = None, tasks=None) -> int | None:

@@ -15,7 +15,7 @@ import ptsa_lite.data as data
 from ptsa_lite.data import cache, frames, make_loader, open_dataset, prepared, set_epoch, transforms
 from ptsa_lite.data import open as opening
 from ptsa_lite.data.archive import Archive
-from ptsa_lite.tasks import IGNORE, NYUD, PASCAL, SCENES
+from ptsa_lite.tasks import IGNORE, NYUD, PASCAL, SCENES, default_tasks
 
 
 def equal(a: dict, b: dict) -> bool:
@@ -220,6 +220,12 @@ def test_a_fault_in_a_worker_keeps_its_sentence(tmp_path):
 
 
 # Scenes
+
+
+def test_a_suite_names_its_tasks(tmp_path, fake_scenes):
+    tasks = default_tasks("scenes")
+    frames = open_dataset("scenes", split="val", img_size=32, tasks=tasks, n_frames=2, cache=tmp_path)
+    assert set(frames[0]) == {"image", "index", *tasks}
 
 
 def test_scenes_are_drawn_once_and_kept(tmp_path, fake_scenes):
