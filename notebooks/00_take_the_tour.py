@@ -71,7 +71,7 @@ from ipywidgets import Dropdown, FileUpload, IntSlider
 from ptsa_lite.data import make_loader, open_dataset
 from ptsa_lite.figures import (
     BILL, CHOSEN, OURS, THEIRS, Drawing, colour_labels, draw_adaptation, draw_bars, draw_block, draw_curves,
-    draw_labels, draw_progress, draw_schemes, draw_tradeoff, picture_of, save_figure, task_title, use_style,
+    draw_frames, draw_progress, draw_schemes, draw_tradeoff, picture_of, save_figure, task_title, use_style,
 )
 from ptsa_lite.tasks import IGNORE, PASCAL, SCENES, default_tasks
 from ptsa_lite.tree import TaskTree
@@ -111,7 +111,7 @@ figure
 # small renderer, which knows the exact answer to six such questions. (Real data sets have fewer, and with errors.)
 
 # %%
-figure = draw_labels(sample, every_task)
+figure = draw_frames(looking[3:4], every_task)
 save_figure(figure, "00_labels", out_dir)
 figure
 

@@ -1,6 +1,5 @@
 """Dense labels, predictions and features as pictures: what a network sees and says, one look a task."""
 
-import itertools
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -134,53 +133,22 @@ def draw_progress(
     return draw_grid(rows, [*["image"][: image is not None], "label", *moments], list(tasks), tasks)
 
 
-def draw_labels(sample: Mapping[str, Any], tasks: Mapping[str, Task]) -> Figure:
-    """One frame, large, and beside it the label of every task in two rows."""
-    pictures = {"image": picture_of(sample["image"])}
-    pictures |= {name: colour_labels(task, sample[name]) for name, task in tasks.items()}
-    names = [*tasks, *["."][: len(tasks) % 2]]  # "." is an empty place
-    figure, places = _mosaic([["image"] * 2 + names[::2], ["image"] * 2 + names[1::2]], pictures, hspace=0.16)
-    for name, axes in places.items():
-        axes.set_title(name, fontsize=10, color=task_colour(name) if name in tasks else INK, pad=4)
-    return figure
-
-
 def draw_predictions(
     images: Any, targets: Mapping[str, Any], predictions: Mapping[str, Any], tasks: Mapping[str, Task]
 ) -> Figure:
-    """A band per frame: the image, then a column per predicted task with its label above and its prediction below.
+    """Two rows per frame: the image, then a column per predicted task with its label above and its prediction below.
 
     images (B, 3, H, W), uint8, or float as the transforms normalise them; targets {task: (B, ...)} and predictions
     {task: (B, C, H, W)}. Label and prediction share the range of depth.
     """
-    names, rows, pictures = [name for name in tasks if name in predictions], [], {}
+    shown, rows = {name: task for name, task in tasks.items() if name in predictions}, []
     for i, image in enumerate(images):
-        pictures[f"image {i}"] = picture_of(image)
-        for name in names:
-            limits = depth_limits(targets[name][i]) if tasks[name].kind in REAL else None
-            pictures[f"{name} label {i}"] = colour_labels(tasks[name], targets[name][i], limits=limits)
-            pictures[f"{name} prediction {i}"] = colour_labels(tasks[name], predictions[name][i], True, limits)
-        rows += [[f"image {i}"] * 2 + [f"{name} {what} {i}" for name in names] for what in ("label", "prediction")]
-    figure, places = _mosaic(rows, pictures, hspace=0.05)
-    places["image 0"].set_title("image", fontsize=10, pad=4)
-    for name in names:
-        places[f"{name} label 0"].set_title(name, fontsize=10, color=task_colour(name), pad=4)
-    for i, what in itertools.product(range(len(images)), ("label", "prediction")):
-        axes = places[f"{names[-1]} {what} {i}"]
-        axes.yaxis.set_label_position("right")
-        axes.set_ylabel(what, rotation=270, va="bottom", fontsize=9)
-    return figure
-
-
-def _mosaic(rows: Sequence[Sequence[str]], pictures: Mapping[str, Any], hspace: float) -> tuple[Figure, dict]:
-    """Pictures where the rows name them, one over all cells with its name: the figure, and axes by name."""
-    width, height = 1.45 * len(rows[0]), 1.5 * len(rows) + 0.35
-    figure = Drawing(figsize=(width, height))
-    room = dict(wspace=0.05, hspace=hspace, left=0.01, right=0.955, bottom=0.01, top=1 - 0.35 / height)
-    places = figure.subplot_mosaic(rows, gridspec_kw=room)
-    for name, axes in places.items():
-        show(axes, pictures[name])
-    return figure, places
+        rows += [[picture_of(image)], [np.full_like(picture_of(image), 255)]]
+        for name, task in shown.items():
+            limits = depth_limits(targets[name][i]) if task.kind in REAL else None
+            rows[-2].append(colour_labels(task, targets[name][i], limits=limits))
+            rows[-1].append(colour_labels(task, predictions[name][i], True, limits))
+    return draw_grid(rows, ["image", *shown], ["label", "prediction"] * len(images), tasks)
 
 
 def draw_pca(features: Mapping[str, Any], images: Any = None) -> Figure:

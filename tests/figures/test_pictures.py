@@ -8,7 +8,7 @@ from ptsa_lite.backbones import IMAGENET_MEAN, IMAGENET_STD
 from ptsa_lite.figures.pictures import (
     HATCH,
     colour_labels,
-    draw_labels,
+    draw_frames,
     draw_pca,
     draw_predictions,
     draw_progress,
@@ -104,10 +104,10 @@ def titles(figure):
     return [axes.get_title(loc) for axes in figure.axes for loc in ("left", "center") if axes.get_title(loc)]
 
 
-def test_predictions_show_a_band_per_frame_with_label_and_prediction_of_each_task():
+def test_predictions_show_two_rows_per_frame_with_label_and_prediction_of_each_task():
     tasks, labels, predictions = sample(2)
     figure = draw_predictions(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), labels, predictions, tasks)
-    assert len(figure.axes) == 2 * (1 + 2 * 3)
+    assert len(figure.axes) == 2 * 2 * (1 + 3)
     assert sorted(titles(figure)) == ["depth", "edge", "image", "semseg"]
 
 
@@ -121,8 +121,8 @@ def test_progress_has_a_row_per_task_in_its_colour_and_a_column_per_moment():
 
 def test_every_label_stands_beside_its_frame():
     tasks, labels, _ = sample(1)
-    batch = {name: label[0] for name, label in labels.items()} | {"image": np.zeros((3, 8, 8), np.uint8)}
-    assert sorted(titles(draw_labels(batch, tasks))) == ["depth", "edge", "image", "semseg"]
+    batch = labels | {"image": np.zeros((1, 3, 8, 8), np.uint8)}
+    assert sorted(titles(draw_frames(batch, tasks))) == ["depth", "edge", "image", "semseg"]
 
 
 def test_main_directions_part_two_kinds_of_feature_and_do_not_flip_with_the_frames_order():
