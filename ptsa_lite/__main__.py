@@ -224,8 +224,9 @@ def similarity(data, root, limit, out) -> int:
 @click.argument("row", default="", metavar="[ROW]")
 @ROOT
 @click.option("--out", default="", metavar="DIR", help="Folder of the run (default runs/train/CONFIG-ROW).")
+@click.option("--log", default="", metavar="NAME", help="Tell each epoch also to tensorboard, in the run's folder.")
 @SET
-def train(config, row, root, out, changes) -> int:
+def train(config, row, root, out, log, changes) -> int:
     """Train at full size what a YAML file describes, on one GPU or, under torchrun, on several.
 
     CONFIG is a YAML file, or pascal or nyud: the paper's settings; ROW is one of its rows, such as ptsa_1124. Data of
@@ -238,7 +239,7 @@ def train(config, row, root, out, changes) -> int:
 
     run = read_run(config, row, ({"root": root} if root else {}) | changes_of(changes))
     name = "-".join(part for part in (find(config).stem, row) if part)
-    train_run(run, out or Path("runs") / "train" / name, say)
+    train_run(run, out or Path("runs") / "train" / name, say, log)
     return 0
 
 
@@ -291,17 +292,20 @@ def predict(run_folder, pictures, weights, out) -> int:
 @RUN
 @click.argument("file", type=FOLDER, metavar="MODEL.pt2")
 @WEIGHTS
-def export(run_folder, file, weights) -> int:
+@click.option("--tasks", default="", metavar="A,B", help="Tasks to keep (default: all).")
+def export(run_folder, file, weights, tasks) -> int:
     """Write a trained run as a program for other runtimes.
 
-    The merged model of RUN, for batches of any number of images (batch, 3, H, W), as torch.export writes it; none of
-    this package is needed to run it.
+    The merged model of RUN, for batches of any number of images (batch, 3, H, W), as torch.export writes it, or for
+    ONNX where the file is called MODEL.onnx; none of this package is needed to run it. What was written is compared
+    with the model on drawn scenes.
     """
     from .experiments.train import load_run
     from .predict import write_program
 
-    write_program(load_run(run_folder, weights)[1], file)
-    say(f"written: {file}; torch.export.load reads it")
+    apart = write_program(load_run(run_folder, weights)[1], file, tasks.split(",") if tasks else ())
+    reader = "onnxruntime" if file.suffix == ".onnx" else "torch.export.load"
+    say(f"written: {file}; {reader} reads it, and says what the model says, to {apart:.0e} of its largest number")
     return 0
 
 

@@ -15,6 +15,7 @@ from ptsa_lite.data.disk import make_folder, read_json, write_json, write_whole
 from ptsa_lite.data.pictures import read_picture
 from ptsa_lite.data.transforms import normalise
 from ptsa_lite.figures.pictures import colour_labels, depth_limits
+from ptsa_lite.scenes import render_scene
 
 from .losses import unit
 from .resize import interpolation
@@ -162,8 +163,54 @@ def export(model: nn.Module) -> torch.export.ExportedProgram:
         return torch.export.export(model.merge().eval(), (images,), dynamic_shapes=any_batch)
 
 
-def write_program(model: nn.Module, file: Path) -> None:
-    """The exported model as a file, whole or not at all."""
+def write_program(model: nn.Module, file: Path, tasks: Iterable[str] = ()) -> float:
+    """The exported model, of all tasks or of some, as MODEL.pt2 or MODEL.onnx, whole or not at all.
+
+    An ONNX program has the input "image" and an output for each task. What was written is read again, and asked for
+    batches of one and of three drawn scenes: returns the largest difference from the model itself, as a share of the
+    model's largest number. Raises ValueError for another suffix, where a library lacks, and where they differ.
+    """
+    readers = {".pt2": _run_torch, ".onnx": _run_onnx}
+    read = readers[known(file.suffix, readers, "kind of program")]
+    model = (model.only(tasks) if tasks else model).eval()
+    if file.suffix == ".onnx":
+        try:
+            import onnxruntime  # noqa: F401
+            import onnxscript  # noqa: F401
+        except ImportError as error:
+            raise ValueError(f"{file.name} needs {error.name}; python -m pip install 'ptsa-lite[onnx]'") from None
     program = export(model)
     make_folder(file.parent)
-    _write(file, partial(torch.export.save, program))
+    if file.suffix == ".onnx":
+        made = torch.onnx.export(
+            program, (), input_names=["image"], output_names=list(model.tasks), dynamo=True, verbose=False
+        )
+        _write(file, lambda opened: opened.write(made.model_proto.SerializeToString()))
+    else:
+        _write(file, partial(torch.export.save, program))
+    apart, device = 0.0, next(model.parameters()).device
+    for numbers in ([0], [1, 2, 3]):
+        scenes = [render_scene(number, size=tuple(model.img_size))["image"] for number in numbers]
+        images = torch.stack([normalise(scene) for scene in scenes]).to(device)
+        with torch.no_grad():
+            expected, said = model(images), read(file, images)
+        apart = max(apart, *(_apart(torch.as_tensor(said[name]).to(device), expected[name]) for name in model.tasks))
+    if not apart < 1e-3:
+        raise ValueError(f"{file} says other than the model, by {apart:.1g} of its largest number; leave it unused")
+    return apart
+
+
+def _apart(one: Tensor, other: Tensor) -> float:
+    return float((one - other).abs().max() / other.abs().max().clamp_min(1e-6))
+
+
+def _run_torch(file: Path, images: Tensor) -> dict[str, Tensor]:
+    return torch.export.load(file).module()(images)
+
+
+def _run_onnx(file: Path, images: Tensor) -> dict[str, np.ndarray]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(None, {"image": images.cpu().numpy()}), strict=True))

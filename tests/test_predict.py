@@ -1,6 +1,7 @@
 """Predictions at a picture's own size, the files that hold them, and the exported program."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -125,6 +126,41 @@ def test_nor_does_it_from_call_to_call_and_the_same_picture_keeps_its_name(small
 # ---- the program
 
 
+@pytest.fixture
+def onnx():
+    pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
+    pytest.importorskip("onnxscript", reason="the extra `onnx` is not installed")
+    return pytest.importorskip("onnx", reason="the extra `onnx` is not installed")
+
+
+def test_an_onnx_program_of_some_tasks_answers_batches_of_any_size_as_the_model_does(onnx, tmp_path):
+    model = model_of()
+    assert write_program(model, tmp_path / "made/some.onnx", NAMES[1:3]) < 1e-5
+    program = onnx.load(tmp_path / "made/some.onnx")
+    onnx.checker.check_model(program)
+    assert [one.name for one in program.graph.input] == ["image"]
+    assert [one.name for one in program.graph.output] == list(NAMES[1:3])
+    assert program.graph.input[0].type.tensor_type.shape.dim[0].dim_param
+    assert [path.name for path in (tmp_path / "made").iterdir()] == ["some.onnx"]
+
+
+def test_a_program_that_cannot_be_written_is_refused(small, tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="unknown kind of program '.pth'"):
+        write_program(small, tmp_path / "model.pth")
+    with pytest.raises(ValueError, match="unknown task 'dpeth'; did you mean 'depth'"):
+        write_program(small, tmp_path / "model.pt2", ["dpeth"])
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(ValueError, match=r"model.onnx needs onnx\w+; python -m pip install 'ptsa-lite\[onnx\]'"):
+        write_program(small, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_program_that_says_other_than_the_model_is_told(small, tmp_path, monkeypatch):
+    monkeypatch.setattr("ptsa_lite.predict._run_torch", lambda file, images: {n: torch.zeros(1) for n in small.tasks})
+    with pytest.raises(ValueError, match="says other than the model, by 1 of its largest number"):
+        write_program(small, tmp_path / "model.pt2")
+
+
 @pytest.mark.parametrize(("family", "method", "tasks"), [
     ("swin", "ptsa", PASCAL), ("swinv2", "ptsa", PASCAL), ("pvt", "ptsa", PASCAL),
     ("swin", "single_task_lora", select(PASCAL, NAMES[:2])),
@@ -132,7 +168,7 @@ def test_nor_does_it_from_call_to_call_and_the_same_picture_keeps_its_name(small
 def test_the_exported_program_equals_the_model_for_any_batch_and_survives_saving(family, method, tasks, tmp_path):
     model = model_of(family, tasks, method)
     assert not any("lora" in name for name in export(model).state_dict)
-    write_program(model, tmp_path / "made" / "model.pt2")
+    assert write_program(model, tmp_path / "made" / "model.pt2") < 1e-5
     program = torch.export.load(tmp_path / "made" / "model.pt2").module()
     for batch in (1, 2, 5):
         images = torch.randn(batch, 3, 64, 64)

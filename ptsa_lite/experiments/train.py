@@ -25,6 +25,7 @@ from ptsa_lite.tasks import Task, known
 from ptsa_lite.training import distributed
 from ptsa_lite.training.adapters import load_adapters, read_metadata, save_adapters
 from ptsa_lite.training.checkpoints import read_history
+from ptsa_lite.training.logs import LOGS
 from ptsa_lite.training.loop import describe, evaluate, train_epochs
 from ptsa_lite.training.sameness import differences
 
@@ -32,17 +33,19 @@ from .grow import grow
 from .run import Run, make_model, open_sets, prepare, result_of, run_config, run_tasks
 
 
-def train_run(run: Run, folder: str | Path, report: Callable[[str], None] = print) -> dict:
+def train_run(run: Run, folder: str | Path, report: Callable[[str], None] = print, log: str = "") -> dict:
     """Trains a run in a folder, or goes on there, and returns its result; started by torchrun, with the others.
 
-    Only the first process reports and writes. What cannot change the result may differ from an earlier start
-    (`recipe.FREE`). Raises ValueError where the folder holds another run, where another training is at work in it, or
-    where the run cannot be carried out: that is told before anything heavy starts, and leaves nothing behind.
+    Only the first process reports and writes; it tells each epoch to a `log` of `training.logs`, too, where one is
+    named. What cannot change the result may differ from an earlier start (`recipe.FREE`). Raises ValueError where the
+    folder holds another run, where another training is at work in it, or where the run cannot be carried out: that is
+    told before anything heavy starts, and leaves nothing behind.
     """
     folder = Path(folder)
     with distributed.processes(), _alone(folder):
         first = distributed.rank() == 0
         say = report if first else lambda line: None
+        tell = LOGS[known(log, LOGS, "log")](folder) if log and first else lambda record: None
         _check_same(run, folder)
         tasks, sets, model = prepare(run)
         if run.groups and not run.tree:
@@ -55,6 +58,7 @@ def train_run(run: Run, folder: str | Path, report: Callable[[str], None] = prin
         keep_best(model, tasks, folder)  # an earlier start may have ended between an epoch and this
         for record in epochs:
             say(describe(record, tasks))
+            tell(record)
             keep_best(model, tasks, folder)
         result = result_of(run, model, read_history(folder), sets)
         if first:

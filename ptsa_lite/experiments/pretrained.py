@@ -1,0 +1,112 @@
+"""A trained run as a folder, or a place on the Hugging Face hub, that others load by one line.
+
+    adapters.safetensors  what was trained, and what it fits (`training.adapters`)
+    config.json           the run, its metrics, costs and versions; nothing of the machine that it ran on
+    README.md             the model card, written from these
+
+The frozen backbone is not in it: it is read again from where the run says, and must be the same bit for bit.
+
+    Pretrained.of("runs/train/mine").save_pretrained("folder")     # or .push_to_hub("owner/name")
+    model = Pretrained.from_pretrained("folder").model             # or "owner/name"
+"""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import ModelCard, ModelCardData, ModelHubMixin, hf_hub_download
+from torch import nn
+
+from ptsa_lite.data.disk import read_json, write_json
+from ptsa_lite.methods import METHODS
+from ptsa_lite.training.adapters import load_adapters, save_adapters
+from ptsa_lite.tree import TaskTree
+
+from .run import Run, make_model, named_only, run_tasks
+from .train import load_run
+
+ADAPTERS = "adapters.safetensors"
+KEPT = ("metrics", "parameters", "gmacs", "frames", "versions")  # of a run's result
+PAPER = "https://arxiv.org/abs/2509.19602"
+
+
+class Pretrained(ModelHubMixin, library_name="ptsa-lite", tags=["multi-task-learning", "lora", "dense-prediction"]):
+    """A trained model with what is known of it. `config` holds "run", a `Run` as plain values, and entries of KEPT."""
+
+    def __init__(self, model: nn.Module, config: dict[str, Any]):
+        self.model, self.config = model, config
+
+    @classmethod
+    def of(cls, folder: str | Path) -> "Pretrained":
+        """What `train` left in a folder after its last epoch, with the numbers of that epoch."""
+        run, model = load_run(folder)
+        result = read_json(Path(folder) / "result.json", then="train to the end first")
+        settings = asdict(replace(run, root=Path(run.root).name)) | {"data": named_only(run.data)}
+        if Path(run.weights).is_file():
+            settings["weights"] = Path(run.weights).name
+        return cls(model, json.loads(json.dumps({"run": settings} | {key: result[key] for key in KEPT})))
+
+    @property
+    def run(self) -> Run:
+        return Run.from_dict(self.config["run"])
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        save_adapters(self.model, save_directory / ADAPTERS, **self.config)
+        write_json(save_directory / "config.json", self.config)
+        self.generate_model_card().save(save_directory / "README.md")  # over an older one, too
+
+    @classmethod
+    def _from_pretrained(cls, *, model_id: str, config: dict | None = None, weights: str = "", **fetch) -> "Pretrained":
+        """weights: the backbone's file, where it had one of its own. Raises ValueError for what is no such folder."""
+        if not config or "run" not in config:
+            raise ValueError(f"{model_id} holds no config.json that save_pretrained wrote; give its folder or hub name")
+        run = Run.from_dict(config["run"])
+        if Path(model_id).is_dir():
+            path = Path(model_id) / ADAPTERS
+        else:
+            options = ("revision", "cache_dir", "force_download", "token", "local_files_only")
+            path = hf_hub_download(model_id, ADAPTERS, **{key: fetch[key] for key in options if key in fetch})
+        model = make_model(replace(run, weights=weights or run.weights))
+        load_adapters(model, path)
+        return cls(model.eval(), config)
+
+    def generate_model_card(self, *args, **kwargs) -> ModelCard:
+        """A page with what was trained on what, its numbers, and how to use it."""
+        data = ModelCardData(library_name="ptsa-lite", tags=self._hub_mixin_info.model_card_data.tags)
+        return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{card(self.run, self.config)}")
+
+
+def card(run: Run, config: dict) -> str:
+    """The words of a model card."""
+    tasks, method = run_tasks(run), METHODS[run.method].title
+    data = run.data if isinstance(run.data, str) else f"`{run.data['path']}`"
+    trained, measured = config["frames"]
+    rows = [f"| {name} | {task.kind} | {task.metric} {'↑' if task.higher_is_better else '↓'} "
+            f"| {config['metrics'][name]:.4g} |" for name, task in tasks.items()]  # fmt: skip
+    tree = f"\n\nThe tasks part as `{TaskTree.from_dict(run.tree)}`." if run.tree else ""
+    versions = ", ".join(f"{name} {number}" for name, number in config["versions"].items())
+    own = "" if isinstance(run.data, str) else "\n\nThe tasks as they were described: `config.json`, under run, data."
+    return f"""# {method} on {data}
+
+Adapters and heads for {len(tasks)} dense tasks over the frozen backbone `{run.backbone}`, which is not in this place: \
+{config["parameters"]["trainable"] / 1e6:.2f} million trained parameters, {config["gmacs"]:.2f} GMACs for a picture of \
+{run.img_size}x{run.img_size}.{tree}
+
+| task | kind | metric | last epoch |
+| --- | --- | --- | ---: |
+{chr(10).join(rows)}
+
+Trained on {trained} frames and measured on {measured} others, with one seed ({run.seed}). The numbers are the last \
+epoch's, not the best one's; they compare only with numbers on the same frames at the same size, and say nothing \
+about pictures of another sort.{own}
+
+```python
+from ptsa_lite.experiments.pretrained import Pretrained
+from ptsa_lite.predict import predict
+
+maps = predict(Pretrained.from_pretrained("THIS FOLDER OR NAME").model, "picture.jpg")
+```
+
+Method: [arXiv 2509.19602]({PAPER}). Made with {versions}.
+"""
