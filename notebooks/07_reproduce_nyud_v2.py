@@ -120,8 +120,8 @@ print("rows to choose from:", ", ".join(rows_of(DATA)))
 # is stated in the archives, and nothing of them is in this repository.
 #
 # **And a fourth.** `tanganke/nyuv2` on the Hugging Face hub holds other labels: **13** classes, 288 x 384, without
-# edges. It is offered as a data set of its own, `open_dataset("nyuv2_13", FOLDER)` over local parquet files, and nothing
-# here opens the one as the other: an mIoU over 13 classes says nothing about one over 40.
+# edges. It has [settings of its own](../ptsa_lite/configs/nyuv2_13.yaml), `python -m ptsa_lite train nyuv2_13 ptsa_1123`,
+# and nothing here opens the one as the other: an mIoU over 13 classes says nothing about one over 40.
 #
 # An archive that lacks a folder serves the other tasks: name them in `tasks`.
 #

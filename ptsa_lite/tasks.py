@@ -109,13 +109,7 @@ SCENES = _suite(  # the procedural scenes carry exact labels for every task of b
     NYUD["edge"],
 )
 
-NYUV2_13 = _suite(  # the Hugging Face copy of NYUv2; its numbers compare with no other's
-    Task("semseg", "segmentation", 13, 1.0, "mIoU", True),
-    NYUD["depth"],
-    NYUD["normals"],
-)
-
-SUITES = {"pascal": PASCAL, "nyud": NYUD, "scenes": SCENES, "nyuv2_13": NYUV2_13}
+SUITES = {"pascal": PASCAL, "nyud": NYUD, "scenes": SCENES}
 
 
 def suite(name: str) -> dict[str, Task]:

@@ -3,8 +3,6 @@
     scenes   procedural frames with exact labels for six tasks; needs nothing
     nyud     an NYUD-v2 archive (`nyud.py`)
     pascal   a PASCAL-Context archive (`pascal.py`)
-    nyuv2_13 the Hugging Face copy of NYUv2 with 13 classes, a protocol of its own (`hub.py`)
-
     your own anything that `datasets` loads, with the columns and tasks that you name (`own.py`, `describe.py`)
 
 Instead of an archive, nyud and pascal take a folder that `data prepare` made of it (`prepared.py`).

@@ -10,8 +10,9 @@ depth        metres                                                        `igno
 normals      unit vectors x right, y down, z forward; in 8 bits 2v/255 - 1 `ignore` in all three, or zero
 ============ ============================================================= =========================================
 
-A cell is a picture of one channel (of normals: three), an array (H, W) (of normals: (H, W, 3)), or the path of a
-picture or a .npy; an empty one means that the frame has no such label. Faults are DataErrors that begin with "it".
+A cell is a picture of one channel (of normals: three), an array (H, W) (of normals: (H, W, 3) or (3, H, W)), or the
+path of a picture or a .npy; an empty one means that the frame has no such label. Faults are DataErrors that begin with
+"it".
 """
 
 from collections.abc import Callable, Mapping
@@ -41,9 +42,11 @@ def opened(cell: Any, base: Path, channels: int) -> Any:
         return files.read_array(path, channels) if path.suffix == ".npy" else path
     if isinstance(cell, list | tuple):
         try:
-            return np.asarray(cell)
+            cell = np.asarray(cell)
         except ValueError:  # rows of different lengths
             raise DataError("size", "it is a list whose rows differ in length; expected (H, W)") from None
+    if isinstance(cell, np.ndarray) and cell.ndim == 3 and cell.shape[2] != channels == cell.shape[0]:
+        return cell.transpose(1, 2, 0)  # channels first
     return cell
 
 
@@ -53,8 +56,8 @@ def numbers(cell: Any, kind: str) -> np.ndarray:
         if kind == "normals":
             return read_picture(cell, turn=False, colour=False)
         return read_grey(cell, stored=True, real=kind in REAL)
-    if cell.ndim == 3 and kind != "normals" and 1 in (cell.shape[0], cell.shape[2]):
-        cell = cell[0] if cell.shape[0] == 1 else cell[..., 0]
+    if cell.ndim == 3 and kind != "normals" and cell.shape[2] == 1:
+        cell = cell[..., 0]
     wanted = "(H, W, 3)" if kind == "normals" else "(H, W)"
     if cell.dtype.kind not in "buif" or cell.ndim != wanted.count(",") + 1 or cell.shape[2:] not in ((), (3,)):
         raise DataError("size", f"it is an array of {cell.dtype} and shape {cell.shape}; expected numbers {wanted}")

@@ -15,7 +15,7 @@ from ptsa_lite.checks import COUNT, check
 from ptsa_lite.scenes import SCENES_VERSION, render_scene
 from ptsa_lite.tasks import PASCAL, SCENES, Task, known, suite
 
-from . import frames, hub, own
+from . import frames, own
 from . import transforms as tr
 from .archive import Archive
 from .cache import build, cache_folder, fingerprint, hugging_face, open_parts
@@ -23,7 +23,7 @@ from .describe import describe
 from .listing import ARCHIVES, Listing, list_archive, open_archive, ordered
 from .prepared import build_copy, is_prepared, open_prepared, read_manifest
 
-SOURCES = ("scenes", *ARCHIVES, "nyuv2_13")
+SOURCES = ("scenes", *ARCHIVES)
 SCENE_COUNT = {"train": 512, "val": 128}
 FIRST_SCENE = {"train": 0, "val": 1_000_000}  # far apart: no scene of val is ever one of train
 
@@ -74,10 +74,9 @@ def open_dataset(
 
     S is `img_size`; labels are as `ptsa_lite.tasks.Task` describes them, IGNORE where there is none.
 
-    name, root  scenes (no root), nyud or pascal with the archive's folder or a prepared one, nyuv2_13 with its files'
+    name, root  scenes (no root), nyud or pascal with the archive's folder or a prepared one, or data of your own: a
+                path, a `datasets.Dataset`, rows, several of these, or a map of settings (`describe`, `own`)
     split       train or val ("test" means val)
-                or data of your own: a path, a `datasets.Dataset`, rows, several of these, or a map of settings
-                (`describe`, `own`)
     tasks       names; by default the suite's, for scenes the four of PASCAL. Of your own data {name: task}, each a Task
                 or a map such as {"kind": "segmentation", "classes": 5}
     n_frames    the first so many frames; for scenes the number of frames (512 and 128 by default)
@@ -108,10 +107,6 @@ def open_dataset(
         tasks = ordered(PASCAL if tasks is None else tasks, SCENES)
         table = _scenes(split, work_size or img_size, n_frames, seed, tasks, cache)
         work_size = None  # they are drawn at it
-    elif name == "nyuv2_13":
-        tasks = ordered(hub.TASKS if tasks is None else tasks, hub.TASKS)
-        made = hub.build(root, split, n_frames, cache)
-        table = open_parts(*made, frames.columns(tasks), f"{split}: NYUv2 with 13 classes (tanganke/nyuv2), {root}")
     elif is_prepared(root):
         table, tasks, work_size = open_prepared(name, root, split, tasks, work_size, n_frames)
     else:
@@ -141,9 +136,7 @@ def count_frames(name: Any, root: str | Path, split: str, n_frames: int | None =
         return min(n, n_frames or n)
     if name == "scenes":
         return n_frames or SCENE_COUNT[split]
-    if name == "nyuv2_13":
-        n = hub.count(hub.find(root, split))
-    elif is_prepared(root):
+    if is_prepared(root):
         n = read_manifest(root)["splits"][split]["frames"]
     else:
         n = len(open_archive(name, root).names(split))

@@ -213,6 +213,9 @@ def _undecoded(rows, used: set[str], base: Path, name: str) -> tuple:
             paths += pc.struct_field(cells, "path").to_pylist()
         elif getattr(kind, "dtype", "") in ("string", "large_string"):
             paths += cells.to_pylist()
+    arrays = [name for name, kind in rows.features.items() if isinstance(kind, hf.Array2D | hf.Array3D)]
+    if arrays:  # else each comes as lists of Python's numbers
+        rows = rows.with_format("numpy", arrays, output_all_columns=True)
     for path in filter(None, paths):
         try:
             found = os.stat(base / path)

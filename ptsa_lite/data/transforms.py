@@ -68,7 +68,7 @@ def draw_nyud(rng: np.random.Generator) -> Warp:
     return Warp(bool(rng.random() < 0.5), 0.0, ZOOMS[rng.integers(len(ZOOMS))])
 
 
-RECIPES = {"pascal": draw_pascal, "nyud": draw_nyud, "scenes": draw_nyud, "nyuv2_13": draw_nyud}
+RECIPES = {"pascal": draw_pascal, "nyud": draw_nyud, "scenes": draw_nyud}
 
 
 def generator(seed: int, epoch: int, index: int) -> np.random.Generator:

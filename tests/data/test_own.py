@@ -76,6 +76,14 @@ def test_rows_parquet_and_a_folder_give_the_same_samples(tmp_path):
     assert batch["reach"].shape == (2, 1, 16, 16) and batch["material"].dtype == torch.int64
 
 
+def test_arrays_may_have_their_channels_first():
+    few = {name: TASKS[name] for name in ("depth", "normals")}
+    first = [{"image": row["image"].transpose(2, 0, 1), "depth": row["depth"][None],
+              "normals": row["normals"].transpose(2, 0, 1)} for row in rows()]  # fmt: skip
+    for one, other in zip(*(open_dataset(some, tasks=few, img_size=16) for some in (rows(), first)), strict=True):
+        assert all(torch.equal(one[key], other[key]) for key in ("image", *few))
+
+
 def test_labels_are_those_of_the_suites_kinds():
     own = open_dataset(rows(2), tasks=TASKS, columns=COLUMNS, img_size=24, work_size=24, augment=False)[1]
     kinds = {"semseg": "segmentation", "edge": "binary", "depth": "depth", "normals": "normals"}

@@ -2,16 +2,19 @@
 
 import shutil
 
+import datasets
 import numpy as np
 import pytest
+import torch
 import yaml
 from archives import random_frame, save
 
 from ptsa_lite.__main__ import main
 from ptsa_lite.data.disk import read_json
-from ptsa_lite.experiments.run import Run, run_tasks
+from ptsa_lite.experiments.run import Run, open_sets, run_tasks
 from ptsa_lite.experiments.settings import read_run, read_runs
 from ptsa_lite.experiments.tables import table_of_methods
+from ptsa_lite.tasks import IGNORE
 
 SETTINGS = {
     "data": {"path": "set", "columns": {"material": "mask"}},
@@ -102,3 +105,36 @@ def test_settings_that_cannot_be_are_refused_when_they_are_read(place, changes, 
 def test_what_cannot_be_trained_is_told_before_a_training_and_leaves_nothing(place, changes, words, capsys):
     assert main(["train", write(place, changes), "--out", "run"]) == 2
     assert words in capsys.readouterr().err and not (place / "run").exists()
+
+
+def write_hub(root, n=6):
+    """Parquet as tanganke/nyuv2 has it on the hub, by the library's own writer."""
+    size, rng = (24, 32), np.random.default_rng(0)
+    shapes = {"image": (3, *size), "segmentation": size, "depth": (1, *size), "normal": (3, *size)}
+    kinds = {key: (datasets.Array2D if len(shape) == 2 else datasets.Array3D)(shape, "float32" if len(shape) > 2
+             else "int64") for key, shape in shapes.items()}  # fmt: skip
+    rows = {"image": rng.integers(0, 256, (n, *shapes["image"])) / 255, "depth": rng.uniform(0.7, 9, (n, 1, *size)),
+            "segmentation": rng.integers(-1, 13, (n, *size)), "normal": rng.normal(size=(n, 3, *size))}  # fmt: skip
+    rows["normal"] /= np.linalg.norm(rows["normal"], axis=1, keepdims=True)
+    rows["depth"][:, :, -4:] = rows["normal"][:, :, :4] = 0
+    (root / "data").mkdir(parents=True)
+    for split in ("train", "val"):
+        table = datasets.Dataset.from_dict(rows, features=datasets.Features(kinds))
+        table.to_parquet(root / "data" / f"{split}-00000-of-00001.parquet")
+    return rows
+
+
+def test_the_hub_s_nyuv2_with_13_classes_is_read_by_its_settings_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("PTSA_CACHE", str(tmp_path / "cache"))
+    rows = write_hub(tmp_path / "nyuv2")
+    small = {"data.path": str(tmp_path / "nyuv2"), "img_size": 32, "backbone": "swin_small_distilled"}
+    run = read_run("nyuv2_13", "ptsa_1123", small)
+    assert run.data["path"] != read_run("nyuv2_13", "ptsa_1123").data["path"] == "hf://datasets/tanganke/nyuv2"
+    assert {name: task.metric for name, task in run_tasks(run).items()} == {
+        "semseg": "mIoU", "depth": "RMSE (m)", "normals": "mean angle (°)"}  # fmt: skip
+    columns = (np.arange(32) * 2 + 1) * 24 // 64  # rows of the file under the square's rows
+    for sample, ids, depth in zip(open_sets(run)[1], rows["segmentation"], rows["depth"], strict=True):
+        ids, depth = ids[columns], depth[0][columns].astype(np.float32)
+        assert torch.equal(sample["semseg"], torch.from_numpy(np.where(ids < 0, IGNORE, ids)))
+        np.testing.assert_array_equal(sample["depth"][0], np.where(depth == 0, np.float32(IGNORE), depth))
+        assert (sample["normals"][:, :2, :2] == IGNORE).all()

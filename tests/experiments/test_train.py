@@ -168,7 +168,7 @@ def test_train_and_evaluate_from_the_command_line(tmp_path, capsys, monkeypatch)
     assert "normals mean angle" in capsys.readouterr().out
     assert json.loads((tmp_path / "run" / "evaluation-last.json").read_text())["metrics"]
     for words, sentence in (
-        (["train", "nowhere.yaml"], "no settings at nowhere.yaml; give a YAML file, or one of nyud, pascal"),
+        (["train", "nowhere.yaml"], "no settings at nowhere.yaml; give a YAML file, or one of nyud, nyuv2_13"),
         (["train", config, "sme"], "did you mean 'some'"),
         (["train", config, "all", "--set", "ranks=3"], "did you mean 'rank'"),
         (["train", config, "all", "--set", "config.epoch=3"], "did you mean 'epochs'"),
