@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ptsa_lite.checks import known
+from ptsa_lite.losses import balanced_error, label_counts, unit
+from ptsa_lite.tasks import IGNORE, Task, plain_metric
+
 from .boundary import BoundaryF
-from .checks import known
-from .losses import balanced_error, label_counts, unit
 from .meter import Meter
-from .tasks import IGNORE, Task, plain_metric
 
 
 def make_meter(task: Task) -> Meter:

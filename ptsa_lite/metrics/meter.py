@@ -9,8 +9,8 @@ import math
 import torch
 from torch import Tensor
 
-from .resize import resize
-from .tasks import Task
+from ptsa_lite.resize import resize
+from ptsa_lite.tasks import Task
 
 
 class Meter:

@@ -9,8 +9,8 @@ import torch
 from scipy.ndimage import gaussian_filter
 from skimage.morphology import thin as skimage_thin
 
-from ptsa_lite.boundary import BoundaryF, best_f, match_counts, thin
 from ptsa_lite.metrics import make_meter
+from ptsa_lite.metrics.boundary import BoundaryF, best_f, match_counts, thin
 from ptsa_lite.tasks import IGNORE, NYUD
 
 SIDE = 40

@@ -12,8 +12,9 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 from torch import Tensor
 from torch.nn import functional as F
 
+from ptsa_lite.tasks import IGNORE, Task
+
 from .meter import Meter
-from .tasks import IGNORE, Task
 
 E, NE, N, NW, W, SW, S, SE = range(8)  # the neighbours of a pixel, anticlockwise
 
