@@ -61,20 +61,19 @@ checked(globals(), limit=SIZE, seed=SIZE, rank=COUNT, steps=COUNT, batch_size=CO
 import io
 import itertools
 import math
-from functools import lru_cache
 
-import numpy as np
 import torch
 from IPython.display import display
-from ipywidgets import Dropdown, FileUpload, IntSlider
+from ipywidgets import FileUpload
 
 from ptsa_lite.data import make_loader, open_dataset
 from ptsa_lite.figures import (
-    BILL, CHOSEN, OURS, THEIRS, Drawing, colour_labels, draw_adaptation, draw_bars, draw_block, draw_curves,
-    draw_frames, draw_progress, draw_schemes, draw_tradeoff, picture_of, save_figure, task_title, use_style,
+    BILL, STAGES, colour_labels, draw_adaptation, draw_block, draw_curves, draw_frames, draw_progress, draw_schemes,
+    draw_tradeoff, picture_of, save_figure, task_title, use_style,
 )
 from ptsa_lite.tasks import IGNORE, PASCAL, SCENES, default_tasks
 from ptsa_lite.tree import TaskTree
+from ptsa_lite.workshop.explore import Explorable
 from ptsa_lite.workshop.widgets import interact
 
 use_style()
@@ -82,7 +81,7 @@ torch.manual_seed(seed)
 tasks = default_tasks(data)
 names = tuple(tasks)
 every_task = SCENES if data == "scenes" else tasks
-looking = open_dataset(data, root, "val", img_size=look_size, tasks=every_task, n_frames=6)
+looking = open_dataset(data, root, "val", img_size=look_size, tasks=list(every_task), n_frames=6)
 sample = looking[3]
 print("a sample holds:", ", ".join(f"{key} {tuple(torch.as_tensor(value).shape)}" for key, value in sample.items()))
 
@@ -283,8 +282,8 @@ else:
 backbone = load_backbone("swin_small_distilled", img_size=img_size)
 model = build_model("ptsa", backbone, tasks, tree, rank=rank)
 need = steps * batch_size
-train_set = open_dataset(data, root, "train", img_size, tasks, min(limit or need, need), seed, img_size)
-val_set = open_dataset(data, root, "val", img_size, tasks, 6, seed, img_size)
+train_set = open_dataset(data, root, "train", img_size, names, min(limit or need, need), seed, img_size)
+val_set = open_dataset(data, root, "val", img_size, names, 6, seed, img_size)
 batch = next(iter(make_loader(val_set, 6)))
 
 model.eval()
@@ -372,61 +371,34 @@ for name in names:
 #
 # ## Turn the knobs
 #
-# Two decisions set the price: the **groups per stage** and the **rank**. The next cell draws both bills for the full
-# Swin-Tiny with PASCAL's four tasks: what is trained, by role, and the work per image. Dashed is the number that the
-# paper prints for its setting (1, 1, 2, 4), namely 38.37 GMACs (mark **P**: the paper's own text).
+# Two decisions set the price: the **groups per stage** and the **rank**. Below are both bills for the full Swin-Tiny
+# with PASCAL's four tasks: the work per image, and what is trained, by role. Dashed is the number that the paper prints
+# for its setting (1, 1, 2, 4), namely 38.37 GMACs (mark **P**: the paper's own text).
+#
+# Move the groups first and watch the work; then the rank, and watch the numbers. Which of the four stages is dearest in
+# work? Which in adapters? They are not the same.
 
 # %%
-full_size = lru_cache(full_size)  # the slider comes back to settings it has seen
+from ptsa_lite.experiments.published import LORA_PARAMETERS_PER_RANK, PAPER_RESULTS, PASCAL_RESULTS, row
 
-
-def draw_price(groups=(1, 1, 2, 4), rank=16):
-    """Trained parameters by role, and GMACs beside those of the two extremes."""
-    count, gmacs = full_size("ptsa", groups, rank)
-    figure = Drawing(figsize=(9.4, 2.5))
-    left, right = figure.subplots(1, 2, gridspec_kw=dict(wspace=0.45))
-    bill = {part: (sum(count[role] for role in roles) / 1e6, shade) for part, (roles, shade) in BILL.items()}
-    bill.pop("backbone")  # it does not train
-    work = {"all shared": (costs["lora_shared"][1], THEIRS), str(groups): (gmacs, OURS),
-            "all separate": (costs["lora_separate"][1], THEIRS)}
-    for axes, bars, words in ((left, bill, "{:.2f}"), (right, work, "{:.1f}")):
-        lengths, shades = zip(*bars.values(), strict=True)
-        draw_bars(axes, list(bars), np.diag(lengths), dict(zip(bars, shades, strict=True)), words)
-    share = count["trainable"] / costs["full_finetune"][0]["trainable"]
-    left.set(title=f"{count['trainable'] / 1e6:.2f} M trained, {share:.0%} of full fine-tuning", xlim=(0, 22),
-             xlabel="millions of parameters")
-    right.set(title=f"{gmacs / costs['lora_shared'][1]:.2f} times one shared stream", xlabel="GMACs, 448 x 448",
-              xlim=(0, 90))
-    right.axvline(38.37, color=CHOSEN, linewidth=1.2, linestyle=(0, (4, 3)))
-    return figure
-
-
-draw_price()
-
-# %% [markdown]
-# Move the groups first and watch the right side; then the rank, and watch the left. Which of the four numbers in (1,
-# 1, 2, 4) is dearest in work? Which in adapters? They are not the same stage.
-
-# %%
-def price_widget(rank, **groups):
-    asked = tuple(groups.values())
-    path = tuple(itertools.accumulate(asked, max))  # groups part and never join again
-    print(f"groups {path}" + f": no stage has fewer than the one before, so {asked} is read like this" * (path != asked))
-    display(draw_price(path, rank))
-
-
-interact(price_widget, rank=Dropdown(options=[4, 8, 16, 32, 64], value=16), **{
-    f"stage {s}": IntSlider(min=1, max=4, value=value, continuous_update=False, description=f"groups, stage {s}",
-                            style={"description_width": "initial"}, layout={"width": "400px"})
-    for s, value in enumerate((1, 1, 2, 4), 1)})
+steps_up = [(1, 1, 1, 1), (1, 1, 1, 2), (1, 1, 2, 2), (1, 2, 2, 2), (2, 2, 2, 2)]  # one group more, from the last stage
+gmacs = [full_size("ptsa", groups)[1] for groups in steps_up]
+stages = [more - less for less, more in itertools.pairwise(gmacs)][::-1]  # GMACs of a group, stage by stage
+count = costs["ptsa"][0]
+price = {
+    "groups": (1, 1, 2, 4), "rank": 16, "ranks": [4, 8, 16, 32, 64], "n": len(PASCAL),
+    "paper": row(PAPER_RESULTS, "pascal (1, 1, 2, 4)").values["gmacs"],
+    "stages": stages, "fixed": gmacs[0] - sum(stages), "per_rank": LORA_PARAMETERS_PER_RANK, "shades": STAGES,
+    "trained": [[part, sum(count[role] for role in roles) / 1e6, shade] for part, (roles, shade) in BILL.items()
+                if part not in ("backbone", "adapters")],
+}
+Explorable("price", price)
 
 # %% [markdown]
 # Nothing in these bills is an estimate. Adapters cost $r \sum_i G_i\, a_i$ with $a = (3072, 6144, 36864, 24576)$
 # numbers a rank and group, stage by stage. And the work must come out where the paper says:
 
 # %%
-from ptsa_lite.experiments.published import LORA_PARAMETERS_PER_RANK, PAPER_RESULTS, PASCAL_RESULTS, row
-
 for groups, r in itertools.product(((1, 1, 1, 1), (1, 1, 2, 4), (1, 2, 2, 4), (4, 4, 4, 4)), (4, 16)):
     by_formula = r * sum(g * a for g, a in zip(groups, LORA_PARAMETERS_PER_RANK, strict=True))
     assert full_size("ptsa", groups, r)[0]["adapters"] == by_formula, (groups, r)

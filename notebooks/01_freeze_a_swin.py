@@ -72,7 +72,7 @@ from ptsa_lite.workshop.widgets import interact
 
 use_style()
 tasks = default_tasks(data)
-looking = open_dataset(data, root, "val", img_size=look_size, tasks=tasks, n_frames=6)
+looking = open_dataset(data, root, "val", img_size=look_size, tasks=list(tasks), n_frames=6)
 frames = next(iter(make_loader(looking, 6)))["image"]  # (6, 3, look_size, look_size), normalised
 images = F.interpolate(frames, (img_size, img_size), mode="area")  # (6, 3, H, W)
 backbone = load_backbone("swin_small_distilled", img_size=img_size)
@@ -617,7 +617,7 @@ Explorable("likeness", ask | {"start": {"stage": 4, "frame": 1, "row": 0.34, "co
 # %%
 def read(split, augment=False):
     """All frames of a split in one batch of tensors."""
-    dataset = open_dataset(data, root, split, img_size, tasks, limit or None, seed, img_size, augment)
+    dataset = open_dataset(data, root, split, img_size, list(tasks), limit or None, seed, img_size, augment)
     return dataset, next(iter(make_loader(dataset, len(dataset))))
 
 

@@ -57,8 +57,6 @@ import itertools
 import math
 
 import torch
-from IPython.display import display
-from ipywidgets import SelectionSlider
 from torch import nn
 from torch.nn import functional as F
 
@@ -68,7 +66,6 @@ from ptsa_lite.figures import (
 )
 from ptsa_lite.tasks import default_tasks
 from ptsa_lite.workshop.explore import Explorable, rank_data
-from ptsa_lite.workshop.widgets import interact
 
 use_style()
 torch.manual_seed(seed)
@@ -603,24 +600,17 @@ def draw_ranks(*ranks):
 rank_here = min(rank, 32)  # the first stage has 32 channels
 figure = draw_ranks(*[rank_here] * 4)
 save_figure(figure, "02_ranks", out_dir)
-figure
+play = {"ranks": sorted({1, 2, 4, 8, 16, 32} | {rank_here}), "start": rank_here, "groups": similar.n_groups,
+        "per_rank": price, "reach": reach.tolist(), "shades": STAGES}
+Explorable("ranks", play, figure)
 
 # %% [markdown]
 # With equal ranks almost everything is spent in the two late stages, where blocks are many, channels wide and groups
-# several. Rank is cheap in the early stages, but it does not help there: one group serves all tasks, and each line
-# flattens at the height that sharing sets. Only the last stage, with a pair for each task, has the whole height
-# before it.
+# several. Rank is cheap in the early stages, but it does not help there: one group serves all tasks, and what it reaches
+# levels off at the height that sharing sets. Only the last stage, with a pair for each task, has the whole height before
+# it.
 #
-# Look for a setting that reaches as much as equal ranks do, for fewer parameters.
-
-# %%
-def show_ranks(**ranks):
-    display(draw_ranks(*ranks.values()))
-
-
-options = sorted({1, 2, 4, 8, 16, 32} | {rank_here})
-interact(show_ranks, **{f"stage {s}": SelectionSlider(options=options, value=rank_here, continuous_update=False)
-                        for s in range(1, 5)})
+# Look for a setting that reaches as much as equal ranks do, for fewer numbers.
 
 # %% [markdown]
 # ## Merge the pairs away

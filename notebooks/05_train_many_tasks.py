@@ -66,7 +66,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from IPython.display import display
+from IPython.display import HTML, display
 from torch.nn import functional as F
 
 from ptsa_lite.data import make_loader, open_dataset
@@ -559,7 +559,7 @@ assert all(math.isclose(result["metrics"][name], history[-1]["metrics"][name], r
            for result in of_ptsa for name in names), "the study's PTSA is not the one that we watched"
 
 # %%
-from ptsa_lite.workshop.report import remarks, results_table
+from ptsa_lite.workshop.report import html_table, remarks
 
 record = {
     "data": data, "command": command, "seed": seed, "img_size": img_size,
@@ -571,11 +571,11 @@ record = {
 path = Path(out_dir) / "results.json"
 path.with_suffix(".part").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 path.with_suffix(".part").replace(path)
-print(results_table(record))
+display(HTML(html_table(record)))
 notes = remarks(record)
 floor = any(r["method"] == "decoders_only" and r["delta_m"] is not None for r in record["methods"])
-print("\n" + ("\n".join(notes) if notes else "Every trained method beats the decoders alone." if floor else
-              "Without single task and decoders only there is nothing to compare with."))
+print("\n".join(notes) if notes else "Every trained method beats the decoders alone." if floor else
+      "Without single task and decoders only there is nothing to compare with.")
 
 # %% [markdown]
 # Arrows in the headings say which way is better. Groups are shown for PTSA stage by stage. The time is that of training

@@ -65,6 +65,13 @@ def results_table(results: dict) -> str:
     return texts.to_string(index=False)
 
 
+def html_table(results: dict) -> str:
+    """The table as HTML, the best of each column bold."""
+    methods = [row | {"label": html.escape(row["label"])} for row in results["methods"]]
+    texts = table({**results, "methods": methods}, best="<b>{}</b>")
+    return texts.to_html(index=False, escape=False, border=0, classes="results")
+
+
 def remarks(results: dict) -> list[str]:
     """What a reader should not have to find out alone: trained methods that do no better than the decoders alone."""
     gains = {row["label"]: row["delta_m"] for row in results["methods"] if row["method"] != "decoders_only"}
@@ -103,9 +110,7 @@ def _summary(run: Path, state: dict) -> Iterator[nbformat.NotebookNode]:
     yield _html(pandas.Series(facts).to_frame().to_html(header=False, border=0))
     yield _markdown("## Methods\n\ndelta_m is the mean gain over single-task training in per cent; bold is the best of "
                     "a column.")  # fmt: skip
-    escaped = table({**results, "methods": [row | {"label": html.escape(row["label"])} for row in results["methods"]]},
-                    best="<b>{}</b>")  # fmt: skip
-    yield _html(escaped.to_html(index=False, escape=False, border=0, classes="results"))
+    yield _html(html_table(results))
     yield _markdown("\n".join(f"- {html.escape(remark)}" for remark in remarks(results)))
 
 

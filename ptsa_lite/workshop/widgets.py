@@ -12,6 +12,7 @@ import ipywidgets
 from IPython import get_ipython
 from IPython.display import HTML, display
 
+WIDE = "min(400px, 100%)"  # of a control; the usual 300 leave a slider of a hundred places 124
 NOTE = '<p class="needs-kernel">Here are controls that need a kernel: open this notebook in JupyterLab and run it.</p>'
 
 
@@ -29,6 +30,8 @@ def show_controls(controls: ipywidgets.Widget) -> None:
 def interact(draw: Callable, **controls) -> None:
     """`ipywidgets.interact`, where somebody can move the controls; elsewhere a line that says what is missing."""
     if can_move():
-        ipywidgets.interact(draw, **controls)
+        made = ipywidgets.interact(draw, **controls).widget
+        for control in made.children[:-1]:  # the last is what it draws
+            control.layout.width, control.style.description_width = WIDE, "initial"
     else:
         display(HTML(NOTE))

@@ -154,6 +154,7 @@ def choose(menu) -> None:
 def test_a_notebook_runs_in_jupyterlab_and_each_of_its_widgets_answers(stem, page, lab, shots):
     open_and_run(page, f"{lab}/lab/tree/{stem}.ipynb?reset", "text=Python 3 (ipykernel) | Idle")
     move_widgets(page, shots, stem[:2])
+    move_explorables(page, shots, stem[:2])
 
 
 @pytest.mark.parametrize("stem", ["00_take_the_tour"])
@@ -184,3 +185,17 @@ def move_widgets(page, shots: Path, name: str) -> None:
         assert not errors, errors[0][-1500:]
     (shots / f"{name}_seconds.txt").write_text("\n".join(answered) + "\n")
     assert answered or not cells, "there are widgets, and none could be moved"
+
+
+MOVES = ".click, canvas, .stepper [aria-label=more]"
+
+
+def move_explorables(page, shots: Path, name: str) -> None:
+    """What needs no kernel answers here as on the site, where its numbers are checked."""
+    for number, explorable in enumerate(page.locator(".explore").all(), 1):
+        explorable.scroll_into_view_if_needed()
+        facts = explorable.locator(".facts")
+        before = facts.inner_text()
+        explorable.locator(f"{MOVES}, .choice button:not([aria-pressed=true])").first.click()
+        assert facts.inner_text() != before, f"explorable {number} was moved and nothing changed"
+        explorable.screenshot(path=shots / f"{name}_explorable{number}.png")

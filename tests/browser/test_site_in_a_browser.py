@@ -24,7 +24,8 @@ from .conftest import ROOT
 pytest.importorskip("latex2mathml", reason='no latex2mathml: pip install -e ".[site]"')
 NAMES = ("semseg", "human_parts", "saliency", "normals")
 LOOKS = {"tasks": NAMES, "colours": [COLOURS[name] for name in NAMES]}
-PAGES = ["index", *(source.stem for source in sources(ROOT / "notebooks")), "report", "rank", "tree", "likeness"]
+NOTEBOOKS = [source.stem for source in sources(ROOT / "notebooks")]
+EXPLORABLES = ["rank", "tree", "likeness", "price", "ranks"]
 # What sticks out of the page and stands in nothing that could be scrolled.
 WIDER = """() => [...document.querySelectorAll('body *')].filter(node => {
     for (let up = node.parentElement; up !== document.body && up; up = up.parentElement)
@@ -48,14 +49,14 @@ def site(tmp_path_factory):
     state = dict(request={"data": "scenes"}, command="python -m ptsa_lite reproduce", started="now", notebooks={})
     (run / "run.json").write_text(json.dumps(state))
     write_report(run).rename(folder / "report.html")
-    for name, data in (("rank", ranks()), ("tree", trees()), ("likeness", tokens())):
+    for name, data in zip(EXPLORABLES, (pairs(), trees(), tokens(), PRICE, RANKS), strict=True):
         output = v4.new_output("display_data", data={"text/html": Explorable(name, data)._repr_html_()})
         notebook = v4.new_notebook(cells=[v4.new_code_cell("", outputs=[output])])
         (folder / f"{name}.html").write_text(page_of(notebook, title=name, series="tests"), encoding="utf-8")
     return folder
 
 
-def ranks() -> dict:
+def pairs() -> dict:
     updates = F.normalize(torch.randn(4, 24, 16, generator=torch.manual_seed(0)).flatten(1)).view(4, 24, 16)
     return rank_data(updates, 16, [4, 8, 16, 32, 64]) | LOOKS
 
@@ -85,6 +86,13 @@ def tokens() -> dict:
     return likeness_data(MAPS, grey) | {"start": {"stage": 1, "frame": 1, "row": 0.5, "column": 0.5}}
 
 
+STAGES = {"groups": [1, 1, 2, 4], "per_rank": [10, 20, 30, 40], "shades": ["#8fbfdc"] * 4}
+PRICE = STAGES | {"rank": 16, "ranks": [4, 8, 16], "n": 4, "paper": 30, "stages": [3, 3, 8, 3], "fixed": 4,
+                  "trained": [["heads", 0.5, "#3d4a54"]]}  # fmt: skip
+RANKS = STAGES | {"ranks": [1, 2, 4], "start": 2,
+                  "reach": [[0.1, 0.2, 0.3, 0.4], [0.2] * 4, [0.3] * 4, [0.5, 0.6, 0.7, 0.8]]}  # fmt: skip
+
+
 @pytest.fixture
 def opened(browser, site):
     """Opens a page; when the test is over no request may have left it, and no script may have failed."""
@@ -104,7 +112,7 @@ def opened(browser, site):
     assert [url for url in gone if not url.startswith(("file:", "data:"))] == [] and failed == []
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", ["index", *NOTEBOOKS, "report", *EXPLORABLES])
 def test_a_page_is_whole_at_each_width_in_light_and_dark_and_fetches_nothing(name, opened, shots):
     for width, scheme in itertools.product((1400, 800, 400), ("light", "dark")):
         tab = opened(name, width, scheme)
@@ -131,7 +139,7 @@ def facts(tab) -> list[str]:
 
 
 def test_rank_reaches_what_the_singular_values_say(opened):
-    tab, data = opened("rank"), ranks()
+    tab, data = opened("rank"), pairs()
 
     def reach(*groups, budget):
         return sum(len(group) / 4 * sum(data["spectra"]["+".join(map(str, group))][: budget // len(groups)])
@@ -196,3 +204,30 @@ def test_a_token_finds_as_many_as_the_features_say(opened):
     assert near(facts(tab), alike(2, 2, 10, 2))
     canvas.press("ArrowUp")
     assert near(facts(tab), alike(2, 2, 9, 2))
+
+
+def more(tab, stage: str, way: str = "more") -> None:
+    tab.click(f".explore [aria-label='{stage}'] [aria-label='{way}']")
+
+
+def test_groups_and_rank_have_their_price_and_groups_never_join_again(opened):
+    tab = opened("price")
+    assert facts(tab) == ["38.00", "1.81", "4,000", "0.50 M"]
+    more(tab, "stage 2")
+    assert facts(tab)[0] == "41.00" and "(1, 2, 2, 4)" in tab.locator(".explore").inner_text()
+    more(tab, "stage 1")
+    more(tab, "stage 1")
+    assert "(3, 3, 3, 4)" in tab.locator(".explore").inner_text(), "later stages have as many groups at least"
+    more(tab, "stage 4", "less")
+    more(tab, "stage 4", "less")
+    assert "(2, 2, 2, 2)" in tab.locator(".explore").inner_text(), "earlier ones as many at most"
+    more(tab, "rank", "less")
+    assert facts(tab)[2] == f"{8 * 2 * 100:,}"
+
+
+def test_a_rank_for_each_stage_has_its_numbers_and_what_it_reaches(opened):
+    tab = opened("ranks")
+    assert facts(tab) == ["32.5 %", "500", "32.5 %", "500"]
+    more(tab, "stage 1")
+    more(tab, "stage 4", "less")
+    assert facts(tab) == ["35.0 %", f"{4 * 10 + 2 * 20 + 2 * 60 + 160}", "32.5 %", "500"]

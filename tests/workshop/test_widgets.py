@@ -27,10 +27,10 @@ def test_who_could_be_asked_can_move(asked, monkeypatch):
                 return {"content": {"allow_stdin": asked}}
 
     monkeypatch.setattr(widgets, "get_ipython", Shell)
-    made = []
-    monkeypatch.setattr(widgets.ipywidgets, "interact", lambda draw, **controls: made.append(controls))
-    widgets.interact(print, x=(0, 3))
-    assert made == ([{"x": (0, 3)}] if asked else [])
+    made, interact = [], widgets.ipywidgets.interact
+    monkeypatch.setattr(widgets.ipywidgets, "interact", lambda *a, **kw: made.append(interact(*a, **kw)) or made[0])
+    widgets.interact(lambda x: None, x=(0, 3))
+    assert [control.layout.width for one in made for control in one.widget.children[:-1]] == [widgets.WIDE] * asked
 
 
 def test_without_a_kernel_nothing_is_made():

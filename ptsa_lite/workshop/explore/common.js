@@ -32,13 +32,15 @@ function stepper(words, options, start, change) {
   let place = options.indexOf(start);
   const shown = html("output", {}, start);
   const step = by => () => {
-    place = Math.min(Math.max(place + by, 0), options.length - 1);
-    shown.textContent = options[place];
+    if (!(place + by in options)) return;
+    row.set(options[place + by]);
     change(options[place]);
   };
-  return html("div", {class: "stepper", role: "group", "aria-label": words}, html("span", {}, words),
+  const row = html("div", {class: "stepper", role: "group", "aria-label": words}, html("span", {}, words),
     html("button", {"aria-label": "less", onclick: step(-1)}, "−"), shown,
     html("button", {"aria-label": "more", onclick: step(1)}, "+"));
+  row.set = value => { place = options.indexOf(value); shown.textContent = value; };
+  return row;
 }
 
 // Calls draw(width) now and whenever the width changes; returns a function that calls it again.
@@ -50,4 +52,17 @@ function drawn(root, draw) {
     if (found !== width) { width = found; again(); }
   }).observe(root);
   return again;
+}
+
+// Numbers under their names.
+function tell(facts, told) {
+  facts.replaceChildren(...told.map(([name, value]) => html("div", {}, html("dt", {}, name), html("dd", {}, value))));
+}
+
+// Horizontal bars: rows of {name, parts: [[value, colour], ...], words}; `most` fills the width.
+function bars(rows, most, mark) {
+  return html("div", {class: "bars"}, ...rows.map(({name, parts, words}) => html("div", {class: "bar"}, html("span", {}, name),
+    html("div", {class: "track"}, ...parts.map(([value, colour]) =>
+      html("i", {style: `width:${100 * value / most}%;background:${colour}`})),
+      ...(mark ? [html("u", {style: `left:${100 * mark / most}%`})] : [])), html("b", {}, words))));
 }

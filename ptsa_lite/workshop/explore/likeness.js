@@ -64,6 +64,6 @@ function show() {
     const elsewhere = like.filter((_, i) => Math.floor(i / grid / grid) !== frame);
     return [`${name}: alike by more than 0.5 in the other frames`, percent(elsewhere.filter(value => value > .5).length / elsewhere.length)];
   });
-  facts.replaceChildren(...told.map(([name, value]) => html("div", {}, html("dt", {}, name), html("dd", {}, value))));
+  tell(facts, told);
 }
 Promise.all(pictures.map(picture => picture.decode())).then(show);

@@ -23,11 +23,10 @@ function show() {
       html("button", {style: `border-color:${data.colours[i]};box-shadow:inset .4rem 0 ${data.colours[i]}`,
         onclick: () => { move(i); show(); }}, data.tasks[i])))));
   const rank = Math.floor(budget / parts.length);
-  facts.replaceChildren(...[["reached of what the tasks want", percent(reach(parts, budget))],
+  tell(facts, [["reached of what the tasks want", percent(reach(parts, budget))],
     ["one pair for all", percent(reach(all, budget))], ["a pair per task", percent(reach(each, budget))],
     ["numbers trained", `${whole(parts.length * rank * data.per_rank)}`],
-    ["rank of each pair", rank]].map(([name, value]) =>
-    html("div", {}, html("dt", {}, name), html("dd", {}, value))));
+    ["rank of each pair", rank]]);
   again();
 }
 

@@ -76,7 +76,7 @@ function show() {
     ["of the way from one LoRA to one per task", percent((here - ends[0]) / (ends[1] - ends[0]))],
     [`adapter numbers at rank ${data.rank}`, whole(numbers(counts))], ["score: similarity within groups", signed(score(tree), 3)],
     ["Δm, measured", row ? `${signed(row.delta_m, 2)} %${row.sd === null ? "" : ` ± ${row.sd.toFixed(2)}`}` : "not trained"]];
-  facts.replaceChildren(...told.map(([name, value]) => html("div", {}, html("dt", {}, name), html("dd", {}, value))));
+  tell(facts, told);
   words.textContent = said;
   presets.querySelectorAll("button").forEach((button, k) => button.setAttribute("aria-pressed", key(data.presets[k][1]) === key(tree)));
   const best = [...data.trained].sort((a, b) => b.delta_m - a.delta_m);
