@@ -47,7 +47,7 @@ steps: int = 40  # of the short training
 batch_size: int = 4  # frames a step
 lr: float = 3e-3  # peak learning rate
 
-# %%
+# %% tags=["hide-input"]
 from ptsa_lite.checks import COUNT, POSITIVE, SIZE
 from ptsa_lite.workshop.parameters import checked
 
@@ -57,7 +57,7 @@ checked(globals(), limit=SIZE, seed=SIZE, rank=COUNT, steps=COUNT, batch_size=CO
 # The set-up: imports, the tasks, and one validation frame with every label that the data set has. (You can run the
 # series on your own data. What the text says about pictures is about the scenes.)
 
-# %%
+# %% tags=["hide-input"]
 import io
 import itertools
 import math

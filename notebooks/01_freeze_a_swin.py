@@ -43,7 +43,7 @@ steps: int = 30  # training steps of the heads, per backbone
 batch_size: int = 8  # frames a step
 lr: float = 3e-3  # peak learning rate of the heads
 
-# %%
+# %% tags=["hide-input"]
 from ptsa_lite.checks import COUNT, POSITIVE, SIZE
 from ptsa_lite.workshop.parameters import checked
 
@@ -52,7 +52,7 @@ checked(globals(), limit=SIZE, seed=SIZE, steps=COUNT, batch_size=COUNT, lr=POSI
 # %% [markdown]
 # The set-up: imports, the tasks, six validation frames to look at, and the small Swin.
 
-# %%
+# %% tags=["hide-input"]
 import copy
 import math
 
@@ -774,24 +774,33 @@ print(f"- Heads alone, {steps} steps: distilled ahead of random in {wins} of {le
 # ## On your own
 #
 # 1. *Change one number.* How many parameters would Swin-Tiny have if windows were 12 x 12? Predict the difference
-#    with one line, then count.
+#    with one line, then count. (`check` says whether the difference is right; the solutions are folded beneath.)
 # 2. *Extend one function.* `freeze` keeps by name. Keep the norms and biases only of stages 3 and 4 trainable. How
 #    many numbers is that in Swin-Tiny?
 # 3. *Question one claim.* "Distilled beats random" rests on one seed. Train the heads on cached features with three
 #    other seeds for both heads and batches. Is the gap larger than the spread?
+
+# %%
+from ptsa_lite.workshop.exercises import check
+
+check("01.1", None)  # your answer in place of None
 
 # %% tags=["solution"]
 # 1. Only the position tables change: (2w - 1)^2 a, from w = 7 to w = 12.
 heads = sum(depth * a for depth, a in zip((2, 2, 6, 2), (3, 6, 12, 24), strict=True))
 wide = sum(parameters_of((96, 192, 384, 768), (2, 2, 6, 2), (3, 6, 12, 24), windows=[12] * 4))
 print(f"{(23**2 - 13**2) * heads:,} more, which makes {wide:,}")
-assert wide - sum(tiny) == (23**2 - 13**2) * heads
+check("01.1", wide - sum(tiny))
+
+# %%
+check("01.2", None)
 
 # %% tags=["solution"]
 # 2. A name that starts with layers.2 or layers.3, and names a norm or a bias.
 names = [name for name, _ in swin_t.named_parameters() if name.startswith(("layers.2", "layers.3"))]
 late = freeze(swin_t, [name for name in names if "norm" in name or name.endswith(".bias")])
 print(f"{len(late)} tensors, {trainable(swin_t):,} numbers")
+check("01.2", trainable(swin_t))
 freeze(swin_t, EXTRAS);
 
 # %% tags=["solution"]

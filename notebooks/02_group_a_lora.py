@@ -45,13 +45,13 @@ scale: float = 4.0  # s, by which a pair's output is multiplied
 img_size: int = 64  # side of the square frames, in pixels
 epochs: int = 4  # passes over the frames that fit the heads
 
-# %%
+# %% tags=["hide-input"]
 from ptsa_lite.checks import COUNT, SIZE
 from ptsa_lite.workshop.parameters import checked
 
 checked(globals(), limit=SIZE, seed=SIZE, rank=COUNT, epochs=COUNT)
 
-# %%
+# %% tags=["hide-input"]
 import inspect
 import itertools
 import math
@@ -235,7 +235,7 @@ figure
 # layer 640 numbers per rank. And a fresh adapter must leave every output as it was, because with $B = 0$ the added
 # term is zero for any $A$ and any $x$. Training starts from the pre-trained network and not from a damaged one.
 
-# %%
+# %% tags=["open"]
 class LoRA(nn.Module):
     def __init__(self, base, rank, scale):
         super().__init__()
@@ -394,7 +394,7 @@ figure = draw_layer(pairs)
 save_figure(figure, "02_layer", out_dir)
 figure
 
-# %%
+# %% tags=["open"]
 def grouped_slowly(x, base, A, B, s):
     """(G*B, ..., C_in) -> (G*B, ..., C_out); A is (G, R, C_in), B is (G, C_out, R)."""
     parts = x.chunk(len(A))  # G times (B, ..., C_in)
@@ -693,12 +693,17 @@ Merging leaves no low-rank work: {before:,} multiply-adds of our layer become {f
 # ## On your own
 #
 # 1. **Change a number.** At which rank does a pair on this layer cost as many numbers as $W$ itself? Predict it from
-#    $C_{in}$ and $C_{out}$, then count.
+#    $C_{in}$ and $C_{out}$, then count. (`check` says whether you are right; the solutions are folded beneath.)
 # 2. **Extend a function.** `qkv` is one fused layer that gives queries, keys and values. One pair of rank $R$ on it
-#    is not the same as three pairs of rank $R$. Count both. Then show that the fused pair equals three pairs that
+#    is not the same as three pairs of rank $R$. Count both, in numbers per rank, for $C = 128$. Then show that the fused pair equals three pairs that
 #    share their $A$.
 # 3. **Question a claim.** Ranks (64, 64, 16, 16) give 6,888,506 trainable parameters on PASCAL-Context, which rounds
 #    to the paper's 6.89 million. Does that tell us the paper's ranks?
+
+# %%
+from ptsa_lite.workshop.exercises import check
+
+check("02.1", None)  # your answer in place of None
 
 # %% tags=["solution"]
 # 1. R (C_in + C_out) = C_in C_out
@@ -707,12 +712,16 @@ below, above = (sum(p.numel() for p in (lora.A, lora.B)) for lora in (LoRA(base,
                                                                       LoRA(base, math.ceil(even), 1.0)))
 assert below <= base.weight.numel() <= above
 print(f"rank {even:.1f}; the full rank is {min(c_in, c_out)}, so the last stretch of ranks would be a bad bargain")
+check("02.1", even)
+
+# %%
+check("02.2", None)  # [fused, three pairs]
 
 # %% tags=["solution"]
 # 2. fused: C + 3C = 4C per rank; three pairs: 3 (C + C) = 6C per rank
 a, b, width = torch.randn(rank, c_in), torch.randn(3 * c_in, rank), c_in
 fused, three = a.numel() + b.numel(), 3 * rank * (width + width)
-assert (fused, three) == (4 * width * rank, 6 * width * rank)
+check("02.2", [fused // rank, three // rank])
 by_parts = torch.cat([x @ a.T @ part.T for part in b.chunk(3)], dim=-1)  # q, k and v, each with its own B
 torch.testing.assert_close(by_parts, x @ a.T @ b.T, rtol=1e-4, atol=1e-3)
 print(f"{fused:,} numbers fused, {three:,} for three pairs: fused, q, k and v read the same {rank} directions")

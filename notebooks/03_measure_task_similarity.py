@@ -50,13 +50,13 @@ reading: str = "plain"  # of the formula, in the last figures: plain or elementw
 pairs: str = "same"  # gradients of the same frame or of different ones, in the last figures
 command: str = "papermill notebooks/03_measure_task_similarity.ipynb out.ipynb"  # what to say made the file
 
-# %%
+# %% tags=["hide-input"]
 from ptsa_lite.checks import COUNT, POSITIVE, SIZE
 from ptsa_lite.workshop.parameters import checked
 
 checked(globals(), limit=SIZE, seed=SIZE, epochs=COUNT, lr=POSITIVE, n_samples=COUNT)
 
-# %%
+# %% tags=["hide-input"]
 import itertools
 import json
 import math
@@ -721,8 +721,15 @@ print(f"with labels of another frame {overall:.0%} is left; {own_twin} of {len(n
 #    noise of frames?
 # 3. *Question one claim.* "The mean of cosines is not the cosine of mean gradients." Compute the second, from the mean
 #    unit arrows that we hold. Which is larger, and which would you rather know?
+# 4. *Work one out by hand.* Two gradients of two weights, $g = (1, 2)$ and $g' = (2, 1)$, have the cosine 0.8 in both
+#    readings. Now somebody multiplies the second task's loss by 10. What are the two cosines, plain and elementwise?
 #
-# Solutions follow.
+# The cell checks the fourth answer. The solutions are folded beneath.
+
+# %%
+from ptsa_lite.workshop.exercises import check
+
+check("03.4", None)  # [plain, elementwise] in place of None
 
 # %% tags=["solution"]
 torch.manual_seed(seed)
@@ -753,6 +760,10 @@ print("\n".join(f"{told(c):>28}: mean of cosines {matrix[c]:+.2f}, cosine of mea
 print("Averaging removes what differs from frame to frame and keeps what all frames want, but with few frames the "
       "mean still holds a good part of each single one. It is the gradient of a large batch, and a training step "
       "follows that.")
+
+# %% tags=["solution"]
+one, ten = torch.tensor([1.0, 2.0]), 10 * torch.tensor([2.0, 1.0])
+check("03.4", [float(cosine(one, ten)), float(elementwise_cosine(one, ten))])
 
 # %% [markdown]
 # ## In practice

@@ -45,13 +45,13 @@ resamples: int = 2000  # similarity matrices drawn within the error, to see how 
 rank: int = 16  # of the adapters whose cost is counted
 img_size: int = 64  # side of the frames of the quick similarity, in pixels
 
-# %%
+# %% tags=["hide-input"]
 from ptsa_lite.checks import COUNT, SIZE
 from ptsa_lite.workshop.parameters import GROUPS, checked
 
 checked(globals(), limit=SIZE, seed=SIZE, n_groups=GROUPS, resamples=COUNT, rank=COUNT)
 
-# %%
+# %% tags=["hide-input"]
 import functools
 import itertools
 import json
@@ -738,11 +738,18 @@ The paper's 38.37 (P) and 41.38 (S/M) come out of: fixed part + sum over stages 
 # ## On your own
 #
 # 1. **Change a number.** Set `n_groups` to (1, 2, 3, 4). How many trees are there, what does the best one cost, and
-#    is the choice surer or less sure than before? Predict each.
+#    is the choice surer or less sure than before? Predict each; `check` compares the number of trees (04.1) and the
+#    GMACs (04.2). The solutions are folded beneath.
 # 2. **Extend a function.** The score treats all stages alike and uses one matrix. Notebook 03 also gives a matrix for
 #    each stage. Choose the tree by those. Does it change?
 # 3. **Question a claim.** "A tree by similarity is better than a tree by chance." What would the *score* of a random
 #    tree be, and why can this notebook not settle the claim?
+
+# %%
+from ptsa_lite.workshop.exercises import check
+
+check("04.1", None)  # your number of trees in place of None
+check("04.2", None)  # and the GMACs of the best one
 
 # %% tags=["solution"]
 # 1. S(4,4) S(4,3) S(3,2) S(2,1) = 1 * 6 * 3 * 1 = 18 trees
@@ -751,7 +758,8 @@ finer_table = np.stack([weights(one) for one in finer])
 worlds = np.random.default_rng(seed).normal(values, spread, (resamples, len(couples)))
 sure = np.mean((worlds @ finer_table.T).argmax(1) == (finer_table @ values).argmax())
 cost = fixed_here + sum(g * stage for g, stage in zip((1, 2, 3, 4), stages, strict=True))
-assert len(finer) == 18
+check("04.1", count_trees(4, (1, 2, 3, 4)))
+check("04.2", (fixed + sum(g * stage for g, stage in zip((1, 2, 3, 4), stages, strict=True))) / 1e9)
 print(f"{len(finer)} trees, {cost / 1e9:.2f} GMACs, the best wins {sure:.0%} (before: {share[order[0]]:.0%})")
 
 # %% tags=["solution"]

@@ -50,13 +50,13 @@ methods: list[str] = []  # the methods compared; all nine where none is named
 jobs: int = 2  # processes that train at the same time
 command: str = "papermill notebooks/05_train_many_tasks.ipynb out.ipynb"  # what to say made the results
 
-# %%
+# %% tags=["hide-input"]
 from ptsa_lite.checks import COUNT, SIZE
 from ptsa_lite.workshop.parameters import RATES, checked
 
 checked(globals(), limit=SIZE, seed=SIZE, epochs=COUNT, batch_size=COUNT, rank=COUNT, lr=RATES, jobs=COUNT)
 
-# %%
+# %% tags=["hide-input"]
 import json
 import math
 import shutil
@@ -743,19 +743,25 @@ if notes:
 # ## On your own
 #
 # 1. *Change one number.* What is $\Delta_m$ of a method that is exactly as good as the single tasks but for one, in
-#    which it is twenty per cent better? With four tasks, and with two?
+#    which it is twenty per cent better? With four tasks, and with two? (`check` says whether you are right; the
+#    solutions are folded beneath.)
 # 2. *Extend one function.* `delta_m` takes single tasks as the reference. Make *decoders only* the reference and print
 #    the table's gains anew. Does the order change? Must it?
 # 3. *Question one claim.* The published table gives full fine-tuning 67.56, 60.24, 65.21, 16.64 and a $\Delta_m$ of
-#    +2.23. Do the four metrics give that number?
-#
-# Solutions follow.
+#    +2.23. Do the four metrics give that number? Which one do they give?
+
+# %%
+from ptsa_lite.workshop.exercises import check
+
+check("05.1", None)  # [of four tasks, of two] in place of None
 
 # %% tags=["solution"]
+gains = []
 for n in (4, 2):
     some = dict(list(PASCAL.items())[:n])
     base = dict.fromkeys(some, 50.0)
-    print(f"{n} tasks: {delta_m(base | {'semseg': 60.0}, base, some):+.1f} %")
+    gains.append(round(delta_m(base | {"semseg": 60.0}, base, some), 6))
+check("05.1", gains)
 
 # %% tags=["solution"]
 if {"decoders_only", "single_task"} <= set(by_method) and comparable:
@@ -766,12 +772,14 @@ if {"decoders_only", "single_task"} <= set(by_method) and comparable:
     print("the order is", "the same here" if same else "another", "- it need not be: each task's gain is divided by "
           "another reference, so the tasks are weighed anew")
 
+# %%
+check("05.3", None)
+
 # %% tags=["solution"]
 printed = row(PASCAL_RESULTS, "full fine-tuning").values
 computed = delta_m(printed, alone, PASCAL)
 print(f"the metrics give {computed:+.2f} %, the table prints {printed['delta_m']:+.2f} % (R: recalled, not checked)")
-assert abs(computed - printed["delta_m"]) > 0.1, "they agree after all"
-print("So at least one of the five numbers is wrong, in print or in memory: a table needs the code that adds it up.")
+check("05.3", computed)
 
 # %% [markdown]
 # ## In practice

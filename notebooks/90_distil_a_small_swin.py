@@ -27,7 +27,7 @@
 #
 # A frozen backbone is only worth studying if it has learned something. We have a teacher, EfficientNet-Lite0, trained on ImageNet by others, and photographs without labels. The student is asked to reproduce what the teacher computes *inside*.
 
-# %%
+# %% tags=["hide-input"]
 import itertools
 import json
 from pathlib import Path
@@ -61,7 +61,7 @@ n_scenes: int = 64  # scenes drawn where no folder is given
 seed: int = 0  # of everything drawn at random
 out_dir: str = "runs/notebooks/distil"  # a run that stopped goes on from here
 
-# %%
+# %% tags=["hide-input"]
 from ptsa_lite.checks import COUNT, POSITIVE, SIZE
 from ptsa_lite.workshop.parameters import checked
 

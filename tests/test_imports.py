@@ -16,7 +16,7 @@ CORE_LINES = 1845  # 1,500
 CORE_FILE_LINES = 202  # 200
 FAST_LINES = 160
 BASELINE_LINES = 103  # 90
-ALL_LINES = 13_318  # 8,500, without baselines
+ALL_LINES = 13_370  # 8,500, without baselines
 CORE = sorted(path for path in PACKAGE.glob("*.py") if path.stem not in FACES | {"fast"})
 BASELINES = sorted((PACKAGE / "baselines").glob("*.py"))
 

@@ -144,7 +144,7 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     notebook.metadata = nbformat.from_dict(METADATA)
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
-        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        cell.metadata = nbformat.from_dict(({"tags": tags} if tags else {}) | _folded(tags))
         if cell.cell_type != "code":
             continue
         kept = []
@@ -158,6 +158,12 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
                 kept.append(output)
         cell.outputs = kept
     return notebook
+
+
+def _folded(tags: list[str]) -> dict:
+    """JupyterLab's words for a cell that stands folded: a solution, or what is tagged "hide-input"."""
+    folded = {"source_hidden": True} if {"solution", "hide-input"} & set(tags) else {}
+    return {"jupyter": folded | ({"outputs_hidden": True} if "solution" in tags else {})} if folded else {}
 
 
 def packed(picture: str) -> str:

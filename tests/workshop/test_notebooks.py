@@ -7,6 +7,7 @@ import shutil
 from io import BytesIO
 from pathlib import Path
 
+import jupytext
 import nbformat
 import numpy as np
 import papermill
@@ -72,6 +73,16 @@ def test_execute_injects_parameters_and_stands_where_it_is_told(folder, tmp_path
     assert "5 steps in notebooks" in (tmp_path / "out.ipynb").read_text()
     assert steps[-1] == (len(executed.cells), len(executed.cells), "")
     assert any(line == "runs/draw" for _, _, line in steps), "what a cell prints is told"
+
+
+def test_a_solution_and_a_set_up_stand_folded_in_jupyterlab_and_the_source_knows_nothing_of_it(folder):
+    source = folder / "00_draw_line.py"
+    text = DRAW.replace("# %%\nimport os", '# %% tags=["hide-input"]\nimport os')
+    source.write_text(text.replace("# %%\nfigure", '# %% tags=["solution"]\nfigure'))
+    built = notebooks.clean(notebooks.read(source))
+    folded = [cell.metadata["jupyter"] for cell in built.cells if "jupyter" in cell.metadata]
+    assert folded == [{"source_hidden": True}, {"source_hidden": True, "outputs_hidden": True}]
+    assert "hidden" not in jupytext.writes(built, "py:percent")
 
 
 def test_a_figure_is_shown_once_although_the_tests_draw_without_a_display(folder, tmp_path):

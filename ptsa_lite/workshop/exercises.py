@@ -1,0 +1,46 @@
+"""Exercises that say whether an answer is right, and do not give it away."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ptsa_lite.checks import known
+
+ANSWERS = Path(__file__).resolve().parents[1] / "assets" / "exercises.yaml"
+PLACES = ("the first", "the second", "the third")
+
+
+@cache
+def exercises() -> dict[str, dict[str, Any]]:
+    """Every exercise by its name, notebook and number, such as "02.1"."""
+    return yaml.safe_load(ANSWERS.read_text(encoding="utf-8"))
+
+
+def check(name: str, answer: float | Sequence[float] | None = None) -> None:
+    """Print what there is to say of an answer: right and why; or too high, too low, and a hint.
+
+    Raises ValueError where there is no such exercise, or where it asks for another number of numbers.
+    """
+    entry = exercises()[known(name, exercises(), "exercise")]
+    if answer is None:
+        print(f"{name}: write your answer in place of None, and run the cell again.")
+        return
+    truths, answers = (list(a) if isinstance(a, Sequence) else [a] for a in (entry["answer"], answer))
+    if len(answers) != len(truths) or not all(isinstance(a, int | float) for a in answers):
+        wanted = "a number" if len(truths) == 1 else f"{len(truths)} numbers in a list"
+        raise ValueError(f"exercise {name} asks for {wanted}; got {answer!r}")
+    said = [_compare(own, truth, entry.get("within", 0)) for own, truth in zip(answers, truths, strict=True)]
+    if set(said) == {"right"}:
+        print(f"{name}: right. {entry['why']}")
+    else:
+        words = said if len(said) == 1 else (f"{place} is {one}" for place, one in zip(PLACES, said, strict=False))
+        print(f"{name}: {', '.join(words)}. Think of {entry['hint']}")
+
+
+def _compare(answer: float, truth: float, within: float) -> str:
+    if abs(answer - truth) <= within * abs(truth):
+        return "right"
+    return "too high" if answer > truth else "too low"
