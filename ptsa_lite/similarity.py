@@ -74,18 +74,12 @@ class Similarity:
 
     def to_dict(self) -> dict:
         """Means, errors and counts as plain lists, for a results file."""
-        return {
-            "tasks": list(self.tasks),
-            "readings": {
-                f"{reading}, {pairs}": {
-                    "matrix": self.matrix(reading, pairs).tolist(),
-                    "error": self.error(reading, pairs).tolist(),
-                    "stages": self.stages(reading, pairs).tolist(),
-                    "draws": len(draws),
-                }
-                for (reading, pairs), draws in self.draws.items()
-            },
-        }
+        readings = {}
+        for choice, draws in self.draws.items():
+            found = {"matrix": self.matrix(*choice), "error": self.error(*choice), "stages": self.stages(*choice)}
+            plain = {name: values.tolist() for name, values in found.items()}
+            readings[", ".join(choice)] = plain | {"draws": len(draws)}
+        return {"tasks": list(self.tasks), "readings": readings}
 
 
 def compared_weights(model: MultiTaskModel) -> list[list[nn.Parameter]]:

@@ -36,7 +36,7 @@ SITTING = {
     "lounge": ((20, 34), (24, 6), (30, 60), (82, 80), (14, 6), (68, 78)),
     "read": ((44, 44), (2, 2), (78, 78), (86, 84), (4, 4), (88, 74)),
 }
-HIP, SHOULDER, THIGH, SHIN, UPPER, FORE = 0.92, 0.52, 0.43, 0.42, 0.28, 0.25  # shoulder above the hip
+SHOULDER, THIGH, SHIN, UPPER, FORE = 0.52, 0.43, 0.42, 0.28, 0.25  # shoulder above the hip
 
 
 def person(rng: np.random.Generator, label: int, pose: str, height: float, seat: float | None = None) -> list[Shape]:
