@@ -64,7 +64,8 @@ from torch.nn import functional as F
 from ptsa_lite.backbones import SMALL, load_backbone
 from ptsa_lite.data import make_loader, open_dataset
 from ptsa_lite.figures import (
-    THEIRS, draw_likeness, draw_pca, draw_predictions, draw_pyramid, draw_windows, draw_work_and_size, picture_of, save_figure, use_style,
+    THEIRS, draw_likeness, draw_pca, draw_predictions, draw_pyramid, draw_windows, draw_work_and_size, picture_of,
+    save_figure, use_style,
 )
 from ptsa_lite.tasks import default_tasks
 from ptsa_lite.workshop.explore import Explorable, likeness_data

@@ -15,7 +15,7 @@ Two departures, both deliberate: what lies outside the frame is ignored by every
 background), and there the picture has the mean colour, which normalises to about 0 (there: black).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import cos, radians, sin
 
@@ -87,15 +87,21 @@ def to_sample(frame: Frame, size: int, kinds: Mapping[str, str], warp: Warp = Wa
     grids: dict[tuple, tuple] = {}  # labels of one size share their grid of source pixels
     for task, kind in kinds.items():
         label = frame.get(task)
+        channels, dtype, look = LABELS[kind]
         if label is None:
-            seen, inside = None, None
+            values = np.full((channels, size * size), IGNORE, dtype)
         else:
             shape = label.shape[:2]
             if shape not in grids:
                 grids[shape] = source_pixels(shape, size, warp, aspect)
             pixels, inside = grids[shape]
             seen = label.reshape(shape[0] * shape[1], -1).take(pixels, axis=0)  # (S*S, 1 or 3)
-        sample[task] = LABELS[kind](seen, inside, size, warp)
+            values, none = look(np.ascontiguousarray(seen.T, dtype), warp)  # (1 or 3, S*S), (S*S,)
+            np.copyto(values, IGNORE, where=none if inside is None else none | ~inside)
+        if kind == "parts" and not ((values > 0) & (values != IGNORE)).any():
+            values.fill(IGNORE)  # no part of a person is seen
+        tensor = torch.from_numpy(values.reshape(-1, size, size))
+        sample[task] = tensor[0] if dtype is np.int64 else tensor
     return sample
 
 
@@ -149,57 +155,26 @@ def normalise(image: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(out)
 
 
-def _ids(seen, inside, size, warp) -> torch.Tensor:
-    """(H, W) int64."""
-    if seen is None:
-        return torch.full((size, size), IGNORE, dtype=torch.int64)
-    ids = seen.reshape(-1).astype(np.int64)
-    if inside is not None:
-        ids[~inside] = IGNORE
-    return torch.from_numpy(ids.reshape(size, size))
+def _classes(values: np.ndarray, warp: Warp) -> tuple[np.ndarray, np.ndarray]:
+    return values, values[0] == IGNORE
 
 
-def _parts(seen, inside, size, warp) -> torch.Tensor:
-    """(H, W) int64; IGNORE everywhere where no part of a person is seen."""
-    ids = _ids(seen, inside, size, warp)
-    if not ((ids > 0) & (ids != IGNORE)).any():
-        ids.fill_(IGNORE)
-    return ids
-
-
-def _binary(seen, inside, size, warp) -> torch.Tensor:
-    """(1, H, W) float32."""
-    return _ids(seen, inside, size, warp).to(torch.float32)[None]
-
-
-def _depth(seen, inside, size, warp) -> torch.Tensor:
-    """(1, H, W) float32 metres: a zoom by s brings everything s times nearer."""
-    if seen is None:
-        return torch.full((1, size, size), float(IGNORE))
-    depth = seen.reshape(-1).astype(np.float32)
+def _depth(depth: np.ndarray, warp: Warp) -> tuple[np.ndarray, np.ndarray]:
+    """A zoom by s brings everything s times nearer."""
     if warp.scale != 1.0:
         depth /= np.float32(warp.scale)
-    none = depth == 0
-    depth[none if inside is None else none | ~inside] = IGNORE
-    return torch.from_numpy(depth.reshape(1, size, size))
+    return depth, depth[0] == 0
 
 
-def _regression(seen, inside, size, warp) -> torch.Tensor:
-    """(1, H, W) float32: numbers that stay what they are, not finite where there is none."""
-    if seen is None:
-        return torch.full((1, size, size), float(IGNORE))
-    values = seen.reshape(-1).astype(np.float32)
+def _regression(values: np.ndarray, warp: Warp) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers that stay what they are, not finite where there is none."""
     values[values == IGNORE] = np.nextafter(np.float32(IGNORE), np.float32(np.inf))
-    none = ~np.isfinite(values)
-    values[none if inside is None else none | ~inside] = IGNORE
-    return torch.from_numpy(values.reshape(1, size, size))
+    return values, ~np.isfinite(values[0])
 
 
-def _normals(seen, inside, size, warp) -> torch.Tensor:
-    """(3, H, W) float32 unit vectors, turned with the picture."""
-    if seen is None:
-        return torch.full((3, size, size), float(IGNORE))
-    x, y, z = n = np.ascontiguousarray(seen.T, dtype=np.float32)  # (3, S*S)
+def _normals(n: np.ndarray, warp: Warp) -> tuple[np.ndarray, np.ndarray]:
+    """Unit vectors turn with the picture."""
+    x, y, z = n
     if warp.flip:
         np.negative(x, out=x)
     if warp.angle != 0.0:
@@ -208,18 +183,18 @@ def _normals(seen, inside, size, warp) -> torch.Tensor:
     length = np.sqrt(n[0] * n[0] + n[1] * n[1] + z * z)
     none = length < 0.5
     n /= np.where(none, np.float32(1), length)
-    n[:, none if inside is None else none | ~inside] = IGNORE
-    return torch.from_numpy(n.reshape(3, size, size))
+    return n, none
 
 
-LABELS = {  # by kind: those of Task, and parts, a segmentation of which a sample without foreground says nothing
-    "segmentation": _ids,
-    "parts": _parts,
-    "binary": _binary,
-    "normals": _normals,
-    "regression": _regression,
-    "depth": _depth,
+LABELS: dict[str, tuple[int, type, Callable]] = {
+    "segmentation": (1, np.int64, _classes),
+    "parts": (1, np.int64, _classes),  # a segmentation of which a sample without foreground says nothing
+    "binary": (1, np.float32, _classes),
+    "normals": (3, np.float32, _normals),
+    "regression": (1, np.float32, _regression),
+    "depth": (1, np.float32, _depth),
 }
+"""By kind: channels, type, and what a warp does to the values (C, S*S) that it sees, with where there is no label."""
 
 
 def shrink(frame: Frame, size: int) -> Frame:
