@@ -60,8 +60,8 @@ def _source(source: Path) -> Iterator[str]:
     except ValueError as error:
         yield str(error)
     text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    if not re.search(r"(?m)^#+ .*\bSummary\b", text):
-        yield "no heading Summary"
+    if not re.search(r"(?m)^#+ (.*\bSummary\b|What we found)", text):
+        yield "no heading 'What we found'"
     prose, code = prose_and_code(notebook)
     if prose < code:
         yield f"{prose} words of prose for {code} names and numbers of code; explain more, or move plots to the module"

@@ -18,7 +18,7 @@ steps: int = 3  # how many
 print("fine")
 
 # %% [markdown]
-# ## Summary
+# ## What we found
 # A line.
 """
 
@@ -69,7 +69,7 @@ def test_a_notebook_without_fault_passes(folder):
         ("# # Draw a line", "# # A line", "lacks the verb 'draw'"),
         (' tags=["parameters"]', "", "no cell is tagged parameters"),
         ("steps: int = 3", "steps = 3", "the parameters cell holds 'steps = 3"),
-        ("## Summary", "## End", "no heading Summary"),
+        ("## What we found", "## End", "no heading 'What we found'"),
         ("00_line.svg", "00_circle.svg", "names ../figures/00_circle.svg"),
         ("(00_draw_line.ipynb#end)", "(01_go_on.ipynb)", "names 01_go_on.ipynb"),
         ('print("fine")', "\n".join(["print()"] * 31), "a code cell of 31 lines"),
