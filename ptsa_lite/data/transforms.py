@@ -15,13 +15,15 @@ Two departures, both deliberate: what lies outside the frame is ignored by every
 background), and there the picture has the mean colour, which normalises to about 0 (there: black).
 """
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import cos, radians, sin
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from ptsa_lite.backbones import IMAGENET_MEAN, IMAGENET_STD
 from ptsa_lite.tasks import IGNORE
@@ -87,21 +89,16 @@ def to_sample(frame: Frame, size: int, kinds: Mapping[str, str], warp: Warp = Wa
     grids: dict[tuple, tuple] = {}  # labels of one size share their grid of source pixels
     for task, kind in kinds.items():
         label = frame.get(task)
-        channels, dtype, look = LABELS[kind]
         if label is None:
-            values = np.full((channels, size * size), IGNORE, dtype)
+            label = np.zeros((1, 1, LABELS[kind][0]))
+            pixels, inside = np.zeros(size * size, dtype=np.int64), np.zeros(size * size, dtype=bool)
         else:
-            shape = label.shape[:2]
-            if shape not in grids:
-                grids[shape] = source_pixels(shape, size, warp, aspect)
-            pixels, inside = grids[shape]
-            seen = label.reshape(shape[0] * shape[1], -1).take(pixels, axis=0)  # (S*S, 1 or 3)
-            values, none = look(np.ascontiguousarray(seen.T, dtype), warp)  # (1 or 3, S*S), (S*S,)
-            np.copyto(values, IGNORE, where=none if inside is None else none | ~inside)
-        if kind == "parts" and not ((values > 0) & (values != IGNORE)).any():
-            values.fill(IGNORE)  # no part of a person is seen
-        tensor = torch.from_numpy(values.reshape(-1, size, size))
-        sample[task] = tensor[0] if dtype is np.int64 else tensor
+            if label.shape[:2] not in grids:
+                grids[label.shape[:2]] = source_pixels(label.shape[:2], size, warp, aspect)
+            pixels, inside = grids[label.shape[:2]]
+        seen = torch.from_numpy(label.reshape(label.shape[0] * label.shape[1], -1).take(pixels, axis=0))
+        inside = None if inside is None else torch.from_numpy(inside)[None]
+        sample[task] = to_label(kind, seen[None], inside, [warp])[0]
     return sample
 
 
@@ -155,46 +152,67 @@ def normalise(image: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(out)
 
 
-def _classes(values: np.ndarray, warp: Warp) -> tuple[np.ndarray, np.ndarray]:
-    return values, values[0] == IGNORE
+def to_label(kind: str, seen: Tensor, inside: Tensor | None, warps: Sequence[Warp]) -> Tensor:
+    """Labels of B frames as a task has them, from what is seen of each at the S * S pixels of the output.
+
+    seen (B, S*S, 1 or 3), as `frames` stores it; inside (B, S*S), False where nothing is seen, None where it is True
+    everywhere; one warp a frame. On whatever device they are.
+    """
+    _, dtype, look = LABELS[kind]
+    values, none = look(seen.mT.to(dtype).contiguous(), warps)  # (B, 1 or 3, S*S), (B, S*S)
+    none = none if inside is None else none | ~inside
+    if kind == "parts":  # of which a sample says nothing where no part of a person is seen
+        none = none | ~((values[:, 0] > 0) & ~none).any(1, keepdim=True)
+    size = math.isqrt(seen.shape[1])
+    label = values.where(~none[:, None], IGNORE).unflatten(-1, (size, size))
+    return label[:, 0] if dtype is torch.int64 else label
 
 
-def _depth(depth: np.ndarray, warp: Warp) -> tuple[np.ndarray, np.ndarray]:
+def _classes(values: Tensor, warps: Sequence[Warp]) -> tuple[Tensor, Tensor]:
+    return values, values[:, 0] == IGNORE
+
+
+def _depth(depth: Tensor, warps: Sequence[Warp]) -> tuple[Tensor, Tensor]:
     """A zoom by s brings everything s times nearer."""
-    if warp.scale != 1.0:
-        depth /= np.float32(warp.scale)
-    return depth, depth[0] == 0
+    none = depth[:, 0] == 0
+    if any(warp.scale != 1.0 for warp in warps):
+        depth = depth / _each([warp.scale for warp in warps], depth)[:, None]
+    return depth, none
 
 
-def _regression(values: np.ndarray, warp: Warp) -> tuple[np.ndarray, np.ndarray]:
+def _regression(values: Tensor, warps: Sequence[Warp]) -> tuple[Tensor, Tensor]:
     """Numbers that stay what they are, not finite where there is none."""
-    values[values == IGNORE] = np.nextafter(np.float32(IGNORE), np.float32(np.inf))
-    return values, ~np.isfinite(values[0])
+    beside = float(np.nextafter(np.float32(IGNORE), np.float32(np.inf)))
+    return values.where(values != IGNORE, beside), ~values[:, 0].isfinite()
 
 
-def _normals(n: np.ndarray, warp: Warp) -> tuple[np.ndarray, np.ndarray]:
+def _normals(n: Tensor, warps: Sequence[Warp]) -> tuple[Tensor, Tensor]:
     """Unit vectors turn with the picture."""
-    x, y, z = n
-    if warp.flip:
-        np.negative(x, out=x)
-    if warp.angle != 0.0:
-        c, s = (np.float32(number) for number in warp.turn)
-        n[0], n[1] = c * x + s * y, c * y - s * x
-    length = np.sqrt(n[0] * n[0] + n[1] * n[1] + z * z)
+    x, y, z = n.unbind(1)  # (B, S*S)
+    if any(warp.flip for warp in warps):
+        x = x * _each([-1.0 if warp.flip else 1.0 for warp in warps], x)
+    if any(warp.angle for warp in warps):
+        c, s = (_each(numbers, x) for numbers in zip(*(warp.turn for warp in warps), strict=True))
+        x, y = c * x + s * y, c * y - s * x
+    length = (x * x + y * y + z * z).sqrt()
     none = length < 0.5
-    n /= np.where(none, np.float32(1), length)
-    return n, none
+    return torch.stack([x, y, z], 1) / length.where(~none, 1)[:, None], none
 
 
-LABELS: dict[str, tuple[int, type, Callable]] = {
-    "segmentation": (1, np.int64, _classes),
-    "parts": (1, np.int64, _classes),  # a segmentation of which a sample without foreground says nothing
-    "binary": (1, np.float32, _classes),
-    "normals": (3, np.float32, _normals),
-    "regression": (1, np.float32, _regression),
-    "depth": (1, np.float32, _depth),
+def _each(numbers: Sequence[float], like: Tensor) -> Tensor:
+    """(B, 1), one number a frame."""
+    return torch.tensor(numbers, dtype=like.dtype, device=like.device)[:, None]
+
+
+LABELS: dict[str, tuple[int, torch.dtype, Callable]] = {
+    "segmentation": (1, torch.int64, _classes),
+    "parts": (1, torch.int64, _classes),
+    "binary": (1, torch.float32, _classes),
+    "normals": (3, torch.float32, _normals),
+    "regression": (1, torch.float32, _regression),
+    "depth": (1, torch.float32, _depth),
 }
-"""By kind: channels, type, and what a warp does to the values (C, S*S) that it sees, with where there is no label."""
+"""By kind: channels, type, and what a warp does to the values (B, C, S*S) that it sees, with where there is no label."""
 
 
 def shrink(frame: Frame, size: int) -> Frame:
