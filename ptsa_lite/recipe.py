@@ -10,7 +10,7 @@ from torch import nn
 from .checks import AT_LEAST_0, COUNT, FLAG, POSITIVE, SHARE, SIZE, check, known
 from .model import ROLES, role_of
 
-FREE = ("eval_every", "workers", "gradient_checkpointing", "compile", "amp")
+FREE = ("eval_every", "workers", "gradient_checkpointing", "compile", "cuda_graph", "amp")
 """Settings that may change between two starts of one training: the result depends on them by rounding at most."""
 
 _PEAK = (lambda v: v is None or POSITIVE[0](v), "None or a number above 0")
@@ -20,7 +20,8 @@ _RULES = {"lr": _PEAK, "betas": _BETAS, "amp": _AMP}
 _RULES |= dict.fromkeys(("epochs", "batch_size", "eval_every", "accumulate"), COUNT)
 _RULES |= dict.fromkeys(("base_lr", "clip_norm"), POSITIVE)
 _RULES |= dict.fromkeys(("warmup_lr", "min_lr", "warmup_epochs", "weight_decay"), AT_LEAST_0)
-_RULES |= dict.fromkeys(("seed", "workers"), SIZE) | dict.fromkeys(("gradient_checkpointing", "compile"), FLAG)
+_RULES |= dict.fromkeys(("seed", "workers"), SIZE)
+_RULES |= dict.fromkeys(("gradient_checkpointing", "compile", "cuda_graph"), FLAG)
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class TrainConfig:
     gradient_checkpointing: bool = False  # recompute activations in the backward pass: less memory, more time
     accumulate: int = 1  # parts that a process computes its batch in, one after the other: less memory
     compile: bool = False  # torch.compile the forward and backward pass
+    cuda_graph: bool = True  # on one GPU, record a step's kernels once and replay them
 
     def __post_init__(self) -> None:
         if isinstance(self.betas, list):  # as JSON and YAML read it

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from ptsa_lite.checks import COUNT, check
 
+from .on_device import DeviceFrames
 from .open import set_epoch
 
 Batches = list[list[int]]
@@ -24,6 +25,7 @@ def make_loader(
 ):  # fmt: skip
     """A DataLoader over one epoch: shuffled by (seed, epoch) where a seed is given, else in order.
 
+    dataset: of `open_dataset`, or `on_device.DeviceFrames`, whose batches are made where the frames lie.
     The seed decides the augmentation too, so that two runs that differ in it see different samples. The batches are
     the same for any number of workers. part: (rank, size), to load every size-th of the batches only.
     """
@@ -31,6 +33,8 @@ def make_loader(
     if drop_last and batch_size > len(dataset):
         raise ValueError(f"batch size {batch_size} exceeds the {len(dataset)} frames, which leaves no whole batch")
     batches = batches_of(len(dataset), batch_size, seed, epoch, drop_last)[part[0] :: part[1]]
+    if isinstance(dataset, DeviceFrames):
+        return dataset.batches(batches, epoch, seed)
     workers = workers_here(workers, dataset, batch_size)
     return DataLoader(set_epoch(dataset, epoch, seed), batch_sampler=batches, num_workers=workers)
 
@@ -84,7 +88,10 @@ class EpochLoader:
 
     def __init__(self, dataset, batch_size: int, seed: int, workers: int = 0, part=(0, 1), pin: bool = False):
         self.n, self.batch_size, self.seed, self.part = len(dataset), batch_size, seed, part
-        self.now, workers = 0, workers_here(workers, dataset, batch_size)
+        self.now, self.frames = 0, dataset if isinstance(dataset, DeviceFrames) else None
+        if self.frames:
+            return
+        workers = workers_here(workers, dataset, batch_size)
         self.loader = DataLoader(
             Epochs(dataset, seed), batch_sampler=self, num_workers=workers, persistent_workers=workers > 0,
             pin_memory=pin, generator=Generator(),
@@ -94,13 +101,15 @@ class EpochLoader:
         return self.n // self.batch_size
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        whole = batches_of(self.n, self.batch_size, self.seed, self.now, drop_last=True)
-        return ([(self.now, i) for i in batch] for batch in share(whole, *self.part))
+        return ([(self.now, i) for i in batch] for batch in self._rows())
+
+    def _rows(self) -> Batches:
+        return share(batches_of(self.n, self.batch_size, self.seed, self.now, drop_last=True), *self.part)
 
     def epoch(self, epoch: int) -> Iterator[dict]:
         """This epoch's batches, this process's part of each."""
         self.now = epoch
-        return iter(self.loader)
+        return self.frames.batches(self._rows(), epoch, self.seed) if self.frames else iter(self.loader)
 
 
 class Epochs:

@@ -76,6 +76,8 @@ def do_run(run: Run, folder: Path) -> bool:
         if path.is_file():  # it may have been finished between the look and the lock
             return False
         train_run(run, place, report=lambda line: None)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()  # others share the GPU
         (place / "result.json").replace(path)
         shutil.rmtree(place)
         with contextlib.suppress(PermissionError):  # Windows keeps a file that is open

@@ -20,6 +20,7 @@ from ptsa_lite.data.describe import describe
 from ptsa_lite.fast import fast
 from ptsa_lite.lora import GroupedLoRALinear
 from ptsa_lite.methods import METHODS, build_model
+from ptsa_lite.metrics import measured_by
 from ptsa_lite.model import check_ranks, check_tree
 from ptsa_lite.recipe import FREE, TrainConfig
 from ptsa_lite.scenes import SCENES_VERSION
@@ -44,6 +45,7 @@ RULES = {
     "seed": SIZE, "img_size": COUNT, "scale": POSITIVE, "dropout": SHARE, "drop_path": SHARE,
     "holdout": (lambda v: SIZE[0](v) and v != 1, "0, or a whole number of at least 2"),
     "similarity": (lambda v: isinstance(v, Mapping), "a map of settings to values"),
+    "metrics": (lambda v: isinstance(v, Mapping), "a map of tasks to metrics"),
 }  # fmt: skip
 SIMILARITY_RULES = {"epochs": COUNT, "lr": POSITIVE, "frames": COUNT, "batch_size": COUNT}  # of `grow.measure`
 
@@ -74,6 +76,7 @@ class Run:
     label: str = ""  # how tables call it; does not change the result
     groups: tuple[int, ...] = ()  # a stage, of a tree that is grown by the tasks' similarity
     similarity: dict = field(default_factory=dict)  # how that is measured: settings of `grow.measure`
+    metrics: dict = field(default_factory=dict)  # of a task, another metric than its own: {"edge": "odsF"}
 
     def __post_init__(self):
         check(RULES, vars(self))
@@ -96,6 +99,8 @@ class Run:
         for setting in self.similarity:
             known(setting, SIMILARITY_RULES, "setting of the similarity")
         check(SIMILARITY_RULES, self.similarity)
+        for task, metric in self.metrics.items():
+            measured_by(tasks[known(task, tasks, "task of this run")], metric)
         for name in ("tasks", "rank", "groups"):  # as JSON and YAML read them
             if isinstance(getattr(self, name), list):
                 object.__setattr__(self, name, tuple(getattr(self, name)))
@@ -108,6 +113,8 @@ class Run:
         settings = asdict(self) | {"data": named_only(self.data)}
         for name in ("label", "root", *(("tree",) if self.groups else ("groups", "similarity"))):
             del settings[name]
+        if not self.metrics:  # names of runs that were made before there was this setting
+            del settings["metrics"]
         settings["config"] = run_config(self).to_dict()
         settings["weights"] = weights_content(self.backbone, self.weights)
         settings["scenes"] = SCENES_VERSION if self.data == "scenes" else None
@@ -165,11 +172,12 @@ def check_files(run: Run) -> None:
 
 
 def run_tasks(run: Run) -> dict[str, Task]:
-    """The tasks of a run."""
+    """The tasks of a run, measured as it asks for."""
     if isinstance(run.data, str):
-        return select(suite(known(run.data, SOURCES, "data set")), run.tasks)
-    data, tasks = own_data(run)
-    return describe(data, tasks).tasks
+        tasks = select(suite(known(run.data, SOURCES, "data set")), run.tasks)
+    else:
+        tasks = describe(*own_data(run)).tasks
+    return {name: measured_by(task, run.metrics.get(name, task.metric)) for name, task in tasks.items()}
 
 
 def own_data(run: Run) -> tuple:

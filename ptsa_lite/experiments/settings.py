@@ -17,9 +17,10 @@
 
 A tree is written as trees are printed, `a+b > a | b`; or as groups a stage, `[1, 1, 2, 4]`, of a tree that is grown by
 the tasks' similarity, which `similarity` has the settings of; or as `{every: [1, 1, 2, 4]}`, a run for each tree with
-these groups. What stands further down that list replaces what stands above; `config` and `similarity` are joined
-setting by setting. The tasks are the data set's usual ones where none are named. Data of your own are a map that says
-where they lie, and tasks then a map that says what they are (`data.describe`); so these two are joined as well.
+these groups; or as `{by_seed: [TREE, TREE, ...]}`, one of these after the other from seed to seed. What stands further
+down that list replaces what stands above; `config` and `similarity` are joined setting by setting. The tasks are the
+data set's usual ones where none are named. Data of your own are a map that says where they lie, and tasks then a map
+that says what they are (`data.describe`); so these two are joined as well.
 """
 
 import itertools
@@ -189,6 +190,8 @@ def _with_trees(settings: dict) -> Iterator[Run]:
         settings.setdefault("tasks", list(default_tasks(data)))
     check({"tasks": RULES["tasks"]}, settings)
     tree = settings.get("tree")
+    if isinstance(tree, dict) and "by_seed" in tree:
+        tree = tree["by_seed"][settings.get("seed", 0) % len(tree["by_seed"])]
     if isinstance(tree, dict) and "every" in tree:
         for one in TaskTree.enumerate(settings["tasks"], tree["every"]):
             yield Run.from_dict(settings | {"tree": one.to_dict()})

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from ptsa_lite.data import make_loader
 from ptsa_lite.data.loading import EpochLoader
+from ptsa_lite.data.on_device import on_device
 from ptsa_lite.losses import require
 from ptsa_lite.metrics import make_meter
 from ptsa_lite.recipe import TrainConfig, learning_rate, parameter_groups
@@ -81,6 +82,7 @@ def _check(model: nn.Module, train_set, config: TrainConfig) -> None:
 def _epochs(model, train_set, val_set, tasks, config, stepper, history, checkpoint) -> Iterator[dict]:
     if len(history) == config.epochs:
         return
+    train_set, val_set = (on_device(frames, stepper.device) for frames in (train_set, val_set))
     loader = EpochLoader(
         train_set, config.batch_size, config.seed, config.workers, (distributed.rank(), distributed.size()),
         pin=stepper.device.type == "cuda",

@@ -7,7 +7,7 @@ batch norm, whose statistics are those of one part (of all processes together).
 
 import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -53,19 +53,16 @@ class Stepper:
             compile_regions(model)
             self.loss = torch.compile(total_loss, dynamic=False)
         self.forward = _over_processes(model, self.device) if distributed.size() > 1 else model
+        fixed = distributed.size() == 1 and config.amp != "float16" and not config.gradient_checkpointing
+        self.recorded = Recorded() if config.cuda_graph and fixed and self.device.type == "cuda" else None
 
     def __call__(self, batch: Mapping[str, Tensor], rate: float) -> dict[str, float]:
         """{"loss": weighted sum, task: loss, ...} of the whole batch, of which every process brings its part."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.optimizer.zero_grad()
         batch = to_device(batch, self.tasks, self.device)
-        counts, parts = self._counts(batch), _cut(batch, self.config.accumulate)
-        values = [self._backward(part, counts, last=part is parts[-1]) for part in parts]
-        self.scaler.unscale_(self.optimizer)
-        norms = [nn.utils.clip_grad_norm_(group, self.config.clip_norm) for group in self.clipped]
-        values = distributed.add(values[0] if len(values) == 1 else torch.stack(values).sum(0))
-        values = torch.cat([values, torch.stack(norms)]).tolist()  # one transfer a step tells all the host must know
+        values = self.recorded(self._gradients, batch) if self.recorded else self._gradients(batch)
+        values = values.tolist()  # one transfer a step tells all the host must know
         if self.config.amp == "float16":  # there an overflow is no error: the scaler skips the step and scales less
             values = values[: 1 + len(self.tasks)]
         if not all(map(math.isfinite, values)):
@@ -73,6 +70,16 @@ class Stepper:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return dict(zip(("loss", *self.tasks), values, strict=False))
+
+    def _gradients(self, batch: dict[str, Tensor]) -> Tensor:
+        """Leaves the clipped gradients of a batch; (1 + T + n,) its loss, each task's, and the n groups' norms."""
+        self.optimizer.zero_grad()
+        counts, parts = self._counts(batch), _cut(batch, self.config.accumulate)
+        values = [self._backward(part, counts, last=part is parts[-1]) for part in parts]
+        self.scaler.unscale_(self.optimizer)
+        norms = [nn.utils.clip_grad_norm_(group, self.config.clip_norm) for group in self.clipped]
+        values = distributed.add(values[0] if len(values) == 1 else torch.stack(values).sum(0))
+        return torch.cat([values, torch.stack(norms)])
 
     def _backward(self, part, counts, last: bool) -> Tensor:
         """Adds a part's gradients; (1+T,) its share of the loss and of each task's."""
@@ -107,6 +114,46 @@ class Stepper:
         if self.scaler.is_enabled() and "scaler" in state:
             self.scaler.load_state_dict(state["scaler"])
         self.optimizer.load_state_dict({key: value for key, value in state.items() if key != "scaler"})
+
+
+class Recorded:
+    """A function of a batch, recorded as a CUDA graph in its fourth call and replayed from then on.
+
+    The same kernels in the same order, so the same numbers, but none of them waits for Python: a small model's step is
+    bound by its launches. The first calls run as they are, in a stream of their own, so that whatever is allocated or
+    chosen once is there when the graph is recorded. For a batch of another shape it is recorded anew.
+    """
+
+    BEFORE = 3
+
+    def __init__(self):
+        self.calls, self.graph, self.inputs, self.result = 0, None, {}, None
+
+    def __call__(self, function: Callable[[dict[str, Tensor]], Tensor], batch: dict[str, Tensor]) -> Tensor:
+        self.calls += 1
+        if self.calls <= self.BEFORE:
+            return self._aside(function, batch)
+        if self.graph is None or any(batch[key].shape != value.shape for key, value in self.inputs.items()):
+            self._record(function, batch)
+        for key, value in self.inputs.items():
+            value.copy_(batch[key])
+        self.graph.replay()
+        return self.result
+
+    def _aside(self, function, batch: dict[str, Tensor]) -> Tensor:
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            result = function(batch)
+        torch.cuda.current_stream().wait_stream(aside)
+        return result
+
+    def _record(self, function, batch: dict[str, Tensor]) -> None:
+        self.inputs = {key: value.clone() for key, value in batch.items() if value.is_cuda}
+        self.graph = torch.cuda.CUDAGraph()
+        torch.cuda.empty_cache()  # what the calls before have left does not serve a graph, which keeps its own memory
+        with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):  # a loader's thread may be at work
+            self.result = function(self.inputs)
 
 
 def compile_regions(model: nn.Module) -> None:

@@ -158,12 +158,43 @@ def test_on_a_gpu_the_same_seed_gives_the_same_training_bit_for_bit():
             model = build_model("ptsa", tiny_family("swin")[1], TWO, PARTED, rank=2, dropout=0.1).cuda().train()
             config = changed(amp="bfloat16", batch_size=2)
             stepper = Stepper(model, TWO, config, parameter_groups(model, 0.05))
-            for _ in range(3):
+            for _ in range(8):  # of which five are replayed
                 stepper(labelled(TWO), 1e-3)
             states.append(copy.deepcopy(model.state_dict()))
     finally:
         torch.use_deterministic_algorithms(False)
     assert_same(*states)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("settings", [{}, {"accumulate": 2}], ids=str)
+@pytest.mark.parametrize("method", ["ptsa", "single_task", "mtlora", "full_finetune"])
+def test_a_recorded_step_is_the_step_bit_for_bit(method, settings):
+    """Dropout and stochastic depth draw the same numbers, and a batch of another size is recorded anew."""
+    losses, batches = [], [labelled(TWO, 2)] * 7 + [labelled(TWO, 4)] * 2 + [labelled(TWO, 2)]
+    for recorded in (False, True):
+        torch.manual_seed(0)
+        backbone = tiny_family("swin")[1]
+        model = build_model(method, backbone, TWO, PARTED if method == "ptsa" else None, rank=2, dropout=0.1)
+        model = model.cuda().train()
+        config = changed(amp="bfloat16", batch_size=2, cuda_graph=recorded, **settings)
+        stepper = Stepper(model, TWO, config, parameter_groups(model, 0.05))
+        losses.append([stepper(batch, 1e-3) for batch in batches])
+        assert bool(stepper.recorded and stepper.recorded.graph) == recorded
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.gpu
+def test_a_recorded_step_that_is_not_finite_is_not_taken():
+    model = build_model("ptsa", tiny_family("swin")[1], TWO, PARTED, rank=2).cuda().train()
+    stepper = Stepper(model, TWO, changed(amp="float32", batch_size=2), parameter_groups(model, 0.05))
+    for _ in range(5):
+        stepper(labelled(TWO), 1e-3)
+    before, batch = copy.deepcopy(model.state_dict()), labelled(TWO)
+    batch["image"][0, 0, 0, 0] = float("nan")
+    with pytest.raises(FloatingPointError):
+        stepper(batch, 1e-3)
+    assert_same(model.state_dict(), before)
 
 
 @pytest.mark.gpu

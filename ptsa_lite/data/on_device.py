@@ -1,0 +1,190 @@
+"""A prepared data set in a GPU's memory, and its samples made there, a batch at a time.
+
+The same samples as `transforms.to_sample` makes on a processor: the same draws, labels pixel for pixel, pictures within
+a grey level of Pillow's. A picture is resized by two matrix products with Pillow's own weights, rounded in between as
+Pillow does; a turned one is then read between its pixels, bilinearly.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import frames
+from . import transforms as tr
+from .files import nearest
+from .open import Samples
+
+ROOM = 0.25  # of the memory that is free: the rest is the training's
+SLICE = 64  # frames that are read at a time
+
+
+class DeviceFrames:
+    """All frames of a prepared data set on a device. `batch` makes samples of any of them.
+
+    dataset: of `open_dataset`, of frames at one square size (scenes or a prepared archive; `fits` tells).
+    """
+
+    def __init__(self, dataset, device: torch.device):
+        self.samples: Samples = _samples(dataset)
+        self.stored: dict[str, Tensor] = {}  # (n, H*W, 1 or 3) by key, as `frames` stores it
+        self.there: dict[str, Tensor] = {}  # (n,): which frames have that label
+        rows, n = dataset.with_format(None), len(dataset)
+        for start in range(0, n, SLICE):
+            part = [frames.decode(row) for row in rows.select(range(start, min(start + SLICE, n)))]
+            for key in ("image", *self.samples.kinds):
+                self._put(key, start, part, n, device)
+        self.index, self.aspect = list(rows["index"]), np.float32(rows["aspect"]).astype(np.float64)
+        self.work = rows[0]["height"]
+
+    def _put(self, key: str, start: int, part: list[frames.Frame], n: int, device: torch.device) -> None:
+        there = [key in frame for frame in part]
+        if key not in self.there:
+            self.there[key] = torch.zeros(n, dtype=torch.bool, device=device)
+        self.there[key][start : start + len(part)] = torch.tensor(there, device=device)
+        for i, frame in enumerate(part, start):
+            if key in frame:
+                pixels = torch.from_numpy(np.array(frame[key])).flatten(0, 1)
+                pixels = pixels if pixels.ndim == 2 else pixels[:, None]
+                if key not in self.stored:
+                    self.stored[key] = torch.zeros(n, *pixels.shape, dtype=pixels.dtype, device=device)
+                self.stored[key][i] = pixels.to(device)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def batches(self, rows_of_batches: Iterable[Sequence[int]], epoch: int = 0, seed: int | None = None) -> Iterator:
+        """A batch of samples for each list of rows."""
+        return (self.batch(rows, epoch, seed) for rows in rows_of_batches)
+
+    def batch(self, rows: Sequence[int], epoch: int, seed: int | None = None) -> dict[str, Tensor]:
+        """Samples of these frames, as `open_dataset` describes them, stacked; "index" stays on the processor."""
+        index = [self.index[row] for row in rows]
+        draw, seed = self.samples.recipe, self.samples.seed if seed is None else seed
+        warps = [tr.RECIPES[draw](tr.generator(seed, epoch, i)) if draw else tr.Warp() for i in index]
+        aspects = [float(self.aspect[row]) for row in rows]
+        chosen = torch.tensor(rows, device=self.stored["image"].device)
+        size, image = self.samples.size, self.stored["image"][chosen]
+        sample = {"image": warp_images(image, size, warps, aspects), "index": torch.tensor(index)}
+        pixels, inside = source_pixels(self.work, size, warps, aspects, chosen.device)
+        for task, kind in self.samples.kinds.items():
+            if task in self.stored:
+                label = self.stored[task][chosen]
+                seen = label.gather(1, pixels[..., None].expand(-1, -1, label.shape[-1]))
+                valid = inside & self.there[task][chosen, None]
+            else:  # no frame has it
+                seen = torch.zeros(*pixels.shape, tr.LABELS[kind][0], device=chosen.device)
+                valid = torch.zeros_like(inside)
+            sample[task] = tr.to_label(kind, seen, valid, warps)
+        return sample
+
+
+def on_device(dataset, device: torch.device):
+    """The data set's frames on the device, if they can lie there; else the data set itself."""
+    return DeviceFrames(dataset, device) if dataset is not None and fits(dataset, device) else dataset
+
+
+def fits(dataset, device: torch.device) -> bool:
+    """Whether a data set's frames are of a kind that can lie on the device, and have room there."""
+    samples = _samples(dataset)
+    if device.type != "cuda" or samples is None or samples.archive is not None or samples.work_size:
+        return False
+    row = dataset.with_format(None)[0]
+    need = len(dataset) * sum(len(value) for value in row.values() if isinstance(value, bytes))
+    return need < ROOM * torch.cuda.mem_get_info(device)[0]
+
+
+def _samples(dataset) -> Samples | None:
+    samples = getattr(dataset, "format", {}).get("format_kwargs", {}).get("transform")
+    return samples if isinstance(samples, Samples) else None
+
+
+def source_pixels(
+    work: int, size: int, warps: Sequence[tr.Warp], aspects: Sequence[float], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """`transforms.source_pixels` of square frames: (B, S*S) flat indices, and which of them lie inside."""
+    numbers = [warp.source(size, aspect) for warp, aspect in zip(warps, aspects, strict=True)]
+    a, b, c, d, e, f = torch.tensor(numbers, dtype=torch.float64, device=device).T[:, :, None, None]  # (B, 1, 1) each
+    centres = torch.arange(size, dtype=torch.float64, device=device) + 0.5
+    x = ((a * centres + (b * centres[:, None] + c)) * work).floor().long()  # (B, S, S)
+    y = ((d * centres + (e * centres[:, None] + f)) * work).floor().long()
+    still = torch.tensor([warp.angle == 0.0 and warp.scale == 1.0 for warp in warps], device=device)[:, None, None]
+    flip = torch.tensor([warp.flip for warp in warps], device=device)[:, None, None]
+    plain = torch.from_numpy(nearest(size, work)).to(device)
+    x = torch.where(still, torch.where(flip, plain.flip(0), plain), x)
+    y = torch.where(still, plain[:, None], y)
+    inside = (x >= 0) & (x < work) & (y >= 0) & (y < work)
+    return (y.clamp(0, work - 1) * work + x.clamp(0, work - 1)).flatten(1), inside.flatten(1)
+
+
+def warp_images(images: Tensor, size: int, warps: Sequence[tr.Warp], aspects: Sequence[float]) -> Tensor:
+    """`transforms.warp_image` and `normalise` of square pictures: (B, W*W, 3) uint8 -> (B, 3, S, S) float32.
+
+    Where one of them is turned or shrunk all go the way of such pictures, which no recipe here mixes with others.
+    """
+    device, work = images.device, math.isqrt(images.shape[1])
+    images = images.mT.unflatten(-1, (work, work)).float()  # (B, 3, W, W)
+    upright = all(warp.angle == 0.0 and warp.scale >= 1.0 for warp in warps)
+    if upright:
+        margins, sizes = [work * (0.5 - 0.5 / warp.scale) for warp in warps], [size] * len(warps)
+    else:
+        margins, sizes = [0.0] * len(warps), [max(round(size * warp.scale), 1) for warp in warps]
+    weights = resize_weights(work, margins, sizes, device)[:, None]  # (B, 1, M, W)
+    out = _grey_levels(weights @ _grey_levels(images @ weights.mT))  # (B, 3, M, M)
+    if upright:
+        flip = torch.tensor([warp.flip for warp in warps], device=device)[:, None, None, None]
+        out = torch.where(flip, out.flip(-1), out)
+    else:
+        maps = [[m * v for v in w.source(size, a)] for w, a, m in zip(warps, aspects, sizes, strict=True)]
+        maps, sizes = torch.tensor(maps, dtype=torch.float64, device=device), torch.tensor(sizes, device=device)
+        out = turn(out, size, maps, sizes)
+    mean, std = (torch.from_numpy(numbers).to(device)[:, None, None] for numbers in (tr.MEAN, tr.STD))
+    return out * (1 / (255 * std)) - mean / std
+
+
+def resize_weights(work: int, margins: Sequence[float], sizes: Sequence[int], device: torch.device) -> Tensor:
+    """(B, M, W): row i of a frame's matrix holds the weights with which its output pixel i sees the W input pixels.
+
+    Pillow's bicubic resize of the part between the margins to `sizes` pixels: the cubic with a = -1/2, as wide as a
+    step of the output where that is more than one input pixel, cut off at the borders and normalised. M is the largest
+    of the sizes; the rows beyond a frame's own repeat its last one.
+    """
+    margin, size = (torch.tensor(v, dtype=torch.float64, device=device)[:, None, None] for v in (margins, sizes))
+    step = (work - 2 * margin) / size
+    row = torch.arange(max(sizes), dtype=torch.float64, device=device)[:, None].minimum(size - 1)
+    centre = margin + (row + 0.5) * step
+    x = ((torch.arange(work, dtype=torch.float64, device=device) + 0.5 - centre) / step.clamp(min=1)).abs()
+    near, far = (1.5 * x - 2.5) * x * x + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
+    weights = torch.where(x < 1, near, torch.where(x < 2, far, 0))
+    return (weights / weights.sum(-1, keepdim=True)).float()
+
+
+def turn(images: Tensor, size: int, maps: Tensor, sizes: Tensor) -> Tensor:
+    """Pillow's bilinear affine transform: (B, 3, M, M), of which a frame fills (m, m) -> (B, 3, S, S).
+
+    maps (B, 6): a frame's output pixel (x, y) shows its point (a x + b y + c, d x + e y + f) in pixels. What lies
+    outside has the mean colour.
+    """
+    centres = torch.arange(size, dtype=torch.float64, device=images.device) + 0.5
+    a, b, c, d, e, f = maps.T[:, :, None, None]
+    x, y = a * centres + b * centres[:, None] + c, d * centres + e * centres[:, None] + f  # (B, S, S)
+    last, m = (sizes - 1)[:, None, None], images.shape[-1]
+    inside = (x >= 0) & (x <= last + 1) & (y >= 0) & (y <= last + 1)
+    x, y = x - 0.5, y - 0.5
+    left, top = x.floor(), y.floor()
+    dx, dy = ((v - low).float()[:, None] for v, low in ((x, left), (y, top)))
+
+    def at(column: Tensor, row: Tensor) -> Tensor:
+        flat = row.long().clamp(min=0).minimum(last) * m + column.long().clamp(min=0).minimum(last)
+        return images.flatten(2).gather(2, flat.flatten(1)[:, None].expand(-1, 3, -1)).unflatten(-1, (size, size))
+
+    upper, lower = (torch.lerp(at(left, row), at(left + 1, row), dx) for row in (top, top + 1))
+    fill = torch.tensor(tr.FILL, dtype=images.dtype, device=images.device)[:, None, None]
+    return torch.where(inside[:, None], torch.lerp(upper, lower, dy).floor(), fill)
+
+
+def _grey_levels(values: Tensor) -> Tensor:
+    """Whole numbers 0..255, as Pillow leaves them after each of its two passes."""
+    return values.add(0.5).floor().clamp(0, 255)

@@ -1,0 +1,76 @@
+"""Samples that are made in batches on a device: those of `transforms.to_sample`, pixel for pixel."""
+
+import numpy as np
+import pytest
+import torch
+
+from ptsa_lite.data import make_loader, open_dataset
+from ptsa_lite.data import transforms as tr
+from ptsa_lite.data.loading import EpochLoader, batches_of
+from ptsa_lite.data.on_device import DeviceFrames, resize_weights, source_pixels, warp_images
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+def levels(image: torch.Tensor) -> torch.Tensor:
+    """A normalised picture's grey levels."""
+    mean, std = (torch.from_numpy(numbers)[:, None, None] for numbers in (tr.MEAN, tr.STD))
+    return (image.cpu() * std + mean) * 255
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("recipe", ["nyud", "pascal", ""])
+@pytest.mark.parametrize("work, size", [(96, 64), (64, 64), (50, 33)])
+def test_pictures_and_the_pixels_of_labels_are_those_of_one_frame_at_a_time(device, recipe, work, size):
+    smooth = np.random.default_rng(0).integers(0, 256, (12, 3, 6, 6)).astype(np.float32)
+    smooth = torch.nn.functional.interpolate(torch.from_numpy(smooth), (work, work), mode="bicubic").clamp(0, 255)
+    images = smooth.permute(0, 2, 3, 1).byte().numpy()
+    images[0] = np.random.default_rng(1).integers(0, 256, images[0].shape)  # noise
+    aspects = [float(np.float32(0.7 + 0.1 * i)) for i in range(len(images))]
+    warps = [tr.RECIPES[recipe](tr.generator(0, 1, i)) if recipe else tr.Warp() for i in range(len(images))]
+
+    flat = torch.from_numpy(images).flatten(1, 2).to(device)
+    seen = levels(warp_images(flat, size, warps, aspects))
+    pixels, inside = source_pixels(work, size, warps, aspects, torch.device(device))
+    for i, (image, warp, aspect) in enumerate(zip(images, warps, aspects, strict=True)):
+        expected = tr.warp_image(image, size, warp, aspect).transpose(2, 0, 1).astype(np.float32)
+        apart = (seen[i] - torch.from_numpy(expected)).abs()
+        assert apart.max() <= (1.01 if i else 2.01) and apart.mean() < 0.05  # in noise two ties can meet
+        at, valid = tr.source_pixels((work, work), size, warp, aspect)
+        assert np.array_equal(pixels[i].cpu(), at)
+        assert np.array_equal(inside[i].cpu(), np.ones(size * size, bool) if valid is None else valid)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_batch_is_the_loaders(device, tmp_path):
+    data = open_dataset("scenes", split="train", img_size=32, work_size=48, n_frames=12, cache=tmp_path)
+    on_device = DeviceFrames(data, torch.device(device))
+    loader = EpochLoader(data, 4, seed=3)
+    for epoch in (0, 2):
+        for rows, batch in zip(batches_of(12, 4, 3, epoch, drop_last=True), loader.epoch(epoch), strict=True):
+            made = on_device.batch(rows, epoch, seed=3)
+            assert made.keys() == batch.keys()
+            for key, value in batch.items():
+                assert made[key].dtype == value.dtype and made[key].shape == value.shape
+                exact = key not in ("image", "normals")
+                close = torch.equal(made[key].cpu(), value) if exact else torch.allclose(
+                    made[key].cpu(), value, atol=0.018 if key == "image" else 1e-6
+                )  # fmt: skip
+                assert close, key
+
+
+def test_a_task_that_frames_lack_is_ignored_there(tmp_path):
+    data = open_dataset("scenes", split="val", img_size=16, n_frames=3, cache=tmp_path)
+    on_device = DeviceFrames(data, torch.device("cpu"))
+    on_device.there["normals"][1] = False
+    del on_device.stored["saliency"]
+    made, plain = on_device.batch([0, 1], 0), next(iter(make_loader(data, 2)))
+    assert (made["normals"][1] == 255).all() and (made["saliency"] == 255).all()
+    assert torch.allclose(made["normals"][0], plain["normals"][0], atol=1e-6)
+
+
+def test_weights_are_a_mean_of_the_pixels_that_are_seen():
+    weights = resize_weights(40, [0.0, 10.0], [20, 40], torch.device("cpu"))
+    assert torch.allclose(weights.sum(-1), torch.ones(()))
+    assert weights[0, 20:].eq(weights[0, 19]).all()  # beyond its size
+    assert weights[1].argmax(-1).min() >= 9 and weights[1].argmax(-1).max() <= 30
