@@ -14,6 +14,7 @@ import os
 import re
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def parts(folder: Path, n: int) -> list[Path | None]:
 def build(folder: Path, n: int, row_at: Callable[[int], dict], schema, title: str, check: bool = False) -> list[Path]:
     """Builds what lacks of the first n rows of a series and returns the parts' files, in order.
 
-    row_at(i) makes row i. With `check`, the checksum of every part that is there is compared first, and a part that
+    row_at(i) makes row i, in several threads at a time. With `check`, the checksum of every part that is there is compared first, and a part that
     differs is built anew. Raises OSError with the folder, the reason and the free space where it cannot be written.
     """
     found = parts(folder, n)
@@ -60,11 +61,11 @@ def build(folder: Path, n: int, row_at: Callable[[int], dict], schema, title: st
                 stale.unlink()
             found = [path if path and (not check or intact(path)) else None for path in parts(folder, n)]
             todo = {k: range(k * PART, min((k + 1) * PART, n)) for k, path in enumerate(found) if path is None}
-            with progress(sum(map(len, todo.values())), title) as bar:
+            with progress(sum(map(len, todo.values())), title) as bar, ThreadPoolExecutor(os.cpu_count()) as pool:
                 for k, indices in todo.items():
                     rows = []
-                    for i in indices:
-                        rows.append(row_at(i))
+                    for row in pool.map(row_at, indices):  # decoding and resizing let other threads work
+                        rows.append(row)
                         bar.update()
                     found[k] = _write(folder, indices.start, indices.stop, rows, schema)
     except OSError as error:
