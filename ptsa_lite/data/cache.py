@@ -48,8 +48,9 @@ def parts(folder: Path, n: int) -> list[Path | None]:
 def build(folder: Path, n: int, row_at: Callable[[int], dict], schema, title: str, check: bool = False) -> list[Path]:
     """Builds what lacks of the first n rows of a series and returns the parts' files, in order.
 
-    row_at(i) makes row i, in several threads at a time. With `check`, the checksum of every part that is there is compared first, and a part that
-    differs is built anew. Raises OSError with the folder, the reason and the free space where it cannot be written.
+    row_at(i) makes row i, in several threads at a time. With `check`, the checksum of every part that is there is
+    compared first, and a part that differs is built anew. Raises OSError with the folder, the reason and the free space
+    where it cannot be written.
     """
     found = parts(folder, n)
     if all(found) and not check:

@@ -35,7 +35,8 @@ def test_pictures_and_the_pixels_of_labels_are_those_of_one_frame_at_a_time(devi
     for i, (image, warp, aspect) in enumerate(zip(images, warps, aspects, strict=True)):
         expected = tr.warp_image(image, size, warp, aspect).transpose(2, 0, 1).astype(np.float32)
         apart = (seen[i] - torch.from_numpy(expected)).abs()
-        assert apart.max() <= (1.01 if i else 2.01) and apart.mean() < 0.05  # in noise two ties can meet
+        assert (apart > 1.01).float().mean() < 1e-3 and apart.max() < 2.01  # ties of both passes can meet
+        assert apart.mean() < 0.05
         at, valid = tr.source_pixels((work, work), size, warp, aspect)
         assert np.array_equal(pixels[i].cpu(), at)
         assert np.array_equal(inside[i].cpu(), np.ones(size * size, bool) if valid is None else valid)
