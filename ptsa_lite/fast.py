@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from .heads import HRNetHead
 from .lora import GroupedLoRALinear
-from .resize import resize_channels_last
+from .resize import interpolation
 
 
 class FastHRNetHead(HRNetHead):
@@ -36,17 +36,19 @@ class FastHRNetHead(HRNetHead):
         for group in by_size.values():
             joined = torch.cat([maps[i] for i in group], dim=-1)
             part = F.linear(joined, torch.cat([columns[i] for i in group], dim=1))
-            # Into a fresh tensor that no gradient needs and that is no view: autograd would copy a view's gradient.
-            x.add_(_up(part, maps[0].shape[1:3]).flatten(0, 2))
+            x = _add_up(x, part, maps[0].shape[1:3])
         x = self.predict(F.relu(self.norm(x), inplace=True))
         return x.view(*maps[0].shape[:3], -1).permute(0, 3, 1, 2)
 
 
-def _up(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """`resize_channels_last`, which a processor does quicker by torch's own resize."""
-    if x.device.type != "cpu":
-        return resize_channels_last(x, size)
-    return F.interpolate(x.permute(0, 3, 1, 2), size, mode="bilinear").permute(0, 2, 3, 1)
+def _add_up(x: Tensor, part: Tensor, size: tuple[int, int]) -> Tensor:
+    """x + `resize_channels_last(part)`, in which the second product adds; x (B*H*W, C), part (B, h, w, C)."""
+    n, h, w, c = part.shape
+    if x.device.type == "cpu":  # there torch's own resize is quicker. Into x, which no gradient needs and is no view
+        return x.add_(F.interpolate(part.permute(0, 3, 1, 2), size, mode="bilinear").permute(0, 2, 3, 1).flatten(0, 2))
+    tall = interpolation(size[0], h, part) @ part.reshape(n, h, w * c)  # (B, H, w*C)
+    wide = interpolation(size[1], w, part).expand(n * size[0], -1, -1)
+    return torch.baddbmm(x.view(-1, size[1], c), wide, tall.view(-1, w, c)).flatten(0, 1)
 
 
 class FastLoRALinear(GroupedLoRALinear):
@@ -117,6 +119,31 @@ class _LowRank(torch.autograd.Function):
             gx.view(-1, gx.shape[-1]).addmm_(gy.reshape(-1, gy.shape[-1]), weight)
         gweight = gy.flatten(0, 1).T @ x.flatten(0, 1) if need_weight else None
         return gx, gweight, gy.sum((0, 1)) if need_bias else None, ga, gb, None, None
+
+
+class ShortLayerNorm(nn.LayerNorm):
+    """Under autocast on a GPU, in the products' number format: the kernel sums in float32 anyway.
+
+    torch's own list has layer norms in float32 there, which turns every map into four bytes a value and back.
+    """
+
+    plain = nn.LayerNorm
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (x.is_cuda and torch.is_autocast_enabled("cuda")):
+            return super().forward(x)
+        dtype = torch.get_autocast_dtype("cuda")
+        weight, bias = (None if p is None else p.to(dtype) for p in (self.weight, self.bias))
+        with torch.autocast("cuda", enabled=False):
+            return F.layer_norm(x.to(dtype), self.normalized_shape, weight, bias, self.eps)
+
+
+def short_norms(model: nn.Module) -> nn.Module:
+    """The same model, its layer norms of the class above: parameters, names and files stay as they are."""
+    for module in model.modules():
+        if type(module) is nn.LayerNorm:
+            module.__class__ = ShortLayerNorm
+    return model
 
 
 def fast(device: torch.device | str = "cpu") -> dict[str, Any]:

@@ -47,8 +47,10 @@ class GroupedLoRALinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x_G = self.dropout(x).reshape(self.n_groups, -1, x.shape[-1])  # (G, N, C_in)
-        low = x_G @ self.lora_A.mT @ self.lora_B.mT  # (G, N, C_out)
-        return self.base(x) + self.scale * low.view(*x.shape[:-1], -1)
+        frozen = self.base(x)
+        low = x_G @ self.lora_A.mT  # (G, N, R)
+        h = torch.baddbmm(frozen.view(*low.shape[:2], -1), low, self.lora_B.mT, alpha=self.scale)
+        return h.view(frozen.shape)
 
     @torch.no_grad()
     def merged(self) -> nn.Module:

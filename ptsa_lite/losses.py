@@ -85,9 +85,8 @@ def balanced_error(task: Task, logits: Tensor, target: Tensor, counts: Tensor) -
 
 
 def _cross_entropy_sum(logits: Tensor, target: Tensor) -> Tensor:
-    valid = target != IGNORE
-    picked = logits.gather(1, target.where(valid, 0)[:, None])[:, 0]  # (B, H, W)
-    return (logits.logsumexp(1) - picked).where(valid, 0).sum()
+    # pixel by pixel: torch's own sum adds up in no fixed order on a GPU, and slowly
+    return F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="none").sum()
 
 
 def unit(vectors: Tensor) -> Tensor:

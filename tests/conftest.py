@@ -12,14 +12,15 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it torch 
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-VISIBLE = os.environ.get("CUDA_VISIBLE_DEVICES")
+# Kept for xdist's workers, which see what this process leaves them.
+VISIBLE = os.environ.setdefault("PTSA_TESTS_MAY_SEE", os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
 gpu_is_there = torch.cuda.is_available
 
 
 def see(gpu: bool) -> None:
     """What this process, and those that it starts from now on, find of the machine."""
     os.environ.pop("CUDA_VISIBLE_DEVICES", None)
-    if not gpu or VISIBLE is not None:
+    if not gpu or VISIBLE != "all":
         os.environ["CUDA_VISIBLE_DEVICES"] = VISIBLE if gpu else ""
     torch.cuda.is_available = gpu_is_there if gpu else lambda: False
 

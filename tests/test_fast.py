@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ptsa_lite.fast import FastHRNetHead, FastLoRALinear, dropped, fast
+from ptsa_lite.fast import FastHRNetHead, FastLoRALinear, ShortLayerNorm, dropped, fast, short_norms
 from ptsa_lite.heads import HRNetHead
 from ptsa_lite.lora import GroupedLoRALinear
 
@@ -69,11 +69,12 @@ def maps(sizes, dtype=torch.float32):
     return [torch.randn(3, *s, c, dtype=dtype, requires_grad=True) for s, c in zip(sizes, CHANNELS, strict=True)]
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize("sizes", SIZES)
 @pytest.mark.parametrize("training", [True, False])
-def test_fusing_before_bringing_up_equals_the_equation_in_outputs_and_gradients(sizes, training):
-    quick, plain = (head.train(training) for head in heads(torch.float64))
-    features = maps(sizes, torch.float64)
+def test_fusing_before_bringing_up_equals_the_equation_in_outputs_and_gradients(sizes, training, device):
+    quick, plain = (head.to(device).train(training) for head in heads(torch.float64))
+    features = [f.detach().to(device).requires_grad_() for f in maps(sizes, torch.float64)]
     one, other = quick(features), plain(features)
     torch.testing.assert_close(one, other)
     weights = torch.randn_like(one)
@@ -93,3 +94,23 @@ def test_in_bfloat16_the_head_agrees_within_that_formats_error():
 
 def test_a_gpu_takes_the_plain_layer_which_can_be_compiled():
     assert fast("cpu")["layer"] is FastLoRALinear and fast("cuda")["layer"] is GroupedLoRALinear
+
+
+def test_layer_norms_take_the_short_form_in_place_and_are_what_they_were_without_autocast():
+    model = nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 8))
+    x = torch.randn(3, 8)
+    before, names = model(x), list(model.state_dict())
+    assert type(short_norms(model)[0]) is ShortLayerNorm and list(model.state_dict()) == names
+    with torch.autocast("cpu", torch.bfloat16):
+        assert model[0](x).dtype == torch.float32  # as torch's own does
+    assert torch.equal(model(x), before)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_a_layer_norm_stays_in_the_products_format():
+    plain, x = nn.LayerNorm(64).cuda(), torch.randn(5, 64).cuda()
+    nn.init.normal_(plain.weight)
+    with torch.autocast("cuda", torch.bfloat16):
+        expected, short = plain(x), short_norms(nn.Sequential(plain))(x)
+    assert expected.dtype == torch.float32 and short.dtype == torch.bfloat16
+    torch.testing.assert_close(short.float(), expected, atol=0.02, rtol=0.02)

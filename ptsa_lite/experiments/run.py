@@ -17,7 +17,7 @@ from ptsa_lite.checks import COUNT, POSITIVE, SHARE, SIZE, TEXT, check
 from ptsa_lite.costs import count_macs, count_parameters
 from ptsa_lite.data import SOURCES, count_frames, open_dataset
 from ptsa_lite.data.describe import describe
-from ptsa_lite.fast import fast
+from ptsa_lite.fast import fast, short_norms
 from ptsa_lite.lora import GroupedLoRALinear
 from ptsa_lite.methods import METHODS, build_model
 from ptsa_lite.metrics import measured_by
@@ -99,8 +99,8 @@ class Run:
         for setting in self.similarity:
             known(setting, SIMILARITY_RULES, "setting of the similarity")
         check(SIMILARITY_RULES, self.similarity)
-        for task, metric in self.metrics.items():
-            measured_by(tasks[known(task, tasks, "task of this run")], metric)
+        for task in self.metrics:
+            known(task, tasks, "task of this run")
         for name in ("tasks", "rank", "groups"):  # as JSON and YAML read them
             if isinstance(getattr(self, name), list):
                 object.__setattr__(self, name, tuple(getattr(self, name)))
@@ -233,7 +233,7 @@ def build(run: Run, backbone: nn.Module) -> nn.Module:
         options["layer"] = GroupedLoRALinear  # the quicker one has a gradient of its own, which is not compiled
     with torch.random.fork_rng():
         torch.manual_seed(run.seed)
-        return build_model(run.method, backbone, run_tasks(run), tree, **options)
+        return short_norms(build_model(run.method, backbone, run_tasks(run), tree, **options))
 
 
 def open_sets(run: Run, augment: bool = True) -> tuple:
