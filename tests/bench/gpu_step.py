@@ -15,6 +15,7 @@ each over seconds times the peak of the data sheet in 16 bits.
 import argparse
 import gc
 import statistics
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -138,7 +139,7 @@ def main() -> None:
     gpu = torch.cuda.get_device_name() if args.device == "cuda" else "none: a try on the processor"
     peak = next((p for name, p in GPUS.items() if name.removeprefix("NVIDIA ").removesuffix(" SXM") in gpu), None)
     rows: dict[str, dict] = {}
-    about = {"command": "python tests/bench/gpu_step.py", "gpu": gpu, "peak_tflops": peak, "batch": args.batch,
+    about = {"command": " ".join(["python tests/bench/gpu_step.py", *sys.argv[1:]]), "gpu": gpu, "peak_tflops": peak, "batch": args.batch,
              "img_size": args.size, "model": f"{args.backbone}, four PASCAL heads", "torch": torch.__version__}
     plans = {m: (m, {}) for m in args.only.split(",")} | {f"{m}, compiled": (m, {"compile": True})
                                                           for m in args.only.split(",")}  # fmt: skip
