@@ -212,7 +212,7 @@ LABELS: dict[str, tuple[int, torch.dtype, Callable]] = {
     "regression": (1, torch.float32, _regression),
     "depth": (1, torch.float32, _depth),
 }
-"""By kind: channels, type, and what a warp does to the values (B, C, S*S) that it sees, with where there is no label."""
+"""By kind: channels, type, and what warps do to the values (B, C, S*S) that they see, with where there is no label."""
 
 
 def shrink(frame: Frame, size: int) -> Frame:

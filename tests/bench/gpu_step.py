@@ -139,8 +139,9 @@ def main() -> None:
     gpu = torch.cuda.get_device_name() if args.device == "cuda" else "none: a try on the processor"
     peak = next((p for name, p in GPUS.items() if name.removeprefix("NVIDIA ").removesuffix(" SXM") in gpu), None)
     rows: dict[str, dict] = {}
-    about = {"command": " ".join(["python tests/bench/gpu_step.py", *sys.argv[1:]]), "gpu": gpu, "peak_tflops": peak, "batch": args.batch,
-             "img_size": args.size, "model": f"{args.backbone}, four PASCAL heads", "torch": torch.__version__}
+    about = {"command": " ".join(["python tests/bench/gpu_step.py", *sys.argv[1:]]), "gpu": gpu,
+             "peak_tflops": peak, "batch": args.batch, "img_size": args.size,
+             "model": f"{args.backbone}, four PASCAL heads", "torch": torch.__version__}
     plans = {m: (m, {}) for m in args.only.split(",")} | {f"{m}, compiled": (m, {"compile": True})
                                                           for m in args.only.split(",")}  # fmt: skip
     plans |= {name: ("ptsa", settings) for name, settings in EXTRA.items() if "ptsa" in args.only.split(",")}
