@@ -212,7 +212,7 @@ def test_mtlora_adds_a_tasks_term_to_the_shared_streams_product(backbone):
             nn.init.normal_(layer.shared.lora_B, std=0.05)
     layer = model.backbone.blocks(0)[-1].mlp.fc1
     x = torch.randn(5, 2, 7, 32)  # shared stream and four tasks
-    out, shared = layer(x.flatten(0, 1)).view(5, 2, 7, -1), layer.shared
+    out, shared = layer.streams(list(x)), layer.shared
     frozen = F.linear(x[0], shared.base.weight, shared.base.bias)
     torch.testing.assert_close(out[0], shared(x[0]))
     for t in range(4):
@@ -222,6 +222,41 @@ def test_mtlora_adds_a_tasks_term_to_the_shared_streams_product(backbone):
     layer.task_B.data[2] += 1.0
     changed = [task for task, p in model(images).items() if not torch.equal(p, before[task])]
     assert changed == ["saliency"]
+
+
+def test_mtlora_whose_tasks_have_the_shared_pairs_is_shared_lora(backbone):
+    """Then every task's stream is the shared one; a gradient is the sum over the streams."""
+    torch.manual_seed(0)
+    shared = build_model("lora_shared", backbone, PASCAL, rank=4).double()
+    streams = build_model("mtlora", backbone, PASCAL, rank=4, task_rank=4).double()
+    for name, parameter in shared.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(parameter, std=0.05)
+    plain = {name: name.replace("shared.", "").replace("task_", "lora_") for name in streams.state_dict()}
+    values = shared.state_dict()
+    streams.load_state_dict({n: values[plain[n]].expand_as(value) for n, value in streams.state_dict().items()})
+    images, gradients = torch.randn(2, 3, 64, 64).double(), []
+    for model in (streams, shared):
+        predictions = model.train()(images, resize=False)
+        sum(p.square().mean() for p in predictions.values()).backward()
+        gradients.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
+    for name, gradient in gradients[1].items():
+        parts = [g.reshape(-1, *gradient.shape).sum(0) for n, g in gradients[0].items() if plain[n] == name]
+        torch.testing.assert_close(sum(parts), gradient, atol=1e-12, rtol=1e-9, msg=name)
+
+
+def test_mtloras_dropout_acts_on_the_shared_stream_alone(backbone):
+    """As in the authors' code; where the streams begin, that is one mask for all of them."""
+    model = build_model("mtlora", backbone, PASCAL, rank=2, task_rank=2, dropout=0.5).train()
+    block, x = model.backbone.blocks(0)[-1], torch.randn(2, 7, 32)
+    for layer in (block.attn.proj, block.mlp.fc1):
+        nn.init.normal_(layer.shared.lora_B)
+        layer.task_B.data[:] = layer.shared.lora_B
+        layer.task_A.data[:] = layer.shared.lora_A
+    once, twice = (block.mlp.fc1.streams([x, *torch.stack([x] * 4)]) for _ in range(2))
+    assert [torch.equal(a, b) for a, b in zip(once, twice, strict=True)] == [False, True, True, True, True]
+    first, *others = block.attn.proj(x).chunk(5)
+    assert all(torch.equal(first, other) for other in others) and not torch.equal(first, block.attn.proj(x)[:2])
 
 
 def test_what_cannot_be_built_is_refused_with_the_reason(backbone):

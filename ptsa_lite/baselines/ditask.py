@@ -24,7 +24,7 @@ from ptsa_lite.families import Backbone
 from ptsa_lite.model import MultiTaskModel
 
 from .monotone import flow, read_at
-from .mtlora import MTLoRAModel
+from .mtlora import MTLoRALinear, MTLoRAModel
 
 
 class SpectralLinear(nn.Module):
@@ -61,16 +61,17 @@ class SpectralLinear(nn.Module):
 
 
 class SpectralStreams(nn.Module):
-    """(S*B, ..., C_in) -> ((1+T)*B, ..., C_out), as MTLoRALinear, each task's stream by its own map."""
+    """As MTLoRALinear, each task's stream by its own map."""
 
-    def __init__(self, shared: SpectralLinear, n_tasks: int, rank: int, begins: bool):
+    def __init__(self, shared: SpectralLinear, n_tasks: int, rank: int):
         super().__init__()
-        self.shared, self.n_tasks, self.begins = shared, n_tasks, begins
+        self.shared, self.n_tasks = shared, n_tasks
         self.task_velocity = nn.Parameter(shared.adapter_velocity.new_zeros(n_tasks, rank - 1))
 
-    def forward(self, x: Tensor) -> Tensor:
-        x_0, *x_t = [x] * (1 + self.n_tasks) if self.begins else x.chunk(1 + self.n_tasks)
-        return torch.cat([self.shared(x_0), *self.shared.streams(x_t, self.task_velocity)])
+    def streams(self, x: list[Tensor]) -> list[Tensor]:
+        return [self.shared(x[0]), *self.shared.streams(x[1:], self.task_velocity)]
+
+    forward = MTLoRALinear.forward
 
 
 class DiTASKModel(MTLoRAModel):

@@ -23,41 +23,45 @@ from ptsa_lite.model import MultiTaskModel
 
 
 class MTLoRALinear(nn.Module):
-    """(S*B, ..., C_in) -> ((1+T)*B, ..., C_out), stream 0 the shared one.
+    """Streams [x_0, ..., x_T], each (B, ..., C_in) -> [h_0, ..., h_T], each (B, ..., C_out).
 
-    shared: the layer with the shared pair. begins: the tasks' streams begin here, so S is 1 and x_t is x_0; elsewhere
-    S is 1 + T.
+    shared: the layer with the shared pair. Dropout, as in the authors' code, acts on x_0 alone.
     """
 
-    def __init__(self, shared: GroupedLoRALinear, n_tasks: int, rank: int, begins: bool):
+    def __init__(self, shared: GroupedLoRALinear, n_tasks: int, rank: int):
         super().__init__()
         c_out, c_in = shared.base.weight.shape
-        self.shared, self.n_tasks, self.begins = shared, n_tasks, begins
+        self.shared, self.n_tasks = shared, n_tasks
         self.task_A = nn.Parameter(shared.base.weight.new_empty(n_tasks, rank, c_in))
         self.task_B = nn.Parameter(shared.base.weight.new_zeros(n_tasks, c_out, rank))
         for a in self.task_A:
             nn.init.kaiming_uniform_(a, a=math.sqrt(5))
 
+    def streams(self, x: list[Tensor]) -> list[Tensor]:
+        layer, dropped = self.shared, self.shared.dropout(x[0])
+        frozen = layer.base(x[0]).flatten(0, -2)  # (N, C_out), for every stream
+        inputs = [(dropped if x_t is x[0] else x_t).flatten(0, -2) for x_t in x]  # (N, C_in)
+        low = zip(inputs, [layer.lora_A[0], *self.task_A], [layer.lora_B[0], *self.task_B], strict=True)
+        h = [torch.addmm(frozen, x_t @ a.T, b.T, alpha=layer.scale) for x_t, a, b in low]
+        return [h_t.view(*x[0].shape[:-1], -1) for h_t in h]
+
     def forward(self, x: Tensor) -> Tensor:
-        layer = self.shared
-        streams = x.unflatten(0, (1 if self.begins else 1 + self.n_tasks, -1))  # (S, B, ..., C_in)
-        x_0, x_t = streams[0], streams[0] if self.begins else streams[1:]
-        frozen = layer.base(x_0)  # (B, ..., C_out), for every stream
-        low_0 = layer.dropout(x_0) @ layer.lora_A[0].T @ layer.lora_B[0].T
-        low_t = torch.stack([
-            layer.dropout(x_t if self.begins else x_t[t]) @ self.task_A[t].T @ self.task_B[t].T
-            for t in range(self.n_tasks)
-        ])  # (T, B, ..., C_out)
-        return (frozen + layer.scale * torch.cat([low_0[None], low_t])).flatten(0, 1)
+        """Where the streams begin, x_t is x_0: (B, ..., C_in) -> ((1+T)*B, ..., C_out)."""
+        return torch.cat(self.streams([x] * (1 + self.n_tasks)))
 
 
 class PartingBlock(SwinTransformerBlock):
-    """A stage's last block, where the tasks' streams part from the shared one: (B, h, w, C) -> ((1+T)*B, h, w, C)."""
+    """A stage's last block, where the tasks' streams part from the shared one: (B, h, w, C) -> ((1+T)*B, h, w, C).
+
+    In between they are a list: one tensor of them all would be cut and joined again in every layer.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        attended = self.drop_path1(self._attn(self.norm1(x)))  # ((1+T)*B, h, w, C)
-        x = (x + attended.unflatten(0, (1 + self.attn.proj.n_tasks, -1))).flatten(0, 1)
-        return x + self.drop_path2(self.mlp(self.norm2(x)))
+        attended = self._attn(self.norm1(x)).chunk(1 + self.attn.proj.n_tasks)  # of (B, h, w, C)
+        streams = [x + self.drop_path1(x_t) for x_t in attended]
+        hidden = self.mlp.fc1.streams([self.norm2(x_t) for x_t in streams])
+        out = self.mlp.fc2.streams([self.mlp.act(x_t) for x_t in hidden])
+        return torch.cat([x_t + self.drop_path2(h_t) for x_t, h_t in zip(streams, out, strict=True)])
 
 
 class MTLoRAModel(MultiTaskModel):
@@ -78,8 +82,7 @@ class MTLoRAModel(MultiTaskModel):
         for stage in range(backbone.n_stages):
             last = backbone.blocks(stage)[-1]
             for parent, name in ((last.attn, "proj"), (last.mlp, "fc1"), (last.mlp, "fc2")):
-                layer = self.task_layer(getattr(parent, name), len(self.tasks), task_rank, begins=name == "proj")
-                setattr(parent, name, layer)
+                setattr(parent, name, self.task_layer(getattr(parent, name), len(self.tasks), task_rank))
             last.__class__ = PartingBlock
 
     def description(self) -> dict:
@@ -90,10 +93,9 @@ class MTLoRAModel(MultiTaskModel):
         x = self.backbone.embed(images)
         maps: dict[str, list[Tensor]] = {task: [] for task in self.tasks}
         for stage in range(self.backbone.n_stages):
-            streams = self._stage(stage, x).unflatten(0, (1 + len(self.tasks), -1))  # (1+T, B, h, w, C)
-            x = streams[0]
-            for t, task in enumerate(self.tasks, 1):
-                maps[task].append(streams[t])
+            x, *streams = self._stage(stage, x).chunk(1 + len(self.tasks))  # each (B, h, w, C)
+            for task, stream in zip(self.tasks, streams, strict=True):
+                maps[task].append(stream)
         return maps
 
     def only(self, tasks: Any) -> MultiTaskModel:
