@@ -304,8 +304,8 @@ save_figure(figure, "03_loss_weight", out_dir);
 #   independently;
 # - **same**: both tasks on the same frame, $x = x'$.
 #
-# `gradient_similarity` of the package does both in one pass. It needs one forward and $T$ backward passes a frame and
-# holds the gradients of two frames only, the present one and the one before, whatever the number of frames. On a few
+# `gradient_similarity` of the package does both in one pass. It needs one forward and $T$ backward passes for a few
+# frames at once and holds the gradients of those and of the frame before, whatever the number of frames. On so few
 # frames we can afford to hold all of them, so here is what it does, and the check that it does it.
 
 # %%

@@ -1,10 +1,11 @@
-"""The same layer and head in fewer operations. Nothing here is needed to understand the method.
+"""The same layer, head and gradients in fewer operations. Nothing here is needed to understand the method.
 
 Each class stands beside the plain one of its equation (`plain`), takes its place by `layer=` and `head=`, and is
 tested equal to it. Kept is only what tests/bench/speed.py shows to be worth it.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +15,10 @@ from torch.nn import functional as F
 
 from .heads import HRNetHead
 from .lora import GroupedLoRALinear
+from .losses import task_loss
+from .model import MultiTaskModel
 from .resize import interpolation
+from .tasks import Task
 
 
 class FastHRNetHead(HRNetHead):
@@ -144,6 +148,34 @@ def short_norms(model: nn.Module) -> nn.Module:
         if type(module) is nn.LayerNorm:
             module.__class__ = ShortLayerNorm
     return model
+
+
+def sample_gradients(
+    model: MultiTaskModel, batch: Mapping[str, Tensor], tasks: Mapping[str, Task], stages: Sequence[Sequence[Tensor]]
+) -> Tensor:
+    """`similarity.task_gradients` of every image of a batch, in as many passes as for one: (B, T, P).
+
+    stages: per stage the weights of the linear layers that count. y = W x + b has dL/dW = sum over positions of
+    dL/dy x^T, and an image's own gradient is the sum over its own positions, in all groups.
+    """
+    groups = {weight: n for n, stage in zip(model.tree.n_groups, stages, strict=True) for weight in stage}
+    size, seen = len(batch["image"]), {}
+    with contextlib.ExitStack() as hooks:
+        for layer in model.modules():
+            if getattr(layer, "weight", None) in groups:
+                hook = layer.register_forward_hook(lambda layer, x, y: seen.update({layer.weight: (x[0].detach(), y)}))
+                hooks.callback(hook.remove)
+        predictions = model(batch["image"], resize=False)
+    outputs, sizes = [seen[weight][1] for weight in groups], [weight.numel() for weight in groups]
+    gradients = outputs[0].new_empty(size, len(tasks), sum(sizes))
+    for row, (name, task) in zip(gradients.unbind(1), tasks.items(), strict=True):
+        images = zip(predictions[name].split(1), batch[name].split(1), strict=True)
+        loss = torch.stack([task_loss(task, *image) for image in images]).sum()
+        slopes = torch.autograd.grad(task.loss_weight * loss, outputs, retain_graph=name != list(tasks)[-1])
+        for part, dy, (weight, n) in zip(row.split(sizes, 1), slopes, groups.items(), strict=True):
+            pair = (z.reshape(n, size, -1, z.shape[-1]) for z in (dy, seen[weight][0]))
+            part.copy_(torch.einsum("gbno,gbni->boi", *pair).flatten(1))
+    return gradients
 
 
 def fast(device: torch.device | str = "cpu") -> dict[str, Any]:

@@ -25,13 +25,15 @@ import torch
 from torch import Tensor, nn
 
 from .checks import known
+from .fast import sample_gradients
 from .losses import task_loss
 from .model import MultiTaskModel
 from .tasks import Task
 
 READINGS = ("plain", "elementwise")
 PAIRS = ("different", "same")
-CHUNK = 1 << 14  # numbers of a gradient at a time, when products are summed
+CHUNK = 1 << 14, 1 << 18  # numbers of a gradient at a time, when products are summed: on a processor, on a GPU
+HELD = 1 << 25, 1 << 27  # numbers in the gradients that are computed at once
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,7 @@ def compared_weights(model: MultiTaskModel) -> list[list[nn.Parameter]]:
     return stages
 
 
-def task_gradients(
-    model: MultiTaskModel, sample: dict, tasks: dict[str, Task], weights: Sequence[nn.Parameter]
-) -> Tensor:
+def task_gradients(model: MultiTaskModel, sample: dict, tasks: dict[str, Task], weights: Sequence[Tensor]) -> Tensor:
     """g(x, t) for every task: one forward, T backward passes. (T, P), P numbers in all the weights.
 
     sample: a batch of one image. A task without a valid pixel in it has a zero gradient, and is similar to nothing.
@@ -117,7 +117,7 @@ def products(g: Tensor, h: Tensor, reading: str) -> Tensor:
     Chunk by chunk: a float32 sum over millions of numbers loses three digits, and a chunk fits the cache.
     """
     out = torch.zeros(3, len(g), len(h), dtype=torch.float64, device=g.device)
-    for a, b in zip(g.split(CHUNK, 1), h.split(CHUNK, 1), strict=True):
+    for a, b in zip(*(x.split(CHUNK[g.is_cuda], 1) for x in (g, h)), strict=True):
         if reading == "plain":
             lengths = a.square().sum(1)[:, None], b.square().sum(1)[None]  # (T, 1), (1, T)
             out += torch.stack(torch.broadcast_tensors(a @ b.T, *lengths))
@@ -137,38 +137,36 @@ def _by_stage(g: Tensor, h: Tensor, sizes: Sequence[int], reading: str) -> Tenso
 
 
 def gradient_similarity(
-    model: MultiTaskModel,
-    samples: Iterable[dict],
-    tasks: dict[str, Task],
-    n_samples: int | None = None,
-    readings: Sequence[str] = READINGS,
-    report: Callable[[str], None] | None = None,
-) -> Similarity:
+    model: MultiTaskModel, samples: Iterable[dict], tasks: dict[str, Task], n_samples: int | None = None,
+    readings: Sequence[str] = READINGS, report: Callable[[str], None] | None = None,
+) -> Similarity:  # fmt: skip
     """sim(t, t') over a stream of samples (batches of one image), by stage and over the whole backbone.
 
-    Sample k is compared with itself ("same") and with sample k + 1 ("different", made symmetric): memory of two
-    samples' gradients, whatever their number. The model runs in evaluation mode; its heads should have been fitted on
-    the frozen backbone before, or their gradients say little.
+    Sample k is compared with itself ("same") and with sample k + 1 ("different", made symmetric), so that memory does
+    not grow with their number. The model runs in evaluation mode; its heads should have been fitted on the frozen
+    backbone before, or their gradients say little.
 
     Raises ValueError with fewer than two samples, or when a task's gradient is zero or not finite in all of them.
     """
     stages = compared_weights(model)
-    weights = [weight for stage in stages for weight in stage]
     sizes = [sum(weight.numel() for weight in stage) for stage in stages]
     draws: dict[tuple[str, str], list[np.ndarray]] = {(r, p): [] for r in readings for p in PAIRS}
     before, seen, started = None, torch.zeros(len(tasks), dtype=torch.bool), time.monotonic()
-    with evaluating(model, weights):
-        for k, sample in enumerate(itertools.islice(samples, n_samples), 1):
-            now = task_gradients(model, sample, tasks, weights)  # (T, P)
+    at_once = max(1, HELD[stages[0][0].is_cuda] // (len(tasks) * sum(sizes)))
+    samples = itertools.islice(samples, n_samples)
+    parts = iter(lambda: list(itertools.islice(samples, at_once)), [])
+    batches = ({key: torch.cat([one[key] for one in part]) for key in ("image", *tasks)} for part in parts)
+    with evaluating(model, itertools.chain(*stages)):
+        gradients = itertools.chain.from_iterable(sample_gradients(model, batch, tasks, stages) for batch in batches)
+        for k, now in enumerate(gradients, 1):  # (T, P)
             for name, finite in zip(tasks, now.isfinite().all(1).tolist(), strict=True):
                 if not finite:
                     raise ValueError(f"the gradient of task {name!r} is not finite at sample {k}; check its labels")
             seen |= now.any(1).cpu()
-            for reading in readings:
-                draws[reading, "same"].append(_by_stage(now, now, sizes, reading).cpu().numpy())
-                if before is not None:
-                    one = _by_stage(before, now, sizes, reading)
-                    draws[reading, "different"].append(((one + one.mT) / 2).cpu().numpy())
+            for reading, (pairs, other) in itertools.product(readings, (("same", now), ("different", before))):
+                if other is not None:
+                    cosine = _by_stage(other, now, sizes, reading)
+                    draws[reading, pairs].append(((cosine + cosine.mT) / 2).cpu().numpy())
             before = now
             if report and n_samples and (k % 16 == 0 or k == n_samples):
                 left = (time.monotonic() - started) / k * (n_samples - k)
@@ -182,9 +180,9 @@ def gradient_similarity(
 
 
 @contextlib.contextmanager
-def evaluating(model: nn.Module, weights: Sequence[nn.Parameter]) -> Iterator[None]:
+def evaluating(model: nn.Module, weights: Iterable[nn.Parameter]) -> Iterator[None]:
     """Evaluation mode, and gradients for these weights alone; everything is put back afterwards."""
-    training, wanted = model.training, {name: p.requires_grad for name, p in model.named_parameters()}
+    training, wanted = model.training, [(p, p.requires_grad) for p in model.parameters()]
     model.eval().requires_grad_(False)
     for weight in weights:
         weight.requires_grad_(True)
@@ -192,5 +190,5 @@ def evaluating(model: nn.Module, weights: Sequence[nn.Parameter]) -> Iterator[No
         yield
     finally:
         model.train(training)
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(wanted[name])
+        for parameter, was in wanted:
+            parameter.requires_grad_(was)

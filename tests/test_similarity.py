@@ -3,13 +3,16 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from tiny import tiny_backbone
+from tiny import tiny_backbone, tiny_family
 
+from ptsa_lite import similarity as measuring
+from ptsa_lite.fast import sample_gradients
 from ptsa_lite.losses import task_loss
 from ptsa_lite.methods import build_model
 from ptsa_lite.model import MultiTaskModel
-from ptsa_lite.similarity import READINGS, compared_weights, cosines, gradient_similarity, task_gradients
+from ptsa_lite.similarity import READINGS, compared_weights, cosines, evaluating, gradient_similarity, task_gradients
 from ptsa_lite.tasks import SCENES, select
+from ptsa_lite.tree import TaskTree
 
 TASKS = select(SCENES, ["semseg", "saliency", "normals", "depth"])
 
@@ -140,6 +143,34 @@ def test_gradients_are_taken_where_the_adapters_will_sit(model):
     assert task_gradients(model, make_samples(1)[0], TASKS, weights).shape == (4, sum(w.numel() for w in weights))
     for w in weights:
         w.requires_grad_(False)
+
+
+@pytest.mark.parametrize("family", ["swin", "pvt", "convnext", "dinov2"])
+def test_samples_in_one_pass_have_the_gradients_that_they_have_alone(family):
+    """Groups' gradients add up in the frozen weight that they share."""
+    torch.manual_seed(0)
+    tree = next(TaskTree.enumerate(tuple(TASKS), (1, 1, 2, 4)))
+    model, samples = build_model("ptsa", tiny_family(family)[1], TASKS, tree, rank=2).double(), make_samples(3, 64)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    samples[1]["depth"] = torch.full_like(samples[1]["depth"], 255.0)  # no label: a gradient of zero
+    samples = [{k: v.double() if v.is_floating_point() else v for k, v in sample.items()} for sample in samples]
+    stages = compared_weights(model)
+    with evaluating(model, sum(stages, [])):
+        alone = torch.stack([task_gradients(model, sample, TASKS, sum(stages, [])) for sample in samples])
+        batch = {key: torch.cat([sample[key] for sample in samples]) for key in samples[0]}
+        torch.testing.assert_close(sample_gradients(model, batch, TASKS, stages), alone, atol=1e-12, rtol=1e-9)
+    assert alone.any(2).tolist() == [[not (i == 1 and name == "depth") for name in TASKS] for i in range(3)]
+
+
+def test_how_much_is_computed_at_once_changes_nothing(model, monkeypatch):
+    together = gradient_similarity(model, make_samples(), TASKS)
+    monkeypatch.setattr(measuring, "HELD", (1, 1))
+    monkeypatch.setattr(measuring, "CHUNK", (1000, 1000))
+    alone = gradient_similarity(model, make_samples(), TASKS)
+    for choice, draws in together.draws.items():
+        np.testing.assert_allclose(alone.draws[choice], draws, atol=2e-4)
 
 
 def test_too_few_samples_and_a_task_without_labels_are_refused(model):

@@ -42,8 +42,7 @@ class MTLoRALinear(nn.Module):
         frozen = layer.base(x[0]).flatten(0, -2)  # (N, C_out), for every stream
         inputs = [(dropped if x_t is x[0] else x_t).flatten(0, -2) for x_t in x]  # (N, C_in)
         low = zip(inputs, [layer.lora_A[0], *self.task_A], [layer.lora_B[0], *self.task_B], strict=True)
-        h = [torch.addmm(frozen, x_t @ a.T, b.T, alpha=layer.scale) for x_t, a, b in low]
-        return [h_t.view(*x[0].shape[:-1], -1) for h_t in h]
+        return [torch.addmm(frozen, x_t @ a.T, b.T, alpha=layer.scale).view(*x[0].shape[:-1], -1) for x_t, a, b in low]
 
     def forward(self, x: Tensor) -> Tensor:
         """Where the streams begin, x_t is x_0: (B, ..., C_in) -> ((1+T)*B, ..., C_out)."""
@@ -52,7 +51,6 @@ class MTLoRALinear(nn.Module):
 
 class PartingBlock(SwinTransformerBlock):
     """A stage's last block, where the tasks' streams part from the shared one: (B, h, w, C) -> ((1+T)*B, h, w, C).
-
     In between they are a list: one tensor of them all would be cut and joined again in every layer.
     """
 
