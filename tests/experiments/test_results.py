@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS, GRIDS = ROOT / "figures" / "results", ROOT / "figures" / "grids"
 SHIPPED = {
     "study_scenes": 57, "study_nyud": 57, "groups_scenes": 9, "groups_nyud": 9, "ranks_scenes": 36, "rates_scenes": 33,
-    "rates_nyud": 40, "gpu_nyud": 14, "backbone_nyud": 6, "backbone_nyud_long": 2,
+    "rates_nyud": 40, "rates_nyud_224": 20, "gpu_nyud": 14, "backbone_nyud": 6, "backbone_nyud_long": 2,
 }  # fmt: skip
 
 
@@ -94,7 +94,8 @@ def test_results_on_other_frames_are_not_taken_for_those_of_an_archive(tmp_path)
 def test_every_grid_finds_the_results_that_come_with_it(name):
     content = json.loads((RESULTS / f"{name}.json").read_text())
     wanted, found = {one.name() for one in read_runs(GRIDS / f"{name}.yaml")}, collected(RESULTS / f"{name}.json")
-    assert {result["name"] for result in found} == wanted and len(found) == SHIPPED[name] and content["left"] == 0
+    assert {result["name"] for result in found} <= wanted and len(found) == SHIPPED[name]
+    assert content["left"] == len(wanted) - len(found) == (7 if name == "rates_nyud_224" else 0)
     for result in found:
         assert Run.from_dict(result["run"]).name() == result["name"]
     root = " --root PATH" if "nyud" in name else ""
@@ -106,10 +107,11 @@ def test_no_file_of_results_is_left_out_of_the_list():
     assert files == set(SHIPPED)
 
 
-def test_results_on_the_smaller_frames_say_so():
+def test_results_say_how_large_the_archives_frames_were():
     for path in RESULTS.glob("*nyud*.json"):
         content = json.loads(path.read_text())
-        assert "320x240" in content.get("frames_were", content["frames"]), path.name
+        size = "480x360" if "224" in path.name else "320x240"
+        assert size in content.get("frames_were", content["frames"]), path.name
 
 
 def test_git_changes_no_line_end_of_the_project(tmp_path):
