@@ -2,7 +2,7 @@
 # # Question the result
 #
 # *The study: what each part of the method buys.* [< previous: reproduce it on NYUD-v2](07_reproduce_nyud_v2.ipynb) |
-# [next: distil a small Swin >](90_distil_a_small_swin.ipynb)
+# [next: bring your own tasks >](09_bring_your_own_tasks.ipynb)
 #
 # **What you'll do**
 #
@@ -734,4 +734,4 @@ for name, study in shown.items():
 #   there are only seven.
 # - At 448 pixels, with Swin-Tiny and 300 epochs, the answers may differ (I). Nobody has run that grid.
 #
-# Next: where the backbone of all this came from. [Distil a small Swin >](90_distil_a_small_swin.ipynb)
+# Next: [the same with your pictures and your labels >](09_bring_your_own_tasks.ipynb)

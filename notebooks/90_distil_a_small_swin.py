@@ -2,7 +2,7 @@
 # # Distil a small Swin
 #
 # *An appendix: where the frozen backbone of the other notebooks comes from.*
-# [< question the result](08_question_the_result.ipynb) | [back to the tour >](00_take_the_tour.ipynb)
+# [< bring your own tasks](09_bring_your_own_tasks.ipynb) | [back to the tour >](00_take_the_tour.ipynb)
 #
 # **What you'll do**
 #
