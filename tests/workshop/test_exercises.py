@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from ptsa_lite.backbones import load_backbone
 from ptsa_lite.costs import count_macs
 from ptsa_lite.experiments.published import PASCAL_RESULTS, row
+from ptsa_lite.experiments.statistics import seeds_needed
 from ptsa_lite.methods import build_model
 from ptsa_lite.metrics import delta_m
 from ptsa_lite.tasks import PASCAL, select
@@ -39,6 +40,7 @@ def computed() -> dict:
         "02.1": 128 * 512 / (128 + 512), "02.2": [128 + 3 * 128, 3 * (128 + 128)],
         "03.4": [float(F.cosine_similarity(a, b, dim=0)) for a, b in ((one, ten), (one / both, ten / both))],
         "04.1": len(trees), "04.2": macs, "05.1": [gain(4), gain(2)], "05.3": delta_m(full, alone, PASCAL),
+        "08.1": seeds_needed(0.4, sd=0.5),
     }  # fmt: skip
 
 
