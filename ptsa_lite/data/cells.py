@@ -15,7 +15,7 @@ path of a picture or a .npy; an empty one means that the frame has no such label
 "it".
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,11 @@ from .files import DataError
 from .pictures import read_grey, read_picture
 
 
-def opened(cell: Any, base: Path, channels: int) -> Any:
-    """An array, a PIL picture, or what one is read from; None for an empty cell."""
+def opened(cell: Any, places: Sequence[Path], channels: int) -> Any:
+    """An array, a PIL picture, or what one is read from; None for an empty cell.
+
+    places: the folders that a path may go from; the first where there is such a file is meant.
+    """
     if isinstance(cell, Mapping):  # a picture of `datasets`, as it is stored
         cell = cell.get("bytes") or cell.get("path")
     if cell is None or (isinstance(cell, float) and cell != cell) or (isinstance(cell, str | bytes) and not cell):
@@ -38,7 +41,7 @@ def opened(cell: Any, base: Path, channels: int) -> Any:
     if isinstance(cell, bytes):
         return BytesIO(cell)
     if isinstance(cell, str | Path):
-        path = base / cell
+        path = next((place / cell for place in places if (place / cell).is_file()), places[0] / cell)
         return files.read_array(path, channels) if path.suffix == ".npy" else path
     if isinstance(cell, list | tuple):
         try:

@@ -5,13 +5,15 @@ hf://datasets/OWNER/NAME of one on the hub, a `datasets.Dataset`, a map of split
 dict. What has no splits is taken whole for each. Several sets need not be labelled for the same tasks, nor has every
 frame a label of each.
 
-What a cell may hold stands in `cells`; paths in it go from the folder of its set. A label lies on the stored pixels of
-its picture; of another size, it is resampled where the shape is the same (`files.fit`). Sets are read once, at working
-resolution, into the cache where archives' frames are kept; lists of rows stay in memory.
+What a cell may hold stands in `cells`; a path in it goes from the folder of its set, or from that of its picture, as in
+a metadata.csv beside them. A label lies on the stored pixels of its picture; of another size, it is resampled where the
+shape is the same (`files.fit`). Sets are read once, at working resolution, into the cache where archives' frames are
+kept; lists of rows stay in memory.
 """
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,9 +78,10 @@ class Table:
         return label if label is not None and frames.labelled(task.moves, label).any() else None
 
     def _read(self, name: str, row: Mapping, i: int, channels: int, read: Callable) -> np.ndarray | None:
-        column = self.columns[name]
+        column, picture = self.columns[name], row.get(self.columns["image"])
+        path = Path(picture.get("path") or "") if isinstance(picture, Mapping) else Path()
         try:
-            cell = opened(row.get(column), self.base, channels)
+            cell = opened(row.get(column), [self.base, path.parent] if path.is_absolute() else [self.base], channels)
             return None if cell is None else read(cell)
         except DataError as error:
             raise DataError(error.kind, f"{self.name}, row {i}, column {column!r}: {error}") from None
@@ -216,10 +219,10 @@ def _undecoded(rows, used: set[str], base: Path, name: str) -> tuple:
     arrays = [name for name, kind in rows.features.items() if isinstance(kind, hf.Array2D | hf.Array3D)]
     if arrays:  # else each comes as lists of Python's numbers
         rows = rows.with_format("numpy", arrays, output_all_columns=True)
+    places = [base, *sorted({Path(path).parent for path in filter(None, paths) if Path(path).is_absolute()})]
     for path in filter(None, paths):
-        try:
-            found = os.stat(base / path)
-        except OSError:
-            continue  # it is packed with the rows, or missed when it is read
-        stamp.append((path, found.st_size, found.st_mtime_ns))
+        for place in places:  # where there is none, it is packed with the rows, or missed when it is read
+            with suppress(OSError):
+                found = os.stat(place / path)
+                stamp.append((path, found.st_size, found.st_mtime_ns))
     return rows, name, base, stamp

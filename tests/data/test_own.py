@@ -51,7 +51,8 @@ def write_folder(root, splits=(("train", 3), ("test", 2))):
             save(root / split / f"{i}.png", made["image"])
             save(root / split / f"masks/{i}.png", made["semseg"])
             save(root / split / f"masks/{i}.npy", made["reach"])
-            lines.append(f"{i}.png,masks/{i}.png," + (f"{split}/masks/{i}.npy" if i else ""))
+            place = "masks" if split == "train" else f"{split}/masks"  # from the csv's folder, or from the set's
+            lines.append(f"{i}.png,masks/{i}.png," + (f"{place}/{i}.npy" if i else ""))
         (root / split / "metadata.csv").write_text("\n".join(lines) + "\n")
     return root
 
@@ -142,6 +143,17 @@ def test_data_in_files_are_decoded_once_and_again_when_a_file_changes(tmp_path, 
     np.save(root / "train/masks/1.npy", np.full((24, 32), 7, np.float32))
     after = open_dataset(root, **options)[1]["reach"]
     assert not torch.equal(before, after) and (after == 7).all()
+
+
+def test_a_path_beside_one_picture_is_not_taken_for_that_of_another(tmp_path):
+    lines = ["file_name,reach"]
+    for k, place in enumerate("ab"):
+        save(tmp_path / f"{place}/0.png", frame(k)["image"])
+        save(tmp_path / f"{place}/0.npy", np.full((24, 32), k + 1, np.float32))
+        lines.append(f"{place}/0.png,0.npy")
+    (tmp_path / "metadata.csv").write_text("\n".join(lines) + "\n")
+    made = open_dataset(tmp_path, tasks={"reach": TASKS["reach"]}, img_size=16, augment=False)
+    assert [float(sample["reach"].unique()) for sample in made] == [1, 2]
 
 
 BAD_TASKS = [
