@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 
 import torch
+from timm.layers import DropPath
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -162,6 +163,11 @@ def compile_regions(model: nn.Module) -> None:
     Blocks of one shape share their code, so that a deep model compiles in the time of a shallow one, and what lies
     between the regions stays plain Python. Names of parameters, copies and files of the model are as before.
     """
+    for module in model.modules():
+        if type(module) is DropPath:
+            module.__class__ = SharedDropPath
+            rate = torch.tensor(module.drop_prob, device=next(model.parameters()).device)
+            module.register_buffer("rate", rate, persistent=False)
     torch._dynamo.config.cache_size_limit = 128  # kinds of regions: widths and groups of a stage, shifts, modes, sizes
     for module in list(model.modules()):
         regions = []
@@ -171,6 +177,16 @@ def compile_regions(model: nn.Module) -> None:
             regions = module.heads.values()
         for region in regions:
             region.compile(dynamic=False)
+
+
+class SharedDropPath(DropPath):
+    """timm's stochastic depth with its rate in a tensor: blocks that differ in their rate alone share compiled code."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        kept = torch.rand(len(x), *(1,) * (x.ndim - 1), device=x.device) >= self.rate
+        return x * (kept / (1 - self.rate)).to(x.dtype)
 
 
 def autocast(device: torch.device, amp: str) -> torch.autocast:

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from timm.layers import DropPath
 from tiny import tiny_backbone, tiny_family
 from tiny_training import CONFIG, TASKS, TinyData, TinyModel, assert_same, run, tiny  # noqa: F401
 from torch._dynamo.backends.debugging import aot_eager
@@ -12,7 +13,7 @@ from ptsa_lite.methods import METHODS, build_model
 from ptsa_lite.model import MultiTaskModel
 from ptsa_lite.recipe import TrainConfig, parameter_groups
 from ptsa_lite.tasks import PASCAL, select
-from ptsa_lite.training.step import Stepper, autocast, compile_regions
+from ptsa_lite.training.step import SharedDropPath, Stepper, autocast, compile_regions
 from ptsa_lite.tree import TaskTree
 
 
@@ -135,6 +136,29 @@ def test_a_compiled_step_is_the_step_and_so_is_its_evaluation(graphs, method, fa
     assert gradients.keys() == their_gradients.keys()
     for name, g in gradients.items():
         torch.testing.assert_close(g, their_gradients[name], rtol=near, atol=near * largest, msg=name)
+
+
+def test_blocks_that_differ_in_their_drop_path_alone_share_compiled_code(graphs):
+    counts = []
+    for rate in (0.0, 0.3):
+        backbone = tiny_family("swin", drop_path_rate=rate)[1]
+        model = build_model("full_finetune", backbone, TWO)
+        stepper = Stepper(model.train(), TWO, changed(compile=True, batch_size=2), parameter_groups(model, 0.05))
+        torch._dynamo.reset()
+        graphs.clear()
+        stepper(labelled(TWO), 1e-3)
+        counts.append(len(graphs))
+    assert counts[0] == counts[1]
+
+
+def test_the_shared_drop_path_keeps_a_share_and_the_mean():
+    module = torch.nn.Sequential(DropPath(0.25))
+    module[0].__class__ = SharedDropPath
+    module[0].register_buffer("rate", torch.tensor(0.25), persistent=False)
+    torch.manual_seed(0)
+    y = module(torch.ones(4000, 2, 3))
+    assert y.unique().tolist() == pytest.approx([0, 4 / 3]) and (y == y[:, :1, :1]).all()
+    assert y.mean() == pytest.approx(1, abs=0.03) and torch.equal(module.eval()(y), y)
 
 
 @pytest.mark.parametrize("method", METHODS)
