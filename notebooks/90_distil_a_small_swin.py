@@ -4,6 +4,12 @@
 # *An appendix: where the frozen backbone of the other notebooks comes from.*
 # [< bring your own tasks](09_bring_your_own_tasks.ipynb) | [back to the tour >](00_take_the_tour.ipynb)
 #
+# The series runs without a network, because it ships a backbone of its own. This page tells how that backbone learned to
+# see: by imitating what another network computes inside, on photographs without a single label. The picture shows how
+# much of its teacher it explains, on photographs that it has never seen.
+#
+# ![Share of the teacher's variance explained, by minutes of training](../figures/90_history.png)
+#
 # **What you'll do**
 #
 # - Teach a Swin of 3 million parameters to see as a convolutional network of another kind sees, without a single label.
@@ -23,7 +29,7 @@
 # %% [markdown]
 # ## Where this sits
 #
-# The paper freezes a Swin that was trained on ImageNet. Such weights come from a hub, and a notebook that needs a hub fails on a train, in a class without network, or the day after a link dies. So this project ships a Swin of its own: Swin-T's shape at a third of its width. Whoever is online can take the paper's instead, by `load_backbone("swin_tiny_patch4_window7_224.ms_in1k")`.
+# The paper freezes a Swin that was trained on ImageNet. Such weights come from a hub, and a notebook that needs a hub fails on a train, in a class without network, or the day after a link dies. So this project ships a Swin of its own: Swin-T's shape at a third of its width. With a network you can take the paper's instead, by `load_backbone("swin_tiny_patch4_window7_224.ms_in1k")`.
 #
 # A frozen backbone is only worth studying if it has learned something. We have a teacher, EfficientNet-Lite0, trained on ImageNet by others, and photographs without labels. The student is asked to reproduce what the teacher computes *inside*.
 
@@ -36,7 +42,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import timm
 import torch
-from IPython.display import display
+from IPython.display import Markdown, display
 from ptsa_lite.workshop.places import RESULTS
 from ptsa_lite.workshop.widgets import interact
 from PIL import Image
@@ -45,9 +51,14 @@ from torch.nn import functional as F
 from ptsa_lite import backbones
 from ptsa_lite.workshop import distil, muon, teacher
 from ptsa_lite.scenes import render_scene
-from ptsa_lite.figures import Drawing, draw_grid, name_ends, use_style
+from ptsa_lite.experiments.tables import markdown
+from ptsa_lite.figures import Drawing, draw_grid, name_ends, save_figure, use_style
 
 use_style()
+
+
+def say(*paragraphs):
+    display(Markdown("\n\n".join(paragraphs)))
 
 # %% tags=["parameters"]
 folders: list = []  # folders of photographs; empty: scenes are drawn instead
@@ -111,7 +122,9 @@ for m in maps:
 # | stride 16 | $S/16$ | stride 16 | stride 32 |
 # | stride 32 | $S/32$ | stride 32 | the class scores, from the pooled map |
 #
-# How many channels does each student map have to answer for? Add them up from the list above before you look: 24 + 40, then 40 + 112, then 112 + 320, then 320.
+# How many channels does each student map have to answer for? Add them up from the list above before you look.
+#
+# (The student's maps are read *before* the patch merging that ends a stage, so their strides are 4, 8, 16 and 32. Notebook 01 reads them after it, as the paper's line of work does: 8, 16, 32 and 32. They are the same stages.)
 
 # %%
 crops = torch.stack([
@@ -128,7 +141,7 @@ assert distil.channels_of(targets) == [64, 152, 432, 320], "the pairing above gi
 # %% [markdown]
 # Here is what the student sees, and one channel of each thing it is asked to say.
 
-# %%
+# %% tags=["hide-input"]
 rows = [[crops[i].permute(1, 2, 0), F.avg_pool2d(crops[i].float(), 2).byte().permute(1, 2, 0),
          *(target[-1][i, -1] for target in targets)] for i in range(3)]
 draw_grid(rows, ["teacher's crop", "student's crop", "stride 4", "stride 8", "stride 16", "stride 32"], cmap="viridis")
@@ -142,7 +155,7 @@ draw_grid(rows, ["teacher's crop", "student's crop", "stride 4", "stride 8", "st
 #
 # A stage with two targets counts them alike. Counted channel by channel, the deeper map would drown the finer one: 112 against 40, 320 against 112.
 #
-# A student that always answers with the mean scores 0. A perfect one scores 1. **What will a student with random weights score, before its first step?** It answers something, and that something is not the mean: below 0.
+# A student that always answers with the mean scores 0. A perfect one scores 1. **Predict:** what will a student with random weights score, before its first step?
 
 # %%
 student = distil.Student(backbones.load_backbone(weights="random", img_size=size), distil.channels_of(targets), 1000)
@@ -154,9 +167,12 @@ print("explained before any training:", " ".join(f"{e:+.2f}" for e in explained)
 assert explained.max() < 0.1, "random weights explain nothing"
 
 # %% [markdown]
+# Below 0: it answers something, and that something is not the mean, which would have been better.
+
+# %% [markdown]
 # ## Ask once, keep the answer
 #
-# The teacher is slower than the student. So each photograph is cropped a few times, each crop shown to the teacher once, and the answers kept on disk, 8 bits a value: a step of a sixteenth of a standard deviation. What is lost by that is tiny: rounding to a grid of step $d$ adds a variance of $d^2/12$. **Predict it for $d = 1/16$:** 0.0003 of a variance of 1.
+# The teacher is slower than the student. So each photograph is cropped a few times, each crop shown to the teacher once, and the answers kept on disk, 8 bits a value: a step of a sixteenth of a standard deviation. Rounding to a grid of step $d$ adds a variance of $d^2/12$. **Predict** it for $d = 1/16$, of a variance of 1.
 
 # %%
 z = standard[1][1]
@@ -189,6 +205,8 @@ spectra = {name: torch.linalg.svdvals(g) for name, g in (("gradient", gradient),
 n_large = int((spectra["gradient"] > spectra["gradient"][0] / 10).sum())
 print(f"{n_large} of {len(spectra['gradient'])} singular values exceed a tenth of the largest")
 assert n_large < 13, "a gradient has few directions"
+
+# %% tags=["hide-input"]
 figure, axis = plt.subplots(figsize=(7, 2.8))
 for (name, values), colour in zip(spectra.items(), ("#0b3954", "#D55E00"), strict=True):
     axis.semilogy(range(1, len(values) + 1), values / values[0], color=colour)
@@ -198,7 +216,7 @@ axis.set_title("The gradient pulls in a few directions, Muon's step in nearly al
 plt.show()
 
 # %% [markdown]
-# A plain gradient step moves along a handful of directions and hardly along the others. AdamW scales every *entry* of the matrix by itself, which helps a little. Muon takes the matrix as one thing. With $G = U S V^\top$ it steps along $U V^\top$: the same directions, nearly every singular value near one. No decomposition is needed for that. A polynomial with $p(\sigma) \to 1$, applied five times, is fifteen matrix products (Newton and Schulz's iteration). The very smallest, a thousandth of the largest, it leaves behind.
+# So a plain gradient step moves along a handful of directions and hardly along the others. AdamW scales every *entry* of the matrix by itself, which helps a little. Muon takes the matrix as one thing. With $G = U S V^\top$ it steps along $U V^\top$: the same directions, nearly every singular value near one. No decomposition is needed for that. A polynomial with $p(\sigma) \to 1$, applied five times, is fifteen matrix products (Newton and Schulz's iteration). The very smallest, a thousandth of the largest, it leaves behind.
 #
 # Both optimisers now get the same student and 30 steps on the same eight crops. A tie, or a difference one can see?
 
@@ -226,6 +244,8 @@ for name, choose in (
     shares[name] = race(choose)
     print(f"{name:5} explains {shares[name][-1]:.2f} after {len(shares[name]) - 1} steps")
 assert shares["Muon"][-1] > shares["AdamW"][-1], "Muon is ahead"
+say(f"No tie: on the same crops, after the same number of steps, Muon explains {shares['Muon'][-1] - shares['AdamW'][-1]:.2f} "
+    "more of the teacher's variance.")
 
 # %% [markdown]
 # ## Run it
@@ -241,11 +261,16 @@ print(f"{done['steps']} steps in {done['minutes']:.1f} minutes; of the first map
 assert last > first or len(done["history"]) < 2, "the student explains no more of the first map than after one pass"
 
 # %% [markdown]
+# With the untrained teacher the last of the four numbers comes out highest, higher than in the real run below. That is no
+# success: the pooled map of a random network says little more than how bright and coloured a crop is (I), and that is easy
+# to copy.
+
+# %% [markdown]
 # ## What the real run gave
 #
 # The packaged weights were made by `distil` above, with `size=128`, twelve views of about 3,400 photographs, and the trained teacher. The student trained for 80 minutes; crops and the teacher's answers took a quarter of an hour before. (The teacher was run by onnxruntime there, whose answers agree with PyTorch's to 1e-4.) The history is kept in `figures/results/`. Which stage will be explained best? The first sees edges and colours, which are easy to copy, but its targets come from one level deeper. The last has all the context there is, and the hardest question. Guess an order, then look.
 
-# %%
+# %% tags=["hide-input"]
 real = json.loads((RESULTS / "distil.json").read_text())
 history = real["history"]
 SHADES = ("#56a0cc", "#1f6fa3", "#0b3954", "#D55E00")  # light to dark and then red: stage 1 to 4
@@ -268,12 +293,17 @@ def draw_history(stage: int) -> Drawing:
     return figure
 
 
-draw_history(0)
+save_figure(draw_history(0), "90_history", out_dir)
+display(draw_history(0))
+explained_at_end = history[-1]["held_out"]
+order = sorted(range(4), key=lambda i: -explained_at_end[i])
+say(f"Was your order right? After {history[-1]['step']} steps in {history[-1]['minutes']:.0f} minutes on two processor cores, "
+    + ", ".join(f"stride {4 * 2**i}: {explained_at_end[i]:.0%}" for i in order) + " of the teacher's variance.")
 
 # %% [markdown]
-# Was your order right? The first map is explained worst, the other three nearly alike. A guess that we have not tested:
-# the student has two blocks of 32 channels before its first map is read, and that is little for what the teacher knows
-# one level deeper. Move the slider to bring out one stage (0 shows all).
+# The first map is explained worst, the other three nearly alike. A guess that we have not tested: the student
+# has two blocks of 32 channels before its first map is read, and that is little for what the teacher knows one level
+# deeper. With a kernel, move the slider to bring out one stage (0 shows all).
 
 # %%
 def history_widget(stage=0):
@@ -282,52 +312,71 @@ def history_widget(stage=0):
 
 interact(history_widget, stage=(0, 4))
 
-# %%
-print(f"{history[-1]['step']} steps in {history[-1]['minutes']:.0f} minutes on two CPU cores")
-for i, share in enumerate(history[-1]["held_out"]):
-    print(f"stride {4 * 2**i:2d}: {100 * share:.0f} % of the teacher's variance explained on held-out photographs")
-
 # %% [markdown]
 # ## What it is worth
 #
 # Explained variance is not the point; dense prediction is. So the packaged Swin is frozen, decoders are trained on real NYUD-v2 frames at 128x128, and the same is done with random weights of the same shape: same heads, same schedule, three seeds. A random frozen network is no straw man. Its features are a rich random function of the picture, and a decoder can do something with them.
 
-# %%
-command = "python -m ptsa_lite study figures/grids/backbone_nyud.yaml --root PATH"
+# %% tags=["hide-input"]
 file = RESULTS / "backbone_nyud.json"
 study = json.loads(file.read_text())["runs"] if file.is_file() else []
-print("" if study else f"not run yet; with an archive at PATH: {command}")
-columns = {"semseg": "mIoU, higher is better", "depth": "RMSE in m, lower", "normals": "mean angle in degrees, lower"}
-for task, unit in columns.items() if study else ():
-    for weights in ("pretrained", "random"):
-        values = [run["metrics"][task] for run in study if run["run"]["weights"] == weights]
-        name = {"pretrained": "distilled", "random": "random"}[weights]
-        told = f"{np.mean(values):7.3f} ± {np.std(values, ddof=1):.3f} over {len(values)} seeds"
-        print(f"{task:8} {name:10} {told}  ({unit})")
+columns = {"semseg": "mIoU, higher is better", "depth": "RMSE in m, lower is better",
+           "normals": "mean angle in degrees, lower is better"}
+worth = {task: {weights: [run["metrics"][task] for run in study if run["run"]["weights"] == weights]
+                for weights in ("pretrained", "random")} for task in columns}
+if study:
+    say(markdown(("task", "distilled", "random weights"), [
+        (f"{task}, {unit}", *(f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}" for values in worth[task].values()))
+        for task, unit in columns.items()]),
+        f"Means of {len(worth['semseg']['random'])} seeds. In every task the distilled backbone is ahead, by many times the "
+        "spread over seeds." if all(abs(np.mean(a) - np.mean(b)) > 4 * max(np.std(a, ddof=1), np.std(b, ddof=1))
+                                    for a, b in (one.values() for one in worth.values())) else "The spread is large.")
+else:
+    say("Not run yet: `python -m ptsa_lite study figures/grids/backbone_nyud.yaml --root PATH` does it.")
 
 # %% [markdown]
 # And without training anything: take the mean of the last map as a description of a photograph, and classify VOC photographs by their nearest neighbours. The class is the object that covers most of the mask.
 
-# %%
+# %% tags=["hide-input"]
 probe = json.loads((RESULTS / "probe_voc.json").read_text())["results"]
-for name, result in probe.items():
-    print(f"{name:10} {result['accuracy']:5.1f} % of {result['val']} photographs right, chance {result['chance']:.1f} %")
+say(markdown(("weights", "photographs right", "chance"), [
+    (name, f"{result['accuracy']:.1f} % of {result['val']}", f"{result['chance']:.1f} %") for name, result in probe.items()]),
+    "Random weights stay at chance. So what makes the difference is what was learned, not the shape of the network.")
 
 # %% [markdown]
-# ## Summary
+# ## Summary: what we found
+
+# %% tags=["hide-input"]
+rivals = [result["accuracy"] for name, result in probe.items() if name != "distilled"]
+say(f"**A small Swin can learn to see from another network's feature maps, without labels.** In {history[-1]['minutes']:.0f} "
+    f"minutes on two processor cores the packaged one came to explain {min(explained_at_end):.0%} to "
+    f"{max(explained_at_end):.0%} of its teacher's variance on photographs that it had never seen. Without any further "
+    f"training it finds the class of {probe['distilled']['accuracy']:.1f} % of photographs, where random weights find "
+    f"{min(rivals):.1f} to {max(rivals):.1f} %.", *([
+        f"**In dense prediction**, frozen under new decoders, it reaches {np.mean(worth['semseg']['pretrained']):.1f} "
+        f"mIoU on real frames, random weights {np.mean(worth['semseg']['random']):.1f}; depth errs by "
+        f"{np.mean(worth['depth']['pretrained']):.2f} m in place of {np.mean(worth['depth']['random']):.2f}."] if study else []),
+    f"**This page's own run** is a demonstration of {done['steps']} steps" + ("" if teacher_file else
+    " with an untrained teacher") + f"; it explains {' '.join(f'{e:.2f}' for e in done['explained'])}.")
+
+# %% [markdown]
+# Four things make it work. The teacher sees twice the resolution, so that targets come from one level deeper. Channels are
+# standardised, so that the loss reads as a share of variance. The teacher is asked once per crop, so that nearly all time
+# goes to the student. And each step of Muon moves a matrix in every direction, so that few steps go far. The doubt that
+# remains: about half of the teacher is *not* explained, and we do not know how much of that half the tasks would need.
 #
-# A small Swin can learn most of what it needs from another network's feature maps, without labels. The teacher sees twice the resolution, so that targets come from one level deeper. Channels are standardised, so that the loss reads as a share of variance. The teacher is asked once per crop, so that nearly all time goes to the student. And each step of Muon moves a matrix in every direction, so that few steps go far.
-
-# %%
-print(f"this run: {done['steps']} steps, explained {' '.join(f'{e:.2f}' for e in done['explained'])}")
-print(f"packaged: {history[-1]['step']} steps, explained {' '.join(f'{e:.2f}' for e in history[-1]['held_out'])}")
-
-# %% [markdown]
 # ## On your own
 #
-# 1. Pair the maps by equal stride only, with the teacher's crop at the student's size. What do you lose, and where?
+# 1. Keep the teacher's answers in 6 bits a value instead of 8: a step of a quarter of a standard deviation. How much of the
+#    variance is lost?
 # 2. How far could a linear map of the student's *input* get? Fit one from each 4x4 patch of pixels to the first target.
-# 3. Claim to question: "more minutes would still help". What in the curve above speaks for it?
+# 3. Question one claim: "more minutes would still help". What in the curve above speaks for it?
+
+# %% tags=["solution"]
+# 1: rounding to a grid of step d adds d^2/12
+coarse = (z * 4).round().clamp(-31, 31) / 4
+within = z.abs() < 31 / 4
+print(f"{((coarse - z)[within] ** 2).mean().item():.4f} of the variance, predicted {0.25**2 / 12:.4f}: half a per cent")
 
 # %% tags=["solution"]
 # 2: pixels in 4x4 patches, least squares to the first target
