@@ -186,8 +186,9 @@ figure
 #
 # ## What an adapter is
 #
-# A linear layer multiplies by a matrix $W$. Fine-tuning replaces it by $W + \Delta W$, with as many new numbers as
-# $W$ has. **LoRA** ([Hu and others, 2021](https://arxiv.org/abs/2106.09685)) freezes $W$ and writes the change as a product of two thin matrices:
+# A linear layer multiplies by a matrix $W$. Fine-tuning replaces it by $W + \Delta W$, with as many new numbers as $W$
+# has. **LoRA** ([Hu and others, 2021](https://arxiv.org/abs/2106.09685)) freezes $W$ and writes the change as a product
+# of two thin matrices:
 #
 # $$h = W x + b + s\,B A\,x, \qquad A \in \mathbb R^{R \times C_{in}},\; B \in \mathbb R^{C_{out} \times R}$$
 #
@@ -208,8 +209,8 @@ assert pair == 49_152
 
 # %% [markdown]
 # Less than three in a hundred. In a block of the Swin, four layers are linear, and each gets adapters: one pair **per
-# group of tasks**. That is the whole of TGLoRA, $h_G = W x_G + b + s\,B_G A_G\,x_G$ for each group $G$. The drawing shows a block of a stage with
-# two groups.
+# group of tasks**. That is the whole of TGLoRA, $h_G = W x_G + b + s\,B_G A_G\,x_G$ for each group $G$. The drawing
+# shows a block of a stage with two groups.
 
 # %%
 draw_block(pairs)
@@ -369,9 +370,9 @@ Explorable("price", price)
 
 # %% [markdown]
 # At (1, 1, 2, 4) stage 3 is dearest in work, with two groups through six blocks, and stage 4 in adapters, with four
-# groups on its wide layers. Nothing in these bills is an estimate. Adapters have $R \sum_i G_i\, a_i$ numbers, with $G_i$
-# groups in stage $i$ and $a = (3072, 6144, 36864, 24576)$ numbers per rank and group. And the work must come out where
-# the paper says:
+# groups on its wide layers. Nothing in these bills is an estimate. Adapters have $R \sum_i G_i\, a_i$ numbers, with
+# $G_i$ groups in stage $i$ and $a = (3072, 6144, 36864, 24576)$ numbers per rank and group. And the work must come out
+# where the paper says:
 
 # %%
 for groups, r in itertools.product(((1, 1, 1, 1), (1, 1, 2, 4), (1, 2, 2, 4), (4, 4, 4, 4)), (4, 16)):
@@ -448,10 +449,10 @@ figure
 # something stands. Small things, such as body parts, come last. These are blurs, after seconds of training; but all
 # four come from **one** pass through one network, most of which has not moved.
 #
-# And your own picture? Below is the drawing of the beginning once more, with the model's answers in place of the labels,
-# for a frame that it has not seen. Upload a photograph, and **predict** which of the tasks will cope at all with a real
-# one, after seconds on drawings. (The picture is cropped to a square. It goes to this notebook's kernel and nowhere
-# else.)
+# And your own picture? Below is the drawing of the beginning once more, with the model's answers in place of the
+# labels, for a frame that it has not seen. Upload a photograph, and **predict** which of the tasks will cope at all
+# with a real one, after seconds on drawings. (The picture is cropped to a square. It goes to this notebook's kernel and
+# nowhere else.)
 
 # %%
 from PIL import Image, ImageOps
@@ -481,8 +482,8 @@ def upload_widget(picture=()):
 interact(upload_widget, picture=FileUpload(accept="image/*", description="your picture"))
 
 # %% [markdown]
-# The four answers agree on where things stand, because they share most of their network, and none is sharp. Here are the
-# losses, each divided by its first value and averaged over five steps, since single batches jump:
+# The four answers agree on where things stand, because they share most of their network, and none is sharp. Here are
+# the losses, each divided by its first value and averaged over five steps, since single batches jump:
 
 # %% tags=["hide-input"]
 def smooth(values, width=5):
@@ -519,11 +520,11 @@ display(Markdown(f"The loss of {furthest} falls furthest, to {rest[furthest]:.0%
 #
 # $$\Delta_m = \frac1T \sum_t s_t\, \frac{M_t - M_t^{\text{single}}}{M_t^{\text{single}}} \cdot 100\,\%,$$
 #
-# where $M_t$ is the metric of task $t$, $M_t^{\text{single}}$ that of a model for this task alone, and $s_t$ is −1 where
-# lower is better. Zero means "as good as $T$ separate models". Below are the published numbers for Swin-Tiny on
+# where $M_t$ is the metric of task $t$, $M_t^{\text{single}}$ that of a model for this task alone, and $s_t$ is −1
+# where lower is better. Zero means "as good as $T$ separate models". Below are the published numbers for Swin-Tiny on
 # PASCAL-Context, each with the mark of its source; of R, which we recalled and did not check, there are several. Where
-# all four metrics are known we compute $\Delta_m$ again. **Predict**: which methods lie above full fine-tuning, and does
-# the paper's stand alone there?
+# all four metrics are known we compute $\Delta_m$ again. **Predict**: which methods lie above full fine-tuning, and
+# does the paper's stand alone there?
 
 # %%
 from ptsa_lite.metrics import delta_m
@@ -556,9 +557,9 @@ figure
 # stand alone: TADFormer lies beside it, and the methods of 2026 above.
 #
 # The claim in one sentence: *training about a fifth of what full fine-tuning trains* (P), *the progressive tree gains
-# more than training everything, and more than MTLoRA*, the method on which it builds. Above zero one network serves four
-# tasks better than four networks do. A tempting reason is that the tasks teach each other, but a gain of $\Delta_m$ does
-# not show it: adapters may simply overfit less than full models. A careful reader will ask more:
+# more than training everything, and more than MTLoRA*, the method on which it builds. Above zero one network serves
+# four tasks better than four networks do. A tempting reason is that the tasks teach each other, but a gain of
+# $\Delta_m$ does not show it: adapters may simply overfit less than full models. A careful reader will ask more:
 #
 # - Is it the **grouping**, or only the extra capacity of the late stages? Would a *random* tree do as well?
 # - How large is the **spread over seeds**? One row above was run again by someone else, and lost a third of its gain.
@@ -624,8 +625,8 @@ with torch.no_grad():
 #   photographs (C). This tour trained a third-width Swin at 128 x 128 on a few dozen drawings for seconds. Its
 #   *predictions* prove only that things are connected rightly; its *counts* are exact.
 # - The paper chooses group counts by hand, (1, 1, 2, 4) on PASCAL (P); we could not read which tasks it grouped.
-# - The paper's 6.89 M trained parameters (P) fit no single power-of-two rank. Ranks (64, 64, 16, 16) give 6,888,506, one
-#   fit among others (I).
+# - The paper's 6.89 M trained parameters (P) fit no single power-of-two rank. Ranks (64, 64, 16, 16) give 6,888,506,
+#   one fit among others (I).
 # - Each group runs its whole stage, the merging at its end included. That is what makes our GMACs meet the printed
 #   ones (M).
 
@@ -712,8 +713,8 @@ display(Markdown(f"""
 # %% [markdown]
 # *Measured, at small size:* in 114 trainings, on drawn scenes at 64 x 64 and on NYUD-v2 frames at 128 x 128 for six to
 # eight epochs and three seeds, PTSA could not be distinguished from LoRA with as many parameters, nor the tree that the
-# similarity chose from the mean of the others ([notebook 08](08_question_the_result.ipynb)). On the real frames training
-# the decoders alone did about as well as anything.
+# similarity chose from the mean of the others ([notebook 08](08_question_the_result.ipynb)). On the real frames
+# training the decoders alone did about as well as anything.
 #
 # *A first look at 224 x 224* (M: 30 epochs, two seeds, rank 16; $\Delta_m$ without edges; these runs are not among the
 # result files of this repository) shows another picture:

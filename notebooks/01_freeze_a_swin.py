@@ -4,34 +4,17 @@
 # *The backbone: second of six notebooks, 00 to 05.*
 # [< previous: take the tour](00_take_the_tour.ipynb) | [next: group a LoRA >](02_group_a_lora.ipynb)
 #
-# **What you'll do**
+# The paper ([arXiv 2509.19602](https://arxiv.org/abs/2509.19602)) starts from a
+# [Swin](https://arxiv.org/abs/2103.14030) that was trained to name objects, freezes it, and adapts it to several tasks
+# at once. So what is it that we freeze? This notebook answers twice. By construction: we rebuild each piece in a few
+# lines that give the same numbers, and predict every parameter by formula. And by looking: we show what the frozen
+# features know about pictures, how much of that comes from pre-training, and how far decoders get on them alone. It
+# takes under a minute, without GPU or network, and you need notebook 00.
 #
-# - Take a Swin apart and rebuild each piece in a few lines that give the same numbers. Then freeze it, look at what
-#   it knows, and train nothing but the heads on top.
-#
-# **What you'll learn**
-#
-# - What a token is, why attention stays inside windows, and what shifting the windows is for.
-# - To predict parameters and multiply-adds by formula, to the unit, before counting them.
-# - What "frozen" means in this line of work. It is less strict than it sounds.
-# - What frozen features show at each depth, and how much of that comes from pre-training.
-#
-# **What you'll need**
-#
-# - Notebook 00. Under a minute on two processor cores, no GPU, no network.
+# We work with the **small Swin** that ships with this package: Swin-Tiny's plan at a third of its width, trained to
+# imitate a larger network. For exact counts we also make the real Swin-Tiny, without any numbers in it.
 
-# %% [markdown]
-# ## Where this sits in the paper
-#
-# The paper (arXiv 2509.19602) starts from a Swin, trained to name objects, freezes it, and adapts it to several tasks
-# at once. So before any adapter there is a question: *what is it that we freeze?* This notebook answers it twice, by
-# construction and by looking.
-#
-# We work with a **small Swin** that ships with this package: Swin-Tiny's plan at a third of its width. Its weights
-# were distilled, that is, it was trained to imitate the feature maps of a larger network. For exact counts we also
-# make the real Swin-Tiny, without any numbers in it, on PyTorch's `meta` device.
-
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 data: str = "scenes"  # scenes, nyud or pascal
 root: str = ""  # the archive's folder, for nyud and pascal
 limit: int = 64  # frames of each split, 0 for all
@@ -44,48 +27,41 @@ batch_size: int = 8  # frames a step
 lr: float = 3e-3  # peak learning rate of the heads
 
 # %% tags=["hide-input"]
-from ptsa_lite.checks import COUNT, POSITIVE, SIZE
-from ptsa_lite.workshop.parameters import checked
-
-checked(globals(), limit=SIZE, seed=SIZE, steps=COUNT, batch_size=COUNT, lr=POSITIVE)
-
-# %% [markdown]
-# The set-up: imports, the tasks, six validation frames to look at, and the small Swin.
-
-# %% tags=["hide-input"]
 import copy
 import math
 
 import timm
 import torch
-from IPython.display import display
+from IPython.display import Markdown, display
 from torch.nn import functional as F
 
 from ptsa_lite.backbones import SMALL, load_backbone
+from ptsa_lite.checks import COUNT, POSITIVE, SIZE
 from ptsa_lite.data import make_loader, open_dataset
 from ptsa_lite.figures import (
     THEIRS, draw_likeness, draw_pca, draw_predictions, draw_pyramid, draw_windows, draw_work_and_size, picture_of,
     save_figure, use_style,
 )
-from ptsa_lite.tasks import default_tasks
+from ptsa_lite.tasks import IGNORE, default_tasks
 from ptsa_lite.workshop.explore import Explorable, likeness_data
+from ptsa_lite.workshop.parameters import checked
 from ptsa_lite.workshop.widgets import interact
 
+checked(globals(), limit=SIZE, seed=SIZE, steps=COUNT, batch_size=COUNT, lr=POSITIVE)
 use_style()
 tasks = default_tasks(data)
 looking = open_dataset(data, root, "val", img_size=look_size, tasks=list(tasks), n_frames=6)
 frames = next(iter(make_loader(looking, 6)))["image"]  # (6, 3, look_size, look_size), normalised
 images = F.interpolate(frames, (img_size, img_size), mode="area")  # (6, 3, H, W)
 backbone = load_backbone("swin_small_distilled", img_size=img_size)
-print(f"{len(frames)} frames of {look_size} x {look_size}; backbone widths {backbone.widths}, {SMALL['depths']} blocks")
 
 # %% [markdown]
-# Here is the whole backbone in one picture. A frame enters as a fine grid of small vectors and leaves as a coarse
+# A frame enters as a fine grid of small vectors and leaves as a coarse
 # grid of long ones. Each solid is one set of feature maps: its front is the grid (the picture is averaged to it), its
-# depth the number of channels. **Where** is slowly traded for **what**. Sides and depths are drawn as square roots;
-# in truth the first solid is far wider and the last far deeper.
+# depth the number of channels. Sides and depths are drawn as square roots; in truth the first solid is far wider and
+# the last far deeper.
 
-# %%
+# %% tags=["hide-input"]
 subject = images[3 % len(images)]  # the frame that most drawings follow
 features = backbone(subject[None])
 grids = [img_size // 4, *(f.shape[1] for f in features)]
@@ -95,6 +71,8 @@ save_figure(figure, "01_pyramid", out_dir)
 figure
 
 # %% [markdown]
+# From left to right the grid gets coarser and the vectors longer: less is said about *where*, more about *what*.
+#
 # ## A picture becomes tokens
 #
 # A Swin cuts the frame into patches of 4 x 4 pixels and multiplies each one, flattened, by the same matrix. The
@@ -102,7 +80,8 @@ figure
 #
 # $$x_p = W_e \, \mathrm{vec}(\mathrm{patch}_p) + b_e, \qquad p = 1 \ldots \tfrac{H}{4}\cdot\tfrac{W}{4}$$
 #
-# A patch holds 4 · 4 · 3 = 48 numbers. Predict before you run: how many tokens does a frame of 128 x 128 have, and
+# Here $x_p$ is the token of patch $p$, and $W_e$ and $b_e$ are the matrix and the bias. A patch holds 4 · 4 · 3 = 48
+# numbers. **Predict**: how many tokens does a frame of 128 x 128 have, and
 # how many numbers does $W_e$ hold for 32 channels?
 
 # %%
@@ -118,7 +97,7 @@ raw = embed(images, patch_embed.proj.weight, patch_embed.proj.bias)
 x = patch_embed.norm(raw)
 print("tokens:", tuple(x.shape), " W_e:", tuple(patch_embed.proj.weight.flatten(1).shape))
 assert torch.allclose(x, patch_embed(images), atol=1e-4), "cutting into patches is not what the backbone does"
-assert x[0, ..., 0].numel() == (img_size // 4) ** 2, "one token a patch"
+assert x[0, ..., 0].numel() == (img_size // 4) ** 2, "there must be one token per patch"
 
 # %% [markdown]
 # The check compares with the backbone's own layer, which is written as a convolution. It must hold: a convolution
@@ -130,17 +109,18 @@ assert x[0, ..., 0].numel() == (img_size // 4) ** 2, "one token a patch"
 # ## Attention, but only inside windows
 #
 # Attention lets every token look at others and take a weighted mean of what they carry. With $N$ tokens that see each
-# other, and $d$ channels a head,
+# other, and $d$ channels per head,
 #
 # $$\mathrm{attention}(Q, K, V) = \mathrm{softmax}\!\left(\tfrac{1}{\sqrt d}\, Q K^\top + B\right) V,
 # \qquad (Q, K, V) = W_{qkv}\, x + b.$$
 #
-# $B$ is a learned table: how much two tokens care about each other by their **relative position** alone.
+# Queries $Q$, keys $K$ and values $V$ are linear in the tokens $x$. $B$ is a learned table: how much two tokens care
+# about each other by their **relative position** alone.
 #
 # If all $hw$ tokens of a map saw each other, the two products would cost $2\,(hw)^2 C$ multiply-adds. A Swin cuts the
 # map into windows of $N$ tokens and lets each token see its own window only: $2\,(hw) N C$. The saving is a factor of
-# $hw / N$. For Swin-Tiny at the paper's 448 x 448 pixels the first map has 112 x 112 tokens and windows of 7 x 7. How
-# large is that factor: tens, hundreds or thousands?
+# $hw / N$. For Swin-Tiny at the paper's 448 x 448 pixels the first map has 112 x 112 tokens and windows of 7 x 7.
+# **Predict**: is that factor in the tens, hundreds or thousands?
 
 # %%
 def attention_cost(tokens, seen, channels):
@@ -192,9 +172,8 @@ assert torch.allclose(attend(windows, block.attn), block.attn(windows), atol=1e-
 # Both checks hold because nothing is approximated: windows only reorder tokens, and attention is the equation. Read
 # it once more with the code beside it. Each token asks with its $q$, answers with its $k$, and gives away its $v$.
 # Asking and answering well makes a large score, the softmax turns a token's scores into weights that sum to one, and
-# what it takes home is a weighted mean. It does this several times side by side, in **heads** of $d$ channels each,
-# so that it can look for several things at once. (An unlucky word: the *heads* of attention have nothing to do with
-# the heads of tasks.)
+# what it takes home is a weighted mean. It does this several times side by side, in **heads** of $d$ channels each, so
+# that it can look for several things at once. (These heads of attention have nothing to do with the heads of tasks.)
 #
 # ## Shift the windows, mask what does not belong together
 #
@@ -233,10 +212,8 @@ assert torch.equal(mask, shifted.attn_mask), "our mask differs from timm's"
 # Look at it on a frame. The maps are those of stage 2, because the tokens of stage 1 are too small to see. One token
 # is marked, and tinted is everything that it sees. **Left**: its window. **Middle**: the next block's window, which
 # reaches across the old borders. **Right**: how the middle one is computed. The picture is rolled up and to the left,
-# so that regular windows fit again; windows in which several regions meet are tinted by region, and the mask parts
-# them.
-#
-# Before you look: how many of the 16 windows need a mask?
+# so that regular windows fit again; windows in which several regions meet are tinted by region, and the mask keeps
+# these apart. **Predict**: how many of the 16 windows need a mask?
 
 # %%
 def show_windows(stage=2, row=0.66, column=0.72):
@@ -253,11 +230,11 @@ save_figure(figure, "01_windows", out_dir)
 figure
 
 # %% [markdown]
-# Seven: those of the last row and the last column. Only they hold tokens that came around the edge. Move the token,
-# and try all stages. At stage 4 the window is as large as the map: nothing is left to shift, and every token sees
-# everything.
+# In the drawing it is seven: those of the last row and the last column, since only they hold tokens that came around
+# the edge. Move the token, and try all stages. At stage 4 the window is as large as the map: nothing is left to shift,
+# and every token sees everything.
 
-# %%
+# %% tags=["hide-input"]
 def windows_widget(stage=2, row=0.66, column=0.72):
     display(show_windows(stage, row, column))
 
@@ -270,8 +247,8 @@ interact(windows_widget, stage=[("1", 1), ("2", 2), ("3", 3), ("4", 4)], row=(0.
 # added to what was there. In the figures of this series that small network is `fc1`, `fc2`; attention has `qkv` and
 # `proj`. These **four linear layers** are where adapters will sit in notebook 02.
 #
-# "Added to what was there" matters more than it looks. A block does not replace the features, it *corrects* them. A
-# small change in one block is a small change of everything after it, and so a frozen network can be bent gently.
+# That results are *added* matters for adapters. A block does not replace the features, it corrects them. So a small
+# change in one block is a small change of everything after it, and a frozen network can be bent gently.
 
 # %%
 def run_block(x, block):
@@ -298,8 +275,8 @@ print("both blocks of stage 1 agree with timm's; the map is still", tuple(x.shap
 #
 # $$x'_{p} = W_m \, \mathrm{norm}\big([x_{2p},\; x_{2p + (1, 0)},\; x_{2p + (0, 1)},\; x_{2p + (1, 1)}]\big)$$
 #
-# A quarter of the tokens, twice the channels: half the numbers. Remember this matrix. In the paper's recipe it is
-# trained, and it turns out to be by far the largest piece of the backbone that is.
+# That is a quarter of the tokens with twice the channels, so half the numbers. In MTLoRA's recipe, which the paper
+# takes over, the matrix $W_m$ is trained, and it is by far the largest piece of the backbone that is.
 
 # %%
 def merge(x, merging):
@@ -318,8 +295,8 @@ assert torch.allclose(merged, merging(x), atol=1e-4), "the order of the four nei
 #
 # ## Read the stages in the paper's order
 #
-# A small point on which results of this line depend. timm stores the merging at the *start* of the next stage. The
-# original code, and with it the paper's line, counts it at the *end* of its own stage, and reads a stage's features
+# Published results depend on a small point. timm stores the merging at the *start* of the next stage. The original code
+# of the Swin, and with it MTLoRA and the paper, counts it at the *end* of its own stage, and reads a stage's features
 # **after** it. Hence the strides 8, 16, 32, 32: the last stage has no merging. The modules are the same, only the
 # folder differs:
 #
@@ -364,7 +341,7 @@ for number, f in enumerate(ours, 1):
 # $$\text{block} = 12C^2 + 13C + (2w-1)^2 a, \qquad \text{merging} = 8C^2 + 8C, \qquad \text{patches} = 48C + 3C$$
 #
 # Swin-Tiny has $C = 96, 192, 384, 768$, $a = 3, 6, 12, 24$, $w = 7$ and 2, 2, 6, 2 blocks. **We expect 27,517,818.**
-# That is without the last norm and the classifier, which nobody here needs.
+# That is without the last norm and the classifier, which are not needed here.
 
 # %%
 def parameters_of(widths, depths, heads, windows):
@@ -392,7 +369,8 @@ assert sum(tiny) == size(swin_t) == 27_517_818 and sum(small) == size(backbone),
 # %% [markdown]
 # Multiply-adds follow as easily. Each of the $12C^2$ weights of a block meets every token once, and so does each of
 # the $8C^2$ of a merging, on the halved grid. (The attention products and the norms come on top; they are small
-# beside this.) Two predictions, please. Which stage holds most of the *parameters*? Which does most of the *work*?
+# beside this.) **Predict**: which
+# stage holds most of the *parameters*, and which does most of the *work*?
 
 # %%
 def macs_of(widths, depths, tokens):
@@ -413,16 +391,17 @@ draw_work_and_size(parts, [[macs / 1e9] for macs in work], [[count / 1e6] for co
                    titles=("Work follows the number of blocks", "Parameters live late"))
 
 # %% [markdown]
-# The two disagree. From stage to stage a block's parameters grow by four ($C$ doubles), while tokens fall by four, so
-# every block costs the same work: $12 C^2 \cdot hw$ is constant. Stage 3 does most of the work only because it has
-# six blocks. Keep this for later: giving the *late* stages to each task separately will be expensive in parameters,
-# but repeating the *early* ones costs almost as much time for next to no parameters.
+# Stage 4 holds most of the parameters, stage 3 does most of the work. From stage to stage a block's parameters grow by
+# four ($C$ doubles), while tokens fall by four, so every block costs the same work: $12 C^2 \cdot hw$ is constant.
+# Stage 3 does most of it only because it has six blocks. This matters later: giving the *late* stages to each task
+# separately will be expensive in parameters, but repeating the *early* ones costs almost as much time for next to no
+# parameters.
 #
 # ## Freeze, in one function
 #
 # To freeze a parameter is to tell PyTorch to compute no gradient for it. Everything about it fits in one function,
-# and it should **return what stayed trainable**. The optimiser is then built from that list. Published code of this
-# line once built its optimiser before freezing; such mistakes hide when freezing happens in five places.
+# and it should **return what stayed trainable**. The optimiser is then built from that list. An optimiser that is
+# built before freezing holds parameters that it should not, and such a mistake hides well.
 
 # %%
 def freeze(model, keep=()):
@@ -459,7 +438,7 @@ from ptsa_lite.model import ROLES
 from ptsa_lite.experiments.published import PARAMETERS, row
 
 EXTRAS = [part for role in ("patch_embed", "norms", "positions", "merging") for part in ROLES[role].parts]
-HABITS = {"nothing: decoders only": (), "every bias: BitFit": (".bias",), "the extras of this line": EXTRAS,
+HABITS = {"nothing: decoders only": (), "every bias: BitFit": (".bias",), "MTLoRA's extras": EXTRAS,
           "everything: full fine-tuning": ("",)}
 print(f"{'what is kept':<30}{'Swin-Tiny':>12}{'share':>9}{'small Swin':>13}{'share':>9}")
 for habit, keep in HABITS.items():
@@ -469,6 +448,7 @@ for habit, keep in HABITS.items():
         cells += f"{trainable(model):>{width},}{trainable(model) / size(model):>9.2%}"
     print(f"{habit:<30}{cells}")
 
+# %%
 kept = freeze(swin_t, EXTRAS)
 parts = {"patch embedding": "patch_embed", "patch merging": "downsample.reduction",
          "relative position tables": "relative_position_bias_table", "norms": "norm"}
@@ -481,10 +461,9 @@ for part, mark in parts.items():
 assert trainable(swin_t) == 1_599_546 and not left_over, "something trains that nobody named"
 
 # %% [markdown]
-# So "frozen" is less strict than it sounds: the paper's line trains over a million backbone parameters *besides* its
-# adapters, and nearly all of them sit in three patch mergings. Whoever compares methods by "trainable parameters"
-# must say whether these are counted. We always print them by role. (BitFit trains few numbers in many places; the
-# extras, many numbers in few places.)
+# So "frozen" is less strict than it sounds: MTLoRA's recipe trains over a million backbone parameters *besides* the
+# adapters, and nearly all of them sit in three patch mergings. A comparison by "trainable parameters" has to say
+# whether these are counted; we always print them by role.
 #
 # The check that matters most: a frozen parameter does not move, whatever the optimiser does. We take one large step
 # on the extras of a copy, and compare every tensor. The package has its own `freeze`, which is this function with two
@@ -502,6 +481,7 @@ assert moved <= set(kept), f"frozen, and yet it moved: {sorted(moved - set(kept)
 assert len(moved) > 0.9 * len(kept), "most of what is trainable should have moved"
 print(f"{len(moved)} of {len(kept)} trainable tensors moved, and none of the {len(before) - len(kept)} frozen ones")
 
+# %%
 from ptsa_lite.methods import build_model
 from ptsa_lite.model import freeze as package_freeze
 
@@ -516,16 +496,16 @@ print(len(theirs), "tensors of the backbone stay trainable, by either function")
 # First, where its weights come from. A larger network, trained to name the objects on over a million photographs,
 # looked at photographs, and its feature maps were kept. Then our small Swin, starting from random weights, had to
 # produce the same maps at its own four stages, through linear projections that were thrown away afterwards. This is
-# **distillation**: imitation of an inner life, not of answers. No label of any of our tasks and none of our scenes
-# took part. The recipe is `ptsa_lite/workshop/distil.py`.
+# **distillation** of features. No label of any of our tasks and none of our scenes took part. Notebook
+# [90](90_distil_a_small_swin.ipynb) does it again in small.
 #
 # A feature map has up to 256 channels, too many to look at. **Principal components** find the three directions in
 # which the tokens of several frames differ most, and we paint them as red, green and blue. *Same colour means similar
 # features*; the colours themselves mean nothing. The directions are common to all frames of a column, so that colours
 # can be compared down the column.
 #
-# We look at the frames enlarged (`look_size`), because a Swin takes any size and larger frames give finer maps. First
-# a prediction. A person in a striped shirt and dark trousers: in which stage, if in any, does the whole person take
+# We look at the frames enlarged (`look_size`), because a Swin takes any size and larger frames give finer maps.
+# **Predict**: a person in a striped shirt and dark trousers: in which stage, if in any, does the whole person take
 # *one* colour?
 
 # %%
@@ -547,16 +527,16 @@ figure
 # %% [markdown]
 # Read it column by column.
 #
-# - **Stage 1** draws. Outlines stand out, flat walls and floors are even, and a shirt still differs from the
+# - **Stage 1** keeps the drawing: outlines stand out, flat walls and floors are even, and a shirt still differs from the
 #   trousers. Much of the picture could be redrawn from it.
-# - **Stage 2** groups. Things part from what surrounds them, and their surroundings become one surface.
-# - **Stage 3** parts what stands from what it stands on: people and furniture share a hue, whatever they wear or are
-#   painted with; the floor has another, the wall a third.
-# - **Stage 4** has one cell for every 32 pixels. Whoever stands in the foreground tends to have one colour from head
-#   to foot, and the *same* colour in a room and on a lawn. Far walls and sky have another.
+# - **Stage 2** lifts things from what surrounds them, and their surroundings become one surface.
+# - **Stage 3** separates what stands from what it stands on: people and furniture share a hue, whatever they wear or
+#   are painted with; the floor has another, the wall a third.
+# - **Stage 4** has one cell for every 32 pixels. A person in the foreground tends to have one colour from head to foot,
+#   and the *same* colour in a room and on a lawn. Far walls and sky have another.
 #
-# Now the same Swin with random weights. It has the same windows, the same mergings, and has never seen a picture.
-# Will its maps be noise?
+# Now the same Swin with random weights. It has the same windows and the same mergings, and has never seen a picture.
+# **Predict**: will its maps be noise?
 
 # %%
 figure = draw_pca(pictures["random"])
@@ -567,9 +547,8 @@ figure
 # Not noise at all: the scene is easy to recognise. A random network is a random *mixing* of its input, and mixing
 # keeps alike what was alike. But look down the columns. What it keeps is **paint**. A person is torn into shirt and
 # trousers, and the grey fence on the lawn melts into the grey sky, at every depth. Its fourth stage is just a
-# blurrier first. What pre-training adds is *depth that does something*: each stage of the distilled network forgets
-# some of the paint and keeps some of the meaning. (Do not expect crisp borders: these weights were distilled in
-# hours, not weeks.)
+# blurrier first. What pre-training adds is that each stage of the distilled network forgets some of the paint and keeps
+# what things are. (The borders are not crisp: these weights were distilled in hours, not weeks.)
 #
 # ## Ask one token who is like it
 #
@@ -611,9 +590,10 @@ Explorable("likeness", ask | {"start": {"stage": 4, "frame": 1, "row": 0.34, "co
 # or the same *thing*?
 
 # %% [markdown]
-# Pictures persuade too easily, so here is a number. Give each token the class label of the pixel at its centre. Then
-# ask for every token of one frame: which token of all the *other* frames is most like it, and does it carry the same
-# class? Nothing is trained. First we compute the features of all frames, once; the last section will use them again.
+# A few frames may be chosen well, so here is a number over many. Give each token the class label of the pixel at its
+# centre. Then ask for every token of one frame: which token of all the *other* frames is most like it, and does it
+# carry the same class? Nothing is trained. First we compute the features of all frames, once; the last section will use
+# them again.
 
 # %%
 def read(split, augment=False):
@@ -657,29 +637,32 @@ agree = {name: [nearest_agree(f, val["semseg"]) for f in stack] for name, stack 
 gaps = [a - b for a, b in zip(agree["distilled"], agree["random"], strict=True)]
 for stage, (gap, a, b) in enumerate(zip(gaps, agree["distilled"], agree["random"], strict=True), 1):
     print(f"stage {stage}: distilled {a:.1%}, random {b:.1%}, gap {100 * gap:+.1f} points")
-print(f"smallest gap: after stage {1 + gaps.index(min(gaps))}; largest: after stage {1 + gaps.index(max(gaps))}")
+least, most = (1 + gaps.index(choose(gaps)) for choose in (min, max))
+display(Markdown(f"**So** the distilled network {'is ahead' if min(gaps) > 0 else 'is not ahead'} after every stage, by "
+                 f"{100 * min(gaps):.0f} points after stage {least} and by {100 * max(gaps):.0f} after stage {most}."))
 
 # %% [markdown]
 # Two effects are at work. Deeper tokens are coarser: one of 32 x 32 pixels covers several classes, and its centre is
-# a poor witness. This pulls both shares down. Pre-training works against it, and the gap between the two is its
-# part: that is what was put in before we came, and what freezing protects.
+# a poor witness. This pulls both shares down. Pre-training works against it, and the gap between the two is its part.
+# That is what freezing protects.
 #
 # ## Train the decoders, and nothing else
 #
-# The plainest way to use a frozen backbone is to put a **head** per task on top and train only these. Tables call it
-# *decoders only*. It is also where the next notebooks start: their heads are first fitted just like this.
+# The plainest way to use a frozen backbone is to put a **head** per task on top and train only these, which tables call
+# *decoders only*. The next notebooks fit their heads just like this before they measure anything.
 #
 # Freezing has a pleasant consequence. Without augmentation the features of a frame never change, and we have already
 # computed them. So no step below touches the backbone at all.
 #
-# A head (the package's `HRNetHead`, after the paper's line) projects each of the four maps to 18, 36, 72 and 144
+# A head (the package's `HRNetHead`, as in MTLoRA) projects each of the four maps to 18, 36, 72 and 144
 # channels, brings them to the finest grid, mixes them with two small matrices, and predicts at stride 8:
 #
 # $$\hat y_t = \mathrm{head}_t\big(f_1, f_2, f_3, f_4\big), \qquad
 # \mathcal L = \sum_t \lambda_t \, \mathcal L_t(\hat y_t, y_t)$$
 #
-# The comparison is fair by construction: both runs start from the same heads, see the same batches in the same order,
-# and take the same number of steps. Only the frozen weights differ. Which task will suffer most from random features?
+# Here $f_i$ are the maps, $\hat y_t$ is the prediction for task $t$, $y_t$ its label, and $\lambda_t$ the weight of its
+# loss. Both runs start from the same heads, see the same batches in the same order, and take the same number of steps.
+# Only the frozen weights differ. **Predict**: which task will suffer most from random features?
 
 # %%
 from ptsa_lite.losses import total_loss
@@ -725,16 +708,28 @@ for name, model in models.items():
     assert all(torch.equal(p, q) for p, q in zip(model.backbone.parameters(), networks[name].parameters(), strict=True))
 print("after training the heads, both backbones are what they were, bit by bit")
 
-print(f"{steps} steps of {batch_size} frames, {len(train_set)} training and {len(val_set)} validation frames\n")
-print(f"{'task':<14}{'metric':<18}{'better':<9}{'random':>9}{'distilled':>12}   winner")
-wins = 0
+# %%
+def one_class(name):
+    """mIoU in percent of a map that says the commonest class everywhere: the floor of a segmentation."""
+    label = val[name][val[name] != IGNORE]
+    return 100 * label.bincount().max().item() / label.numel() / label.unique().numel()
+
+
+lines = ["| task | metric | better is | random | distilled | ahead |", "| --- | --- | --- | ---: | ---: | --- |"]
+ahead, floored = [], []
 for name, task in tasks.items():
     a, b = scores["random"][name], scores["distilled"][name]
-    won = (b > a) == task.higher_is_better
-    wins += won
-    print(f"{name:<14}{task.metric:<18}{'higher' if task.higher_is_better else 'lower':<9}{a:>9.2f}{b:>12.2f}"
-          f"   {'distilled' if won else 'random'}")
-print(f"\nthe distilled backbone is ahead in {wins} of {len(tasks)} tasks, in this one run")
+    if task.kind == "segmentation" and max(a, b) < one_class(name) + 2:  # points
+        floored.append(name)
+        said = f"neither; one class everywhere: {one_class(name):.2f}"
+    else:
+        ahead += [name] * ((b > a) == task.higher_is_better)
+        said = "distilled" if (b > a) == task.higher_is_better else "random"
+    lines.append(f"| {name} | {task.metric} | {'higher' if task.higher_is_better else 'lower'} | {a:.2f} | {b:.2f} | {said} |")
+display(Markdown("\n".join(lines)))
+outcome = f"The distilled backbone is ahead in {len(ahead)} of {len(tasks)} tasks, in this one run"
+outcome += f"; {', '.join(floored)} hardly leave, on either, what one class everywhere would have." if floored else "."
+display(Markdown(f"**So:** {outcome}"))
 
 # %% [markdown]
 # One seed and a short schedule: enough to see a direction, not to fix a number (the third exercise asks for the
@@ -749,28 +744,11 @@ save_figure(figure, "01_decoders_only", out_dir)
 figure
 
 # %% [markdown]
-# Coarse, and yet each task is on its way, although they all read the *same* four maps and nothing below has moved for
-# any of them. But the maps were not made for these tasks. Where the backbone has dropped what a task needs, a head
-# cannot bring it back. To do better, the backbone must bend a little, for each task in its own direction, without
-# losing what it knows. That is what adapters are for.
-#
-# ## Summary
-
-# %%
-print(f"- A frame of {img_size} x {img_size} is {(img_size // 4) ** 2:,} tokens; after the stages, "
-      + ", ".join(f"{g} x {g}" for g in grids[1:]) + ".")
-print(f"- Swin-Tiny has {size(swin_t):,} parameters, by formula and by count; "
-      f"{tiny[3] / sum(tiny):.0%} of them in stage 3, {tiny[4] / sum(tiny):.0%} in stage 4.")
-print(f"- Frozen, this line still trains {trainable(swin_t):,} of them, {trainable(swin_t) / size(swin_t):.1%}.")
-print(f"- Nearest tokens agree in class: distilled {agree['distilled'][2]:.0%}, random {agree['random'][2]:.0%} "
-      "after stage 3.")
-print(f"- Heads alone, {steps} steps: distilled ahead of random in {wins} of {len(tasks)} tasks.")
-
-# %% [markdown]
-# - A Swin's block is attention in windows and a small network; four linear layers, frozen, hold nearly all its
-#   weights.
-# - Shifted windows carry information across borders; a mask undoes what the rolling joined.
-# - Early stages keep the paint, late stages what things are. A random network keeps the paint at every depth.
+# Surfaces, persons and their surroundings are there, coarsely, and all tasks read the *same* four maps. On the scenes
+# the map of body parts is empty: after so few steps its head says "nobody" nearly everywhere, and the table above
+# says what that alone is worth. Where the backbone has dropped what a task needs, a head cannot bring it back. To do better, the
+# backbone must bend a little, for each task in its own direction, without losing what it knows. That is what adapters
+# are for.
 #
 # ## On your own
 #
@@ -818,16 +796,33 @@ for name in networks:
 # %% [markdown]
 # ## In practice
 #
-# - The paper uses a Swin (**P**, its own text). Its printed costs fit Swin-Tiny at 448 x 448 exactly (**M**, measured
-#   by us), and MTLoRA's code loads ImageNet weights with windows of 7 x 7 (**C**, read in public code). Ours is a
-#   third as wide, distilled, with windows of 4 x 4 at 128 x 128. All *counts* above are of the real Swin-Tiny; all
-#   *features and metrics* of the small one.
-# - Which backbone parameters the paper trains besides its adapters is inferred (**I**) from MTLoRA, whose settings it
-#   takes over (**P**). The four counts are ours (**M**); MTLoRA's published totals (**C**) hold them.
+# - The paper uses a Swin (P). Its printed costs fit Swin-Tiny at 448 x 448 exactly (M), and MTLoRA's code loads
+#   ImageNet weights with windows of 7 x 7 (C). Ours is a third as wide, distilled, with windows of 4 x 4 at 128 x 128.
+#   All *counts* above are of the real Swin-Tiny, all *features and metrics* of the small one.
+# - Which backbone parameters the paper trains besides its adapters is inferred (I) from MTLoRA, whose settings it takes
+#   over (P). The four counts are ours (M).
 # - timm's `set_input_size((448, 448))` silently turns the window from 7 to 14 tokens. `load_backbone` makes the model
 #   *at* its size, which leaves the window alone.
 # - Fitting heads on cached features excludes augmentation. The real recipe flips, turns and scales frames, and must
 #   run the frozen backbone each time.
 #
+# ## What we found
+
+# %%
+extras = sum(p.numel() for name, p in swin_t.named_parameters() if any(part in name for part in EXTRAS))
+display(Markdown(f"""
+- Rebuilt in a few lines, every piece of the Swin gives timm's numbers, and read in the paper's order its last map is
+  timm's to the last bit.
+- Swin-Tiny has {size(swin_t):,} parameters, by formula and by count, {tiny[3] / sum(tiny):.0%} of them in stage 3 and
+  {tiny[4] / sum(tiny):.0%} in stage 4. "Frozen", MTLoRA's recipe still trains {extras:,}
+  of them, nearly all in three patch mergings.
+- A token's nearest token in other frames carries the same class in {agree["distilled"][2]:.0%} of cases with distilled
+  features and in {agree["random"][2]:.0%} with random ones, after stage 3. Random features keep the paint at every depth;
+  distilled ones turn, with depth, to what things are.
+- Heads alone, after {steps} steps: {outcome[0].lower() + outcome[1:]}
+- The doubt: one seed, one short training, drawn scenes and a small Swin.
+"""))
+
+# %% [markdown]
 # **Next:** [Group a LoRA](02_group_a_lora.ipynb): the layer that lets a frozen backbone bend, for each group of tasks
 # in its own direction.

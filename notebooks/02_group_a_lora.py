@@ -299,8 +299,8 @@ print("\n".join(f"step {i}: length of dL/dA {a:8.2f}, of dL/dB {b:8.2f}" for i, 
 # each other lose everything. **The rank does not appear.** So the cosine similarity of the next notebook has a plain
 # meaning: it is the price of sharing.
 #
-# The formula must hold because squared distances are smallest at the mean, and because the squared length of a mean of unit
-# vectors is made of their cosines. The check puts the formula against the matrices.
+# The formula must hold because squared distances are smallest at the mean, and because the squared length of a mean of
+# unit vectors is made of their cosines. The check puts the formula against the matrices.
 
 # %%
 def lost(updates, r):
@@ -662,9 +662,10 @@ Explorable("ranks", play, figure)
 
 # %% [markdown]
 # With equal ranks almost everything is spent in the two late stages, where blocks are many, channels wide and groups
-# several. Rank is cheap in the early stages, but it does not help there: one group serves all tasks, and what it reaches
-# levels off at the height that sharing sets. Only the last stage, with a pair for each task, can reach everything.
-# **Before you go on**, look with the steppers for a setting that reaches as much as equal ranks do, for fewer numbers.
+# several. Rank is cheap in the early stages, but it does not help there: one group serves all tasks, and what it
+# reaches levels off at the height that sharing sets. Only the last stage, with a pair for each task, can reach
+# everything. **Before you go on**, look with the steppers for a setting that reaches as much as equal ranks do, for
+# fewer numbers.
 
 # %%
 choices = play["ranks"]
@@ -738,17 +739,17 @@ assert work["one group"][1] < work["one group"][0], "merging a shared LoRA must 
 # %% [markdown]
 # For one group merging can only save. With a tree, two things pull against each other. Merging removes the low-rank
 # products. But it also gives each group a matrix of its own, so that siblings can no longer share the frozen `qkv`
-# product right after they separate. The first grows with the rank, the second does not depend on it: at a small rank the
-# two nearly cancel, and at the smallest a merged tree may do *more* work than before. Set `rank` to 1 and see.
+# product right after they separate. The first grows with the rank, the second does not depend on it: at a small rank
+# the two nearly cancel, and at the smallest a merged tree may do *more* work than before. Set `rank` to 1 and see.
 
 # %% [markdown]
 # ## On your own
 #
 # 1. **Change a number.** At which rank does a pair on this layer cost as many numbers as $W$ itself? Predict it from
 #    $C_{in}$ and $C_{out}$, then count. (`check` says whether you are right; the solutions are folded beneath.)
-# 2. **Extend a function.** `qkv` is one fused layer that gives queries, keys and values. One pair of rank $R$ on it
-#    is not the same as three pairs of rank $R$. Count both, in numbers per rank, for $C = 128$. Then show that the fused pair equals three pairs that
-#    share their $A$.
+# 2. **Extend a function.** `qkv` is one fused layer that gives queries, keys and values. One pair of rank $R$ on it is
+#    not the same as three pairs of rank $R$. Count both, in numbers per rank, for $C = 128$. Then show that the fused
+#    pair equals three pairs that share their $A$.
 # 3. **Question a claim.** Ranks (64, 64, 16, 16) give 6,888,506 trainable parameters on PASCAL-Context, which rounds
 #    to the paper's 6.89 million. Does that tell us the paper's ranks?
 
