@@ -1,36 +1,15 @@
 # %% [markdown]
 # # Grow the task tree
 #
-# *The grouping: fifth of six notebooks, 00 to 05.*
 # [< previous: measure task similarity](03_measure_task_similarity.ipynb) |
 # [next: train many tasks >](05_train_many_tasks.ipynb)
 #
-# **What you'll do**
-#
-# - Turn a matrix of similarities into a tree that says which tasks share an adapter at each stage, and put a price on
-#   it.
-#
-# **What you'll learn**
-#
-# - What a task tree is, and how many there are. For four tasks it is seven, so every one of them can be looked at.
-# - How one is chosen, and how sure that choice is once you remember that similarities are measured.
-# - What to do with more than eight tasks, where nobody can look at every tree.
-# - What a tree costs: we arrive at the paper's 38.37 GMACs by a formula that fits on one line.
-#
-# **What you'll need**
-#
-# - Notebook 03 for its matrix; without it a quick one is measured here. Half a minute on a laptop's processor, no
-#   GPU, no network.
-
-# %% [markdown]
-# ## Where this sits in the paper
-#
-# The paper (arXiv 2509.19602) says how alike two tasks are: by their gradients, notebook 03. It says how many groups
-# each stage has, chosen by hand: 1, 1, 2, 4 on PASCAL-Context. In between something must decide *who* is in which
-# group. No text that we have states which clustering the paper used or which groups came out. So this notebook takes
-# the most open way: look at every tree, score it, keep the best, and say how sure that is.
-#
-# First come the values that you may change, then a picture of what we are looking for.
+# You have a matrix that says how alike the tasks are. The paper's model needs a *tree*: it says which tasks share an
+# adapter at each stage. Between the two somebody has to choose. For four tasks and the paper's setting there are only
+# seven trees, so here you look at every one of them, score it, keep the best, find out how sure that choice is, and
+# put a price on it. The price is the most satisfying part: a formula that fits on one line gives the paper's 38.37
+# GMACs to the last digit. *About 25 minutes of reading, and half a minute of running; notebook 03 leaves the matrix,
+# and without it a quick one is measured here.*
 
 # %% tags=["parameters"]
 data: str = "scenes"  # scenes, nyud or pascal
@@ -42,7 +21,7 @@ n_groups: list[int] = [1, 1, 2, 4]  # groups per stage, never falling
 reading: str = "plain"  # of the similarity: plain or elementwise
 pairs: str = "same"  # gradients of the same sample, of different ones, or (notebook 03) of every two
 resamples: int = 2000  # similarity matrices drawn within the error, to see how sure the choice is
-rank: int = 16  # of the adapters whose cost is counted
+rank: int = 8  # of the adapters whose cost is counted; notebook 05 trains the same
 img_size: int = 64  # side of the frames of the quick similarity, in pixels
 
 # %% tags=["hide-input"]
@@ -64,8 +43,7 @@ from IPython.display import Markdown, display
 from matplotlib import pyplot as plt
 
 from ptsa_lite.figures import (
-    INK, OURS, draw_similarity, draw_speed, draw_tree, draw_tree_beside, draw_work_and_size, save_figure, task_colour,
-    use_style,
+    OURS, draw_similarity, draw_tree, draw_tree_beside, draw_work_and_size, save_figure, task_colour, use_style,
 )
 from ptsa_lite.tasks import NYUD, PASCAL, default_tasks, known
 from ptsa_lite.tree import TaskTree, tree_score
@@ -78,27 +56,37 @@ tasks = default_tasks(data)
 names = tuple(tasks)
 n_groups = tuple(n_groups)
 
-# %% [markdown]
-# ## What a task tree is
-#
-# Read the picture from left to right, as an image travels through the backbone. The strands are tasks, the boxes are
-# groups. All strands enter as one group. Where a box splits, its tasks part: from there on each group has its own
-# adapters and its own activations. This tree is only an example; the similarity has not been asked yet.
 
-# %%
+def say(text):
+    """A sentence whose numbers were computed in this run."""
+    display(Markdown(text))
+
+# %% tags=["hide-input"]
 example = next(TaskTree.enumerate(names, n_groups))
 draw_tree(example, title="Early stages are shared, late ones are not")
 
 # %% [markdown]
-# In words: every stage $s$ has a *partition* $P_s$ of the tasks, groups that together hold each task once. And the
+# ## What a task tree is
+#
+# Read the picture from left to right, as an image travels through the backbone. The strands are tasks and the boxes are
+# groups. All strands enter as one group. Where a box splits, its tasks separate, and from there on each group has its
+# own adapters and its own activations. This tree is the first of the list that we are about to make, and only an
+# example: the similarity has not been asked yet.
+#
+# The paper ([arXiv 2509.19602](https://arxiv.org/abs/2509.19602)) chooses the number of groups per stage by hand, 1, 1,
+# 2, 4 on PASCAL-Context, and says that tasks are grouped by the similarity of notebook 03. The texts that we could read
+# name neither the clustering algorithm nor the groups that came out. Score and search below are therefore ours.
+#
+# In words, every stage $s$ has a *partition* $P_s$ of the tasks, groups that together hold each task once. And the
 # partitions are *nested*: each group of a stage lies inside one group of the stage before,
 #
 # $$\forall\, g \in P_{s+1} \;\; \exists\, h \in P_s : \; g \subseteq h .$$
 #
-# Tasks that have parted stay parted. The layer of notebook 02 leaves no choice: a group's activations come from *one*
-# parent, and there is no rule to make one activation out of two. `TaskTree` is the value that all parts of the
-# package pass around, and it refuses anything else, with a reason. The function is the formula; it must agree with
-# `TaskTree` about a tree and about something that is none.
+# Here $g$ is a group of the later stage and $h$ the group of the earlier stage that contains it. Tasks that have been
+# separated stay separated. The layer of notebook 02 leaves no choice: a group's activations come from *one* parent, and
+# there is no rule to make one activation out of two. `TaskTree` is the value that all parts of the package pass around,
+# and it refuses anything else with a reason. The function is the formula, and it must agree with `TaskTree` about a
+# tree and about something that is none.
 
 # %%
 def nested(coarse, fine):
@@ -118,14 +106,14 @@ except ValueError as problem:
 # %% [markdown]
 # ## How many trees are there?
 #
-# The number of ways to part $n$ things into $k$ groups is Stirling's number $S(n, k)$. Take the last thing away:
+# The number of ways to divide $n$ things into $k$ groups is Stirling's number $S(n, k)$. Take the last thing away:
 # either it was alone, or it sat in one of the $k$ groups of the rest.
 #
 # $$S(n, k) = S(n-1, k-1) + k\,S(n-1, k)$$
 #
-# A tree is built from its leaves. The last stage parts $T$ tasks into its groups; the stage before parts *those
-# groups* into its own, and so on to the first stage. The choices are independent, so with $S$ stages of $G_1 \le
-# \dots \le G_S$ groups, and $G_{S+1} = T$,
+# A tree is built from its leaves. The last stage divides the $T$ tasks into its groups; the stage before divides *those
+# groups* into its own, and so on to the first stage. The choices are independent. So with $S$ stages that have $G_1 \le
+# \dots \le G_S$ groups, and with $G_{S+1} = T$,
 #
 # $$\text{trees} = \prod_{s=1}^{S} S(G_{s+1},\, G_s).$$
 #
@@ -135,7 +123,7 @@ except ValueError as problem:
 # %%
 @functools.cache
 def stirling(n, k):
-    """S(n, k): ways to part n things into k groups."""
+    """S(n, k): ways to divide n things into k groups."""
     return int(n == k) if k in (0, n) or n == 0 else stirling(n - 1, k - 1) + k * stirling(n - 1, k)
 
 
@@ -152,8 +140,9 @@ for n_tasks, counts in ((4, (1, 1, 2, 4)), (6, (1, 2, 3, 6)), (8, (1, 2, 4, 8)),
     print(f"{n_tasks:>3} tasks at {counts!s:14} {count_trees(n_tasks, counts):>12,} trees")
 
 # %% [markdown]
-# The check lists every tree of every setting with four tasks and finds as many as the formula says, each once. For
-# four tasks the list is short enough to read. For twelve nobody can try every tree any more; we come back to that.
+# The check lists every tree of every setting with four tasks and finds as many as the formula says, each once. The
+# seven trees of (1, 1, 2, 4) can all be looked at. With twelve tasks nobody can try every tree any more; we come back
+# to that.
 #
 # ## The similarity that decides
 #
@@ -161,7 +150,7 @@ for n_tasks, counts in ((4, (1, 1, 2, 4)), (6, (1, 2, 3, 6)), (8, (1, 2, 4, 8)),
 # one: fit heads on the frozen backbone, then compare gradients over a few frames. The sentence that is printed says
 # which of the two you see.
 
-# %%
+# %% tags=["hide-input"]
 def quick_similarity():
     """A rough similarity, from few frames: the means and errors of notebook 03, in seconds."""
     from ptsa_lite.backbones import load_backbone
@@ -189,15 +178,13 @@ measured = readings[known(f"{reading}, {pairs}", readings, "similarity")]
 similarity, error = np.array(measured["matrix"]), np.array(measured["error"])
 print(f"similarity: {origin}; the mean of {measured['draws']} draws, {reading} reading, {pairs} samples")
 
-# %%
+# %% tags=["hide-input"]
 draw_similarity(similarity, names, error, title="How alike the tasks' gradients are")
 
 # %% [markdown]
-# Under each number stands its standard error. We take both gradients from the *same* frame, where notebook 03 found
-# the strongest signal. The paper's formula runs over $x$ and $x'$, which suggests different frames; what those would
-# have chosen is listed further down, and `pairs` switches to them. (The diagonal compares a task with itself. It
-# falls below one where some frames hold no label of that task: a zero gradient is similar to nothing. The diagonal
-# plays no part in what follows, since nobody has to decide whether a task sits with itself.)
+# Under each number stands its standard error. Both gradients were taken on the *same* frame, the only choice for which
+# notebook 03 found a signal; the parameter `pairs` switches to different frames, and what those would have chosen is
+# listed further down. The diagonal plays no part, since nobody has to decide whether a task sits with itself.
 #
 # ## Score a tree
 #
@@ -208,10 +195,10 @@ draw_similarity(similarity, names, error, title="How alike the tasks' gradients 
 # $$\mathrm{score} = \frac{1}{|\mathcal S|} \sum_{s \in \mathcal S} \; \frac{1}{|\mathcal P_s|}
 # \sum_{\{t, t'\} \in \mathcal P_s} \mathrm{sim}(t, t')$$
 #
-# $\mathcal P_s$ are the pairs that share a group at stage $s$; stages in which nobody shares say nothing and are left
-# out of $\mathcal S$. The score is linear in the similarities: a tree gives each pair a *weight*, and its score is a
-# weighted sum. That will make thousands of scores cheap. The function returns the weights. They must sum to one, and
-# give what the package's `tree_score` gives.
+# $\mathcal P_s$ is the set of pairs of tasks that share a group at stage $s$, and $\mathcal S$ is the set of stages in
+# which any two tasks share one. The score is linear in the similarities: a tree gives each pair of tasks a *weight*,
+# and its score is the weighted sum. That will make thousands of scores cheap. The function returns the weights. They
+# must sum to one, and give what the package's `tree_score` gives.
 
 # %%
 couples = list(itertools.combinations(range(len(names)), 2))
@@ -240,9 +227,9 @@ print(f"{len(trees)} trees, scores from {scores.min():+.3f} to {scores.max():+.3
 # two pairs, or one task alone and the three others together? Note that the average is over *pairs*: a group of three
 # holds three of them, and one bad pair spoils it. Then look at all trees, the best first.
 
-# %%
-def parted(tree):
-    """What tells a tree from the others: its stages between 'all together' and 'everyone alone'."""
+# %% tags=["hide-input"]
+def split_of(tree):
+    """What distinguishes a tree from the others: its stages between 'all together' and 'everyone alone'."""
     middle = [stage for stage in tree.stages if 1 < len(stage) < len(names)]
     return "\n".join(dict.fromkeys(" | ".join("+".join(group) for group in stage) for stage in middle)) or str(tree)
 
@@ -258,19 +245,30 @@ for place, (number, axes) in enumerate(zip(shown, np.ravel(panels), strict=False
 figure.tight_layout()
 save_figure(figure, "04_every_tree", out_dir);
 
+# %% tags=["hide-input"]
+spread = np.array([error[couple] for couple in couples])  # (pairs,) standard errors
+if len(trees) > 1:
+    first, second = order[:2]
+    lead = scores[first] - scores[second]
+    lead_error = float(np.linalg.norm((table[first] - table[second]) * spread))
+    top = couples[int(values.argmax())]
+    pair = {names[i] for i in top}
+    held = sum(any(pair <= set(group) for group in trees[number].stages[-2]) for number in order[:3])
+    say(f"The first tree leads the second by {lead:.3f} ± {lead_error:.3f}, which is "
+        f"{'more' if lead > 2 * lead_error else 'less'} than two errors. The most similar two tasks, {names[top[0]]} "
+        f"and {names[top[1]]}, still sit together in the last stage but one in {held} of the best {len(order[:3])} "
+        "trees.")
+
 # %% [markdown]
-# Every strand begins and ends in the same place; only the middle differs. With (1, 1, 2, 4) a tree is settled by one
-# decision, how stage three cuts the tasks in two. Three of the seven cuts make two pairs, four leave one task alone.
-# Follow the top rows: do the same two tasks sit together in all of the best trees? Then that pair carries the score,
-# and the rest is detail. Also compare the scores themselves. If the first and the second differ by less than the
-# errors in the matrix, the order is not to be trusted; we come to that below.
+# Every strand begins and ends in the same place, and only the middle differs. With (1, 1, 2, 4) a tree is decided by
+# one question, how stage three divides the tasks in two: three of the seven ways make two pairs, and four leave one
+# task alone.
 #
 # ## Choose by looking at every one
 #
-# The choice is the tree with the highest score. `TaskTree.from_similarity` makes it. Since a fast way is only worth
-# what the slow one confirms, we do it once more by hand, with nothing but a loop over subsets. For (1, 1, 2, 4) it is
-# enough to try every way to cut the tasks in two. Both must find the same cut, because the other stages are the same
-# in all seven trees and shift every score alike.
+# The choice is the tree with the highest score, and `TaskTree.from_similarity` makes it. We make it once more by hand,
+# with nothing but a loop over subsets: for (1, 1, 2, 4) it is enough to try every way to divide the tasks in two,
+# because all other stages are the same in all seven trees and shift every score alike. Both must find the same groups.
 
 # %%
 tree = TaskTree.from_similarity(similarity, names, n_groups)
@@ -283,42 +281,46 @@ if n_groups == (1, 1, 2, 4):
         means[frozenset({first, rest})] = np.mean([similarity[couple] for couple in inside])
     best = max(means, key=means.get)
     assert {tuple(map(names.index, group)) for group in tree.stages[2]} == best, "the loop found another cut"
-print("chosen:", tree)
+say(f"Chosen: **{split_of(tree).splitlines()[0].replace(' | ', ' against ')}**.")
 
-# %% [markdown]
-# Now both in one picture: the tree on the left, and the matrix on the right in the order of the tree's leaves. Row by
-# row they belong together, so a good tree shows as strong blue blocks along the diagonal.
-
-# %%
+# %% tags=["hide-input"]
 figure = draw_tree_beside(tree, similarity, error, names, "The tree that the similarity chose")
 save_figure(figure, "04_tree", out_dir)
 figure
 
+# %% tags=["hide-input"]
+parts = table[order[0]] * values  # what each pair of tasks adds to the score
+most = int(parts.argmax())
+if parts.sum() > 0:
+    say(f"{' with '.join(names[i] for i in couples[most])} alone makes {min(1, parts[most] / parts.sum()):.0%} of the "
+        "score.")
+
 # %% [markdown]
+# The tree stands on the left, and the matrix on the right in the order of the tree's leaves, so that they belong
+# together row by row. Tasks that share a group form a block along the diagonal; the bluer the block, the better.
+#
 # ## The two ends of the scale, and what the score cannot say
 #
 # At one end all tasks share everything, which is plain LoRA. At the other everyone is alone from the first stage on.
-# Both are trees, and there is only one of each. How do their scores compare with those in between?
-#
 # **Predict.** Will the best score rise or fall as we allow more groups?
 
-# %%
-print(f"{'groups':14} {'trees':>5}  best score  tree")
+# %% tags=["hide-input"]
+lines = ["| groups | trees | best score | its groups, where there is a choice |", "| --- | ---: | ---: | --- |"]
 for counts in ((1, 1, 1, 1), (1, 1, 1, 2), (1, 1, 2, 2), (1, 1, 2, 4), (1, 2, 2, 4), (1, 2, 3, 4), (4, 4, 4, 4)):
     every = list(TaskTree.enumerate(names, counts))
     best = max(every, key=lambda one: tree_score(one, similarity, names))
-    words = parted(best).replace("\n", "  >  ") if len(every) > 1 else ""
-    print(f"{counts!s:14} {len(every):>5}  {tree_score(best, similarity, names):+10.3f}  {words}")
+    words = split_of(best).replace(" | ", ", ").replace("\n", "; then ") if len(every) > 1 else "–"
+    lines.append(f"| {counts} | {len(every)} | {tree_score(best, similarity, names):+.3f} | {words} |")
 everyone = tree_score(TaskTree.shared(names), similarity, names)
 assert math.isclose(everyone, values.mean()), "sharing everything must score the mean of all pairs"
 assert tree_score(TaskTree.separate(names), similarity, names) == 0, "nobody shares, so nothing can be scored"
+say("\n".join(lines))
 
 # %% [markdown]
-# With everything shared the score is the plain mean over all pairs. With everyone alone there is no pair, and the
-# zero is a convention. In between the best score tends to rise with more groups, and that is no discovery: a stage
-# with fewer pairs may keep only its best ones. So **scores compare trees with the same number of groups, and nothing
-# else.** How many groups to have is a question of budget. The paper answers it by hand, and we put a price on it
-# below.
+# With everything shared the score is the plain mean over all pairs of tasks; with everyone alone there is no pair, and
+# the zero is a convention. In between the best score tends to rise with more groups, simply because a stage with fewer
+# pairs may keep only its best ones. So **scores compare trees with the same number of groups, and nothing else.** How
+# many groups to have is a question of budget, and the price comes below.
 #
 # ## How sure is the choice?
 #
@@ -331,12 +333,9 @@ assert tree_score(TaskTree.separate(names), similarity, names) == 0, "nobody sha
 # resamples of all trees are one matrix product.
 #
 # **Predict.** Look at the errors in the matrix and at the scores of the first two trees. In how many of a hundred
-# redrawn worlds will the chosen tree win?
+# redrawn matrices will the chosen tree win?
 
 # %%
-spread = np.array([error[couple] for couple in couples])
-
-
 def wins(factor=1.0):
     """(trees,): the share of redrawn similarities that each wins, with `factor` times as many draws behind them."""
     rng = np.random.default_rng(seed)
@@ -346,46 +345,62 @@ def wins(factor=1.0):
 
 
 share = wins()
+
+# %% tags=["hide-input"]
 figure, axes = plt.subplots(figsize=(7, 0.42 * len(shown) + 1.1))
 axes.barh(range(len(shown)), share[shown], color=[OURS, *["#c3cbd1"] * (len(shown) - 1)])
 for place, number in enumerate(shown):
     axes.text(share[number], place, f" {share[number]:.0%}", va="center")
-axes.set_yticks(range(len(shown)), [parted(trees[number]) for number in shown]), axes.invert_yaxis()
+axes.set_yticks(range(len(shown)), [split_of(trees[number]) for number in shown])
+axes.invert_yaxis()
 axes.set(xlim=(0, 1.08), xlabel="share of redrawn similarities that the tree wins")
 axes.set_title(f"The chosen tree wins {share[order[0]]:.0%} of the time")
 save_figure(figure, "04_how_sure", out_dir);
 
-# %%
-word = "sure" if share[order[0]] >= 0.95 else "likely" if share[order[0]] >= 0.5 else "open"
-print(f"with these {measured['draws']} draws the choice is {word}: it wins {share[order[0]]:.0%}, where a tree "
-      f"picked by lot would win {1 / len(trees):.0%}")
-for factor in (4, 16, 64):
-    print(f"with {factor:>2} times as many draws it would win {wins(factor)[order[0]]:.0%}, if the means stayed")
-print("\nwhat other readings of the same gradients would have chosen:")
-for key, other in readings.items():
-    chosen = TaskTree.from_similarity(np.array(other["matrix"]), names, n_groups)
-    print(f"{key:>22}: {parted(chosen)}{'' if chosen == tree else '   <- another tree'}")
+# %% tags=["hide-input"]
+def in_words(tree):
+    """A tree's first split in one line that a Markdown table can hold."""
+    return split_of(tree).splitlines()[0].replace(" | ", " against ")
+
+
+measured_trees = {f"here, {key}": TaskTree.from_similarity(np.array(one["matrix"]), names, n_groups)
+                  for key, one in readings.items()}
+elsewhere = RESULTS / f"similarity_{data}.json"
+other = json.loads(elsewhere.read_text(encoding="utf-8")) if elsewhere.is_file() else {}
+if set(other.get("setting", {}).get("tasks", [])) == set(names):
+    size = other["setting"]["img_size"]
+    for one in (one for one in other["conditions"] if not one["condition"]["loss_weights"]):  # plain does not see those
+        found = np.array(one["similarity"]["plain, same"]["matrix"])
+        name = "heads as here" if one["name"].startswith("as in") else one["name"]
+        measured_trees[f"{size} pixels, {one['condition']['n_samples']} frames, {name}"] = TaskTree.from_similarity(
+            found, other["setting"]["tasks"], n_groups)
+canonical = {key: {frozenset(map(frozenset, stage)) for stage in one.stages} for key, one in measured_trees.items()}
+own = {frozenset(map(frozenset, stage)) for stage in tree.stages}
+agreeing = [key for key, one in canonical.items() if one == own]
+rows = "\n".join(f"| {key} | {in_words(one)} | {'yes' if key in agreeing else 'no'} |"
+                 for key, one in measured_trees.items())
+say(f"The chosen tree wins {share[order[0]]:.0%} of the redrawn matrices, where chance would give "
+    f"{1 / len(trees):.0%}. Of {len(measured_trees)} ways to measure the same tasks, {len(agreeing)} choose "
+    "it:\n\n| measured on | first split | the same tree? |\n| --- | --- | --- |\n" + rows)
 
 # %% [markdown]
-# Read this with care, in both directions.
+# Read the two together.
 #
-# - The bars need not follow the order of the scores. A tree that shares most of its pairs with a better one rises and
-#   falls with it, and seldom passes it; a tree with other pairs, or pairs with large errors, gets its chances.
-# - The bars say how stable the choice is against *sampling*. They do not say that the winner trains better. Whether a
-#   tree by similarity beats a random one is a question for training, with several seeds.
-# - The errors of different pairs are redrawn independently. In truth they come from the same frames, and move
-#   together. Where all of them rise and fall alike, the order of the trees is surer than it looks here.
-# - A narrow win is not a failure. If two trees score nearly the same, the similarity says that they are nearly as
-#   good, and it does not matter much which one you take.
-# - Where readings disagree, no number of draws will settle it: they measure different things.
+# - The bars say how stable the choice is against another draw of *frames*, with everything else held fixed. Another
+#   image size, other heads and the other reading stand in the table. Its rows share the drawn scenes, so they are not
+#   as many independent witnesses.
+# - **Why do other notebooks show other trees?** Notebook 00 shows an example that nobody measured. Notebook 02 takes
+#   the gradients of a few frames, too few for an order. Notebooks 06 and 07 have other frames and, in their short
+#   setting, few of them. Notebooks 03, 04 and 05 and the study on drawn scenes use one tree, the one chosen here.
+# - Where two trees score nearly the same, the similarity calls them nearly as good, and it matters little which one you
+#   take. Whether a tree by similarity *trains* better than another is a question for notebook 08.
 #
 # ## More than eight tasks
 #
 # With twelve tasks and groups (1, 3, 6, 12) there are more than a hundred million trees. Up to eight tasks
-# `TaskTree.from_similarity` looks at every one; beyond, it builds a good one from the leaves: **average linkage**.
-# Begin with everyone alone. Join the two groups whose tasks are most similar on average, again and again, and keep
-# what stands when the wanted number of groups is reached. The stages are nested by construction, since groups only
-# ever join.
+# `TaskTree.from_similarity` looks at every one; beyond, it builds a good one from the leaves by **average linkage**:
+# begin with everyone alone, join the two groups whose tasks are most similar on average, again and again, and keep the
+# groups when their wanted number is reached. The stages are nested by construction, since groups only ever join.
 
 # %%
 def average_linkage(similarity, counts):
@@ -398,54 +413,21 @@ def average_linkage(similarity, counts):
         kept[len(groups)] = tuple(groups)
     return [kept[count] for count in counts]
 
-
-rng = np.random.default_rng(seed)
-family = rng.permutation(np.repeat(range(3), 4))  # twelve tasks of three hidden families, in mixed order
-toy = np.where(family[:, None] == family, 0.4, 0.1) + rng.normal(0, 0.08, (12, 12))
-toy = (toy + toy.T) / 2
-np.fill_diagonal(toy, 1)
-twelve, counts = tuple(f"task {i + 1}" for i in range(12)), (1, 3, 6, 12)
-by_hand = TaskTree(tuple(tuple(tuple(twelve[i] for i in g) for g in stage) for stage in average_linkage(toy, counts)))
-grown = TaskTree.from_similarity(toy, twelve, counts)
-assert set(map(frozenset, grown.stages[1])) == set(map(frozenset, by_hand.stages[1])), "another tree than the loop's"
-found = {frozenset(family[twelve.index(task)] for task in group) for group in grown.stages[1]}
-assert found == {frozenset({0}), frozenset({1}), frozenset({2})}, "the hidden families were not found"
-print("the three groups of stage 2 are the three hidden families")
-
 # %% [markdown]
-# The toy hides three families of four tasks in a noisy matrix and shuffles them. The check asks whether the tree's
-# second stage finds them. Left: the matrix as it came. Right: the same numbers in the order of the tree's leaves,
-# with the groups of stage two and three outlined.
+# How good is this greedy way? Where we can still look at every tree, we can count how often it finds the best one. Six
+# tasks at (1, 2, 3, 6) have 270 trees. We draw random matrices of two kinds, pure noise and noise around two families
+# of three tasks. **Predict**: for which of the two will it find the very best tree more often?
 
-# %%
-at = [twelve.index(name) for name in grown.leaf_order()]
-figure, panels = plt.subplots(1, 2, figsize=(9, 4.2))
-for axes, order_, title in zip(panels, (range(12), at), ("As it came", "In leaf order"), strict=True):
-    axes.imshow(toy[np.ix_(order_, order_)], cmap="RdBu", vmin=-0.6, vmax=0.6)
-    axes.set_xticks([]), axes.set_yticks(range(12), [twelve[i] for i in order_], fontsize=8), axes.set_title(title)
-for stage, width in ((1, 2.5), (2, 1)):
-    for group in grown.stages[stage]:
-        rows = [at.index(twelve.index(task)) for task in group]
-        corner = (min(rows) - 0.5, min(rows) - 0.5)
-        panels[1].add_patch(plt.Rectangle(corner, len(rows), len(rows), fill=False, linewidth=width, color=INK))
-save_figure(figure, "04_linkage", out_dir);
-
-# %% [markdown]
-# How good is greedy? Where we can still look at every tree, we can count how often linkage finds the best one. Six
-# tasks at (1, 2, 3, 6) have 270 trees. We draw random matrices of two kinds: pure noise, and noise around two
-# families.
-#
-# **Predict.** In which of the two will linkage find the very best tree more often?
-
-# %%
+# %% tags=["hide-input"]
 six, six_counts = tuple("abcdef"), (1, 2, 3, 6)
 six_couples = list(itertools.combinations(range(6), 2))
 six_trees = list(TaskTree.enumerate(six, six_counts))
 six_table = np.stack([weights(one, six, six_couples) for one in six_trees])  # (270, 15)
 assert len(six_trees) == count_trees(6, six_counts) == 270
 rng = np.random.default_rng(seed)
+verdicts = []
 for title, gap in (("pure noise", 0.0), ("two families", 0.3)):
-    hits, kept = 0, []
+    hits = 0
     for _ in range(100):
         noise = rng.normal(0, 0.1, (6, 6)) + gap * (np.arange(6)[:, None] // 3 == np.arange(6) // 3)
         noise = (noise + noise.T) / 2
@@ -455,20 +437,17 @@ for title, gap in (("pure noise", 0.0), ("two families", 0.3)):
         value = tree_score(greedy, noise, six)
         assert value <= every.max() + 1e-9, "linkage beat the best of all trees"
         hits += value >= every.max() - 1e-9
-        kept.append((value - every.mean()) / (every.max() - every.mean()))
-    print(f"{title:>13}: finds the best tree {hits:>3} times of 100, and {np.mean(kept):.0%} of the gain over an "
-          f"average tree")
+    verdicts.append(f"{hits} times of 100 for {title}")
+say(f"Linkage finds the best of all 270 trees {' and '.join(verdicts)}. Where there is structure, greedy steps follow "
+    "it; where there is none, an early join that looked best can stand in the way of a better tree later.")
 
 # %% [markdown]
-# Where there is structure, greedy steps follow it. Where there is none, many trees have nearly the same score, and
-# greedy picks a decent one: an early join that looked best can stand in the way of a better partition later, since
-# linkage never takes anything back. It is a tool for many tasks, not a reason to leave out the search over few.
-#
 # ## What a tree costs
 #
-# The unit is one multiply-add, for one image. In a block of width $C$, the four linear layers cost
-# $3C^2 + C^2 + 4C^2 + 4C^2 = 12\,C^2$ for each token. The norms and the activation add $6C$. A stage of $d$ blocks over $N$ tokens ends
-# with a patch merging, which normalises $4C$ channels and maps them to $2C$ on a quarter of the tokens:
+# The unit is one multiply-add for one image, and a GMAC is a thousand million of them. In a block of width $C$, the
+# four linear layers cost $3C^2 + C^2 + 4C^2 + 4C^2 = 12\,C^2$ per token, and the norms and the activation add $6C$. A
+# stage of $d$ blocks over $N$ tokens ends with a patch merging, which normalises $4C$ channels and maps them to $2C$ on
+# a quarter of the tokens:
 #
 # $$\mathrm{stage} = d\,N\,(12\,C^2 + 6\,C) + \tfrac{N}{4}\,(8\,C^2 + 4\,C)$$
 #
@@ -477,9 +456,9 @@ for title, gap in (("pure noise", 0.0), ("two families", 0.3)):
 #
 # $$\mathrm{cost} = \mathrm{fixed} + \sum_s G_s \cdot \mathrm{stage}_s$$
 #
-# The fixed part is the patch embedding and the heads, which run whatever the tree is. The check takes the fixed part
-# from *one* setting and predicts all other 34 to the unit. The models are made on the `meta` device, which stores no
-# numbers, so a full Swin-Tiny at 448x448 is counted in no time.
+# $G_s$ is the number of groups at stage $s$. The fixed part is the patch embedding and the heads, which run whatever
+# the tree is. The check takes the fixed part from *one* setting and predicts all other 34 exactly. The models are made
+# on torch's `meta` device, which stores no numbers, so a full Swin-Tiny at 448x448 is counted in no time.
 
 # %%
 from ptsa_lite.backbones import load_backbone
@@ -516,13 +495,12 @@ print("one group through each stage, GMACs:", [round(stage / 1e9, 3) for stage i
 # everything costs $4.097 + 3.021 + 3.014 + 8.566 + 2.776 \approx 21.47$, and the sum is $38.37$: the number in the
 # paper.
 #
-# Here is the whole table, for both suites of tasks. *Ours* is `count_macs` with the convention of the published
-# tables: linear layers, convolutions and norms are counted; the attention products and the low-rank products are not.
-# *Tool* is what ptflops 0.7, a public counter, says of the same modules (M: measured by us, once). *Paper* is
-# published, with its mark: **P** the paper's own text, **S/M** a secondary source whose groups we identified by this
-# very count.
+# Here is the whole table, for both suites of tasks. *Ours* is `count_macs` with the convention of the published tables,
+# which counts linear layers, convolutions and norms but neither the attention products nor the low-rank products.
+# *Tool* is what the public counter ptflops 0.7 says of the same modules. *Paper* is published: the first number is
+# the paper's own text (P), the second a secondary source whose groups we identified by this very count (S/M).
 
-# %%
+# %% tags=["hide-input"]
 from ptsa_lite.experiments.published import GMACS, LORA_PARAMETERS_PER_RANK, PAPER_RESULTS
 
 three = {name: NYUD[name] for name in ("semseg", "depth", "normals")}
@@ -546,17 +524,16 @@ assert round(begins / 1e9, 2) != 38.37, "both readings of the merging give the p
 print(f"(1, 1, 2, 4) with the merging run by the groups of the stage that begins: {begins / 1e9:.2f} GMACs")
 
 # %% [markdown]
-# Both published numbers come out to the last digit that was printed. That is also how the groups behind the second
-# one, 41.38, became known, since no text states them. And it settles a detail that no text states either. Patch
-# merging lies *between* two stages, so it could run once per group of the stage that ends, or once per group of the
-# stage that begins. The check tries the second: the number moves away from the paper's by far more than the last
-# digit. So the merging belongs to the stage that ends.
+# Both published numbers come out to the last digit that was printed. The count also settles a detail that no text
+# states. Patch merging lies *between* two stages, so it could run once per group of the stage that ends, or once per
+# group of the stage that begins. The second reading misses the paper's number, as the last line shows, so the merging
+# belongs to the stage that ends.
 #
-# The figure shows where the costs are. Each bar is one setting; the shades are the stages, light to dark; diamonds
-# are the paper's numbers. **Predict.** Which stage will take the most room in the bars of multiply-adds? And in those
-# of parameters?
+# The next figure shows where the costs are. Each bar is one setting, the shades are the stages from light to dark, and
+# diamonds are the paper's numbers. **Predict.** Which stage takes the most room in the multiply-adds, and which in the
+# parameters?
 
-# %%
+# %% tags=["hide-input"]
 settings = [(1, 1, 1, 1), (1, 1, 1, 4), (1, 1, 2, 2), (1, 1, 2, 4), (1, 2, 2, 4), (1, 1, 4, 4), (4, 4, 4, 4)]
 role = count_parameters(full_size((1, 1, 2, 4), PASCAL))
 others = role["trainable"] - role["adapters"]  # heads, norms, patch embedding and merging, position tables
@@ -565,123 +542,44 @@ millions = [[others / 1e6, *(rank * g * p / 1e6 for g, p in zip(counts, LORA_PAR
             for counts in settings]
 published = {counts: said[f"pascal {counts}"].values["gmacs"] for counts in settings if f"pascal {counts}" in said}
 figure = draw_work_and_size(settings, gmacs, millions, published=published, titles=(
-    "An early parting pays in all later stages", "Early stages hold few parameters"))
+    "An early split pays in all later stages", "Early stages hold few parameters"))
 save_figure(figure, "04_costs", out_dir)
 figure
 
 # %% [markdown]
-# The two panels disagree, and that is the point. In multiply-adds stage three is the giant, with its six blocks; the
-# other three cost about the same per group, early or late. In parameters the first two stages hardly count, because
-# their channels are few. So an early parting looks free to whoever counts parameters only. But groups nest: who parts
-# early is parted in every stage behind, and pays there too. To part late is to pay for few stages. That is what
-# "progressive" buys.
-#
-# The budget is also the reason to stop short of the end: (4, 4, 4, 4) takes more than three times the multiply-adds
-# of sharing everything.
-#
-# ## What is really executed
-#
-# The convention leaves out the attention products and the low-rank products, since its tool does not see them.
-# Counting convention "all" adds them. Torch has a counter of its own, which sees every matrix product that one forward
-# runs, and nothing else: no norm and no activation, but also the two small products by which a head brings a coarse
-# map to the finest grid. These are the same for every tree. So from the sharing tree to any other, "all" must grow by
-# exactly the norms and activations of the added groups more than "executed" does: $6\,C$ a token and block, and
-# $4\,C$ for every four tokens that are merged.
+# The two panels disagree. In multiply-adds stage three is the largest, with its six blocks, and the other three cost
+# about the same per group, early or late. In parameters the first two stages hardly count, because their channels are
+# few. An early split therefore looks free as long as one counts parameters only. But groups nest: tasks that are
+# separated early stay separated in every later stage, and each of these stages has to run for every group. Splitting
+# late keeps the price low, and this is what "progressive" buys. Keeping all tasks apart, (4, 4, 4, 4), takes more than
+# three times the multiply-adds of sharing everything.
 
-# %%
-from torch.utils.flop_counter import FlopCounterMode
-
-
-def executed(model):
-    """Multiply-adds of the matrix products that one forward runs, by torch's own counter."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model.eval()(torch.empty(1, 3, 448, 448, device="meta"))
-    return counter.get_total_flops() // 2
-
-
-def unseen(counts):
-    """Norms and activations of the groups that a tree has more than the sharing one: no matrix products."""
-    return sum((g - 1) * (d * N * 6 * C + (N // 4 * 4 * C if C < 768 else 0))
-               for g, (C, d, N) in zip(counts, shape, strict=True))
-
-
-gaps = {}
-for counts in ((1, 1, 1, 1), (1, 1, 2, 4), (4, 4, 4, 4)):
-    model = full_size(counts, PASCAL)
-    paper, every, run = count_macs(model), count_macs(model, convention="all"), executed(model)
-    gaps[counts] = every - run
-    assert gaps[counts] - gaps[(1, 1, 1, 1)] == unseen(counts), f"{counts}: something else is unseen"
-    print(f"{counts}: paper's convention {paper / 1e9:.2f}, all {every / 1e9:.2f}, executed {run / 1e9:.2f} GMACs")
+# %% tags=["hide-input"]
+bench = RESULTS / "speed.json"
+if bench.is_file():
+    bench = json.loads(bench.read_text(encoding="utf-8"))
+    step, groups = (bench["ratios"][f"training step / loop over {way}"]["median"] for way in ("tasks", "groups"))
+    promise = count_macs(full_size((1, 2, 2, 4), PASCAL)) / count_macs(full_size((4, 4, 4, 4), PASCAL))
+    memory = bench["memory"]["ratios"]["peak memory / loop over tasks"]["median"]
+    say(f"**From multiply-adds to seconds.** For the tree (1, 2, 2, 4) the multiply-adds promise {promise:.0%} of the "
+        f"work of a loop over four tasks. Measured on a processor with {bench['threads']} threads, a training step "
+        f"takes {step:.0%} of the loop's time and {memory:.0%} of its memory, and {groups:.0%} of the time of a loop "
+        "over groups. It beats the promise because our layer also makes fewer full-size tensors than the plain loops "
+        "do. How this was measured is written in `tests/bench/speed.py` and `figures/results/speed.json`.")
 
 # %% [markdown]
-# So the published 38.37 is neither an upper nor a lower bound of the work: it is a convention. Compare it with
-# numbers of the same convention only.
-#
-# Multiply-adds are a promise; seconds are what you wait for. `tests/bench/speed.py` measured both ways of doing the
-# same thing in turns on one machine, Swin-Tiny at 448 pixels: all groups as one stack, as in notebook 02, against a
-# plain loop over tasks, a loop over groups stage by stage, and the `peft` library where all tasks share one adapter.
-#
-# **Predict.** The tree is (1, 2, 2, 4). A loop over four tasks runs every stage four times, the stack runs its groups.
-# What ratio do the multiply-adds promise?
-
-# %%
-bench = json.loads((RESULTS / "speed.json").read_text(encoding="utf-8")) if RESULTS.is_dir() else None
-if bench:
-    ours, loop = bench["ratios"]["training step / loop over tasks"]["median"], (4, 4, 4, 4)
-    title = f"A training step takes {ours:.0%} of a loop over tasks ({bench['device']}, {bench['threads']} threads)"
-    promise = count_macs(full_size((1, 2, 2, 4), PASCAL)) / count_macs(full_size(loop, PASCAL))
-    figure = draw_speed(bench, title)
-    save_figure(figure, "04_speed", out_dir)
-    display(figure)
-    print(f"promised by multiply-adds: {promise:.0%}")
-
-# %% [markdown]
-# Points are medians over turns, lines their quartiles, black bars what was asked of each. A merged model (last section
-# of notebook 02) costs what its frozen groups cost. That the seconds can beat the promise is not the grouping's doing
-# alone: the loops are written the plain way, layer for layer, with autograd's own gradient and dropout, and ours has a
-# layer that makes fewer full-size tensors (`ptsa_lite/fast.py`). The ratio has both in it.
-#
-# ### What a step has to remember
-#
-# Memory limits the batch long before arithmetic does, and most of it holds what the forward pass keeps for the backward
-# pass. A frozen $W$ keeps nothing: its gradient is not wanted, and the gradient of its input needs $W$ alone. But the
-# pair beside it keeps its input $x$, for $A$'s gradient, and $A x$, of $r$ numbers, for $B$'s. Softmax and GELU keep
-# what they computed, and trained norms their input.
-#
-# **Predict.** Where does most of it lie: adapted layers, attention and GELU, or the heads? And which of these grows
-# with the number of groups in the tree?
-
-# %%
-if bench and {"kept_mb", "memory", "loading"} <= set(bench):  # a bench of your own may have left parts out
-    ways = {"step": "ours", "step, loop over groups": "loop over groups", "step, loop over tasks": "loop over tasks"}
-    kept = {words: bench["kept_mb"][name] for name, words in ways.items()}
-    print(f"{'MB kept for the backward pass':32}" + "".join(f"{words:>18}" for words in kept))
-    for place in sorted(kept["ours"], key=kept["ours"].get, reverse=True):
-        print(f"{place:32}" + "".join(f"{found[place]:18.0f}" for found in kept.values()))
-    print(f"{'together':32}" + "".join(f"{sum(found.values()):18.0f}" for found in kept.values()))
-    peaks = bench["memory"]["megabytes"]
-    print(f"{'the whole step, at its peak':32}" + "".join(f"{peaks[name]:18.0f}" for name in ways))
-    load, step = bench["loading"]["median"], bench["seconds"]["step"]["median"]
-    print(f"\nseconds: a step {step:.2f}, a batch from {bench['loading']['workers']} loading processes {load:.3f}")
-    assert sum(kept["ours"].values()) < sum(kept["loop over groups"].values()), "the stack keeps more than the loop"
-
-# %% [markdown]
-# All of it but heads and losses is kept once per group of its stage. A dropout's mask takes a byte a value: that is
-# what our adapted layers save against the loop over groups.
-# A batch is ready long before the step wants it, so the loader, here two processes on real frames, costs nothing.
-#
 # ## Group them yourself
 #
 # Time to play. Every dot is a task at a stage: click it, and the task moves to the next group there, or to a group of
-# its own. What follows behind it is kept a tree. Below stand the costs for Swin-Tiny, and the score. Where the study
-# has trained the tree (notebook 08; small models, some seeds), its $\Delta_m$ is told too: the mean gain over
-# single-task models, and how far it moved from seed to seed. All trees that were trained stand underneath.
+# its own. What follows behind it is kept a tree. Below stand the costs for Swin-Tiny and the score. Where the study of
+# notebook 08 has trained the tree, it also shows the tree's $\Delta_m$, the mean gain over single-task models, and how
+# far that moved from seed to seed.
 #
-# Three things to try. Part one task in stage three and watch the multiply-adds; then part it in stage one instead. Find
-# a grouping with the same number of groups and a higher score than the chosen one (you should not succeed). And look
-# among the trained trees: is the best one by score the best one by $\Delta_m$?
+# Three things to try. Separate one task in stage three and watch the multiply-adds; then do it in stage one instead.
+# Find a grouping with the same numbers of groups and a higher score than the chosen one (you should not succeed). And
+# look among the trained trees: is the best one by score the best one by $\Delta_m$?
 
-# %%
+# %% tags=["hide-input"]
 from ptsa_lite.experiments.published import LORA_PARAMETERS_PER_RANK
 from ptsa_lite.experiments.results import collected
 from ptsa_lite.experiments.tables import summarise
@@ -690,7 +588,7 @@ suite = NYUD if data == "nyud" else PASCAL  # the paper's heads, so that the cos
 ends = {"lora_shared": TaskTree.shared(names), "lora_separate": TaskTree.separate(names)}
 rows = [row for row in summarise(collected(RESULTS / f"study_{data}.json")) if row["delta_m"] is not None]
 trained = {ends.get(row["method"]) or TaskTree.parse(row["groups"]): row for row in rows
-           if row["rank"] == 8 and (row["method"] in ends or row["groups"])}
+           if row["rank"] == rank and (row["method"] in ends or row["groups"])}
 others = [counts for counts in ((1, 1, 2, 4), (1, 2, 2, 4), (1, 2, 3, 4)) if max(counts) <= len(names)]
 presets = {"the similarity's choice": tree, "one LoRA for all": ends["lora_shared"],
            **{f"{counts} by similarity": TaskTree.from_similarity(similarity, names, counts)
@@ -705,40 +603,55 @@ play = {
 }
 Explorable("tree", play, draw_tree(tree, title="The tree that the similarity chose"))
 
+# %% tags=["hide-input"]
+same = {one: row for one, row in trained.items() if one.n_groups == tree.n_groups}
+place_by_gain = None
+if tree in same and len(same) == len(trees) > 1:
+    gains = sorted(same, key=lambda one: -same[one]["delta_m"])
+    place_by_gain = gains.index(tree) + 1
+    low, high = same[gains[-1]], same[gains[0]]
+    seeds = len(high["gains"])
+    say(f"The study trained all {len(trees)} trees of {n_groups} at rank {rank} with {seeds} seeds. Their "
+        f"$\\Delta_m$ lies between {low['delta_m']:+.2f} and {high['delta_m']:+.2f} %, and each moves by "
+        f"{min(r['delta_m_sd'] for r in same.values()):.1f} to {max(r['delta_m_sd'] for r in same.values()):.1f} from "
+        f"seed to seed. The tree that is first by score is number {place_by_gain} by $\\Delta_m$, in a field where the "
+        "first and the last can hardly be distinguished.")
+
 # %% [markdown]
 # ## Hand it on
 #
-# Notebook 05 trains with this tree. It is written beside its place and then renamed, so that nobody ever meets half a
-# file. The check reads it back: what was written must be the tree.
+# Notebook 05 trains with this tree.
 
-# %%
+# %% tags=["hide-input"]
 record = {"tree": tree.to_dict(), "n_groups": list(n_groups), "tasks": list(names), "score": float(scores.max()),
           "reading": f"{reading}, {pairs}", "share_of_resamples": float(share[order[0]])}
 target = Path(out_dir) / "tree.json"
 target.parent.mkdir(parents=True, exist_ok=True)
 target.with_suffix(".json.part").write_text(json.dumps(record, indent=1))
-target.with_suffix(".json.part").replace(target)
+target.with_suffix(".json.part").replace(target)  # written beside its place and renamed: nobody meets half a file
 assert TaskTree.from_dict(json.loads(target.read_text())["tree"]) == tree, "the file holds another tree"
-print(f"{target.name}: {tree}")
+print(f"{target.name} holds the tree")
 
 # %% [markdown]
-# ## Summary
-
-# %%
-here = fixed_here + sum(g * stage for g, stage in zip(n_groups, stages, strict=True))
-shared, apart = (fixed_here + k * sum(stages) for k in (1, len(names)))
-second = f"{scores[order[1]]:+.3f} for the second" if len(trees) > 1 else "there is no other"
-print(f"""At {n_groups} there are {len(trees)} trees of {len(names)} tasks, as the product of Stirling numbers says.
-The best by similarity: {tree}
-Its score is {scores.max():+.3f}; {second}. It wins {share[order[0]]:.0%} of {resamples:,} redrawn similarities.
-Swin-Tiny at 448x448: {here / 1e9:.2f} GMACs; sharing all {shared / 1e9:.2f}, sharing nothing {apart / 1e9:.2f}.
-The paper's 38.37 (P) and 41.38 (S/M) come out of: fixed part + sum over stages of groups times stage.""")
-
-# %% [markdown]
+# ## In practice
+#
+# Where this notebook differs from the paper. (The letters say how we know, as in
+# [notebook 00](00_take_the_tour.ipynb).)
+#
+# - *The choice.* The number of groups per stage is the paper's, made by hand (P). Its clustering and its groups are in
+#   none of the texts that we have; score and exhaustive search are ours.
+# - *Nesting.* That the number of groups never falls is reported (S); that groups nest follows from the layer (I).
+# - *The similarity* comes from a small Swin on small frames here, and from Swin-Tiny at 448x448 in the paper. The trees
+#   may differ. The costs are counted for the paper's size.
+# - *The multiply-adds* agree with the published ones (M). For NYUD-v2 the paper's list of tasks is not stated; we use
+#   the usual four.
+# - *The parameters.* The paper's 6.89 million trainable parameters (P) need a rank per stage; (64, 64, 16, 16) is one
+#   fit among several (I).
+#
 # ## On your own
 #
 # 1. **Change a number.** Set `n_groups` to (1, 2, 3, 4). How many trees are there, what does the best one cost, and
-#    is the choice surer or less sure than before? Predict each; `check` compares the number of trees (04.1) and the
+#    is the choice more sure or less sure than before? Predict each; `check` compares the number of trees (04.1) and the
 #    GMACs (04.2). The solutions are folded beneath.
 # 2. **Extend a function.** The score treats all stages alike and uses one matrix. Notebook 03 also gives a matrix for
 #    each stage. Choose the tree by those. Does it change?
@@ -766,7 +679,7 @@ print(f"{len(finer)} trees, {cost / 1e9:.2f} GMACs, the best wins {sure:.0%} (be
 # 2. from_similarity and tree_score take one matrix a stage as well: (S, T, T)
 per_stage = np.array(measured["stages"])
 own = TaskTree.from_similarity(per_stage, names, n_groups)
-print("by a matrix per stage:", parted(own), "" if own == tree else " <- another tree")
+print("by a matrix per stage:", split_of(own), "" if own == tree else " <- another tree")
 
 # %% tags=["solution"]
 # 3. Rename the tasks in all ways, and every pair comes together equally often. So over all trees of a setting the pairs
@@ -777,18 +690,22 @@ print(f"sharing everything {everyone:+.3f}, random trees {np.mean(lots):+.3f} on
 print("Better by score is true by construction. Better after training needs trained models, with several seeds.")
 
 # %% [markdown]
-# ## In practice
-#
-# Where this notebook departs from the paper, and how surely we know. Marks: **P** the paper's own text, **C** read in
-# public code, **S** a secondary source, **M** measured by us, **I** inferred, **R** recalled and not checked.
-#
-# - *The choice.* The number of groups per stage is the paper's, and made by hand (P). Its clustering and its groups
-#   are not stated anywhere that we know. Score and exhaustive search are ours.
-# - *Nesting.* That the number of groups never falls is reported (S). That groups nest follows from the layer.
-# - *The similarity* comes from a small Swin on small frames here, and from Swin-Tiny at 448x448 in the paper. The
-#   trees may differ; the costs are counted for the paper's size.
-# - *The multiply-adds* agree with the published ones (M). For NYUD-v2 the paper's task list is not stated; we use the
-#   usual four.
-# - *The parameters.* 6.89 million trainable (P) needs several ranks; (64, 64, 16, 16) is one fit among others (I).
-#
-# Next: train it, beside the methods it should beat. [Train many tasks >](05_train_many_tasks.ipynb)
+# ## What we found
+
+# %% tags=["hide-input"]
+here = fixed_here + sum(g * stage for g, stage in zip(n_groups, stages, strict=True))
+shared, apart = (fixed_here + k * sum(stages) for k in (1, len(names)))
+behind = f", against {scores[order[1]]:+.3f} for the second" if len(trees) > 1 else ""
+say(f"""At {n_groups} there are **{len(trees)} trees** of {len(names)} tasks. The best by similarity has the first
+split {in_words(tree)} and scores {scores.max():+.3f}{behind}. It wins {share[order[0]]:.0%} of {resamples:,}
+redrawn matrices, and {len(agreeing)} of {len(measured_trees)} ways to measure the same tasks choose it.""")
+say(f"""**The cost is exact.** One formula, the fixed part plus groups times stage, gives the paper's 38.37 GMACs
+(P) and the reported 41.38 (S/M) to the last printed digit. For the tasks of this notebook, Swin-Tiny at 448x448
+needs {here / 1e9:.2f} GMACs with the tree, {shared / 1e9:.2f} when everything is shared, {apart / 1e9:.2f} when
+nothing is.""")
+say("**The doubt.** A higher score has not been shown to train better" + (
+    f": among all {len(trees)} trees of the study the first by score is number {place_by_gain} by gain, within the "
+    "scatter of the seeds." if place_by_gain else "; that takes trained models with several seeds, as in notebook 08."))
+
+# %% [markdown]
+# Next: train it, beside the methods that it should beat. [Train many tasks >](05_train_many_tasks.ipynb)

@@ -1,11 +1,11 @@
-"""Figures of what a model costs: numbers that train, multiply-adds, and seconds against the plain ways."""
+"""Figures of what a model costs: numbers that train, and multiply-adds."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from .style import CHOSEN, FROZEN, INK, OURS, PAPER, SOFT, STAGES, Drawing, canvas
+from .style import CHOSEN, FROZEN, INK, OURS, PAPER, STAGES, Drawing, canvas
 
 BILL = {  # what trains: its roles, and a shade that no task has and that grey keeps apart
     "backbone": (("backbone",), FROZEN),
@@ -69,28 +69,4 @@ def draw_work_and_size(
     right.set(xlabel="parameters, millions", title=titles[1])
     if len(shades) > 1:
         left.legend(fontsize=8, loc="upper right")
-    return figure
-
-
-def draw_speed(found: Mapping, title: str = "") -> Figure:
-    """Every ratio that a target was set for, with its quartiles over turns and the target as a bar: left of it is met.
-
-    found: what the bench writes, `figures/results/speed.json`.
-    """
-    rows = {**found["ratios"], **found.get("memory", {}).get("ratios", {})}
-    rows = {name: row for name, row in rows.items() if row.get("at_most") is not None}
-    figure, axes = canvas((8.6, 3.9))
-    for place, row in enumerate(reversed(rows.values())):
-        limit, colour = row["at_most"], OURS if row["median"] <= row["at_most"] else CHOSEN
-        low, high = row.get("quartiles", (row["median"], row["median"]))
-        axes.plot([limit, limit], [place - 0.3, place + 0.3], color=INK, linewidth=2)
-        axes.plot([low, high], [place, place], color=colour, alpha=0.6)
-        axes.plot(row["median"], place, "o", color=colour, markersize=8)
-        axes.annotate(f"{row['median']:.2f}", (1.0, place), (-2, 0), textcoords="offset points", ha="right",
-                      xycoords=axes.get_yaxis_transform(), va="center", color=colour)  # fmt: skip
-    axes.set_yticks(range(len(rows)), list(reversed(rows)))
-    axes.set(xlim=(0, 1.5), ylim=(-0.6, len(rows) - 0.2), xlabel="ours / theirs, lower is better; bar: target")
-    axes.axvline(1, color=SOFT, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
-    axes.set_title(title)
-    figure.tight_layout()
     return figure
