@@ -91,7 +91,10 @@ def fits(dataset, device: torch.device) -> bool:
     samples = _samples(dataset)
     if device.type != "cuda" or samples is None or samples.archive is not None or samples.work_size:
         return False
-    row = dataset.with_format(None)[0]
+    rows = dataset.with_format(None)
+    if len({*rows["height"], *rows["width"]}) > 1:  # not all at one square size
+        return False
+    row = rows[0]
     need = len(dataset) * sum(len(value) for value in row.values() if isinstance(value, bytes))
     return need < ROOM * torch.cuda.mem_get_info(device)[0]
 

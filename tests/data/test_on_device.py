@@ -1,5 +1,6 @@
 """Samples that are made in batches on a device: those of `transforms.to_sample`, pixel for pixel."""
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -7,7 +8,7 @@ import torch
 from ptsa_lite.data import make_loader, open_dataset
 from ptsa_lite.data import transforms as tr
 from ptsa_lite.data.loading import EpochLoader, batches_of
-from ptsa_lite.data.on_device import DeviceFrames, resize_weights, source_pixels, warp_images
+from ptsa_lite.data.on_device import DeviceFrames, fits, resize_weights, source_pixels, warp_images
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
@@ -75,3 +76,15 @@ def test_weights_are_a_mean_of_the_pixels_that_are_seen():
     assert torch.allclose(weights.sum(-1), torch.ones(()))
     assert weights[0, 20:].eq(weights[0, 19]).all()  # beyond its size
     assert weights[1].argmax(-1).min() >= 9 and weights[1].argmax(-1).max() <= 30
+
+
+def test_frames_lie_on_a_gpu_where_they_are_of_one_square_size_and_have_room(tmp_path, monkeypatch):
+    gpu, free = torch.device("cuda"), [10**9]
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free[0], 10**9))
+    data = open_dataset("scenes", split="val", img_size=16, n_frames=3, cache=tmp_path)
+    assert fits(data, gpu) and not fits(data, torch.device("cpu")) and not fits([1, 2], gpu)
+    other = open_dataset("scenes", split="val", img_size=24, n_frames=3, cache=tmp_path)
+    both = datasets.concatenate_datasets([data.with_format(None), other.with_format(None)])
+    assert not fits(both.with_transform(data.format["format_kwargs"]["transform"]), gpu)
+    free[0] = 3 * 16 * 16 * 4
+    assert not fits(data, gpu)
