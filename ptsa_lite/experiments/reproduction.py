@@ -1,16 +1,19 @@
 """What notebooks 06 and 07 share: the recipe and its sources, what a row costs, how long it takes, the last table."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 import torch
 
 from ptsa_lite.backbones import load_backbone
 from ptsa_lite.costs import count_macs, count_parameters
+from ptsa_lite.tree import TaskTree, tree_score
 
 from .published import NYUD_RESULTS, PASCAL_RESULTS, Published
 from .run import Run, build, run_config, run_tasks
 from .settings import read_run, rows_of
+from .tables import markdown
 
 GPUS = {"NVIDIA T4": 65, "RTX 3090": 71, "RTX 4090": 165, "A100": 312, "H100 SXM": 989}
 """TFLOP/s of dense 16-bit matrix products with float32 sums, as the maker's data sheets give them (R: recalled)."""
@@ -39,6 +42,32 @@ def recipe(run: Run) -> list[tuple[str, ...]]:
         "number format": (lambda run, c: c.amp, "C: mixed precision"),
     }  # fmt: skip
     return [(name, *(str(value(run, config)) for run, config in pairs), mark) for name, (value, mark) in look.items()]
+
+
+def row_settings(values: Mapping[str, Any], tasks: Iterable[str]) -> dict:
+    """The parameters of notebooks 06 and 07 as changes to a row; lr 0 and no ranks leave the row's own."""
+    same = ("img_size", "backbone", "weights", "seed", "drop_path")
+    config = ("epochs", "batch_size", "accumulate", "gradient_checkpointing", "warmup_epochs", "eval_every", "workers")
+    own = {"config.lr": values["lr"], "rank": values["ranks"]}
+    return {
+        **{name: values[name] for name in same}, **{f"config.{name}": values[name] for name in config},
+        **{name: value for name, value in own.items() if value}, "n_frames": values["limit"] or None,
+        "tasks": list(tasks), "similarity.epochs": values["similarity_epochs"],
+        "similarity.frames": values["similarity_frames"],
+    }  # fmt: skip
+
+
+def grown_trees(runs: Mapping[str, Run], matrix: Sequence[Sequence[float]]) -> dict[str, tuple[TaskTree, float | None]]:
+    """For each run that asks for groups: its best tree by similarity, and by how much the next one scores less (None
+    where there is no other)."""
+    found = {}
+    for name, run in runs.items():
+        if run.groups:
+            trees = TaskTree.enumerate(run.tasks, run.groups)
+            scores = sorted((tree_score(tree, matrix, run.tasks) for tree in trees), reverse=True)
+            lead = scores[0] - scores[1] if len(scores) > 1 else None
+            found[name] = TaskTree.from_similarity(matrix, run.tasks, run.groups), lead
+    return found
 
 
 def cost(run: Run) -> dict:
@@ -74,23 +103,28 @@ def hours(flops: float, tflops: float, utilisation: float) -> float:
 
 
 def beside_published(rows: Iterable[dict], data: str, tasks: Iterable[str]) -> str:
-    """Our rows (`tables.table_of_methods`) above the published ones, as a text table; what is not stated is empty."""
+    """Our rows (`tables.table_of_methods`), then the published ones, as tables in Markdown: one for each set of
+    single-task references, as delta_m under two of them are not to be compared. What is not stated is empty."""
     tasks = list(tasks)
-    lines = [[row["label"], *(_number(row["metrics"].get(t)) for t in tasks), _number(row["delta_m"], sign=True),
-              _number(row["trainable"] / 1e6), f"this run, seed {row['seed']}"] for row in rows]  # fmt: skip
-    for heading, entries in published(data).items():
-        lines += [[heading]] + [
+    ours = [[row["label"], *(_number(row["metrics"].get(t)) for t in tasks), _number(row["delta_m"], sign=True),
+             _number(row["trainable"] / 1e6), f"this run, seed {row['seed']}"] for row in rows]  # fmt: skip
+    tables = {"**This page:**": ours} if ours else {}
+    tables |= {
+        f"**{heading}**": [
             [one.name, *(_number(one.values.get(t)) for t in tasks), _number(one.values.get("delta_m"), sign=True),
              _number(one.values.get("trainable_m")), one.mark] for one in entries
-        ]  # fmt: skip
-    return aligned(["", *tasks, "delta_m %", "trainable M", "source"], lines)
+        ] for heading, entries in published(data).items()
+    }  # fmt: skip
+    headings = ["", *tasks, "delta_m %", "trainable M", "source"]
+    return "\n\n".join(f"{heading}\n\n{markdown(headings, lines)}" for heading, lines in tables.items())
 
 
 def published(data: str) -> dict[str, Sequence[Published]]:
     """The published rows of a data set under the words that stand above them: what their delta_m is against."""
     if data == "pascal":
-        return {"published:": PASCAL_RESULTS}
-    return {f"published, delta_m against {words}:": rows for words, rows in NYUD_RESULTS.items()}
+        return {"Published:": PASCAL_RESULTS}
+    words = {words: words if words[-1].isdigit() else f"references that are {words}" for words in NYUD_RESULTS}
+    return {f"Published, delta_m against {words[key]}:": rows for key, rows in NYUD_RESULTS.items()}
 
 
 def aligned(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

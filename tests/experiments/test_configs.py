@@ -9,6 +9,7 @@ import torch
 from ptsa_lite.backbones import load_backbone
 from ptsa_lite.costs import count_macs, count_parameters
 from ptsa_lite.experiments.published import GMACS, PARAMETERS, row
+from ptsa_lite.experiments.reproduction import row_settings
 from ptsa_lite.experiments.run import build, run_config, run_tasks
 from ptsa_lite.experiments.settings import read_run, rows_of
 from ptsa_lite.methods import METHODS
@@ -112,3 +113,6 @@ def test_the_notebooks_overlay_for_the_paper_is_the_recipe(number):
         assert given[name] == getattr(run, name), name
     assert (given["limit"] or None) == run.n_frames
     assert given["lr"] == 0 and given["ranks"] == [] and set(given["rows"]) <= set(rows_of("pascal"))
+    values = {name: parameter.default for name, parameter in notebooks.declared(source).items()} | given
+    changed = read_run(DATA[int(number) - 6], "ptsa_1124", row_settings(values, run.tasks))
+    assert changed.rank == run.rank and run_config(changed).lr == config.lr and changed.tasks == run.tasks

@@ -43,11 +43,10 @@ def test_delta_m_on_nyud_reproduces_the_published_one_under_its_own_references(r
         assert delta_m(entry.values, single, tasks) == pytest.approx(entry.values["delta_m"], abs=0.3), entry.name
 
 
-def test_rows_under_other_references_never_stand_under_one_heading():
-    table = beside_published([], "nyud", NYUD).splitlines()
-    headings = [number for number, line in enumerate(table) if line.startswith("published, delta_m against")]
-    assert len(headings) == len(NYUD_RESULTS) == 4
-    assert table[headings[0] + 1].startswith("full fine-tuning, 3 tasks") and "-0.68" in table[headings[0] + 1]
+def test_rows_under_other_references_never_stand_in_one_table():
+    tables = beside_published([], "nyud", NYUD).split("**Published, delta_m against ")[1:]
+    assert len(tables) == len(NYUD_RESULTS) == 4
+    assert "full fine-tuning, 3 tasks" in tables[0] and "-0.68" in tables[0] and "-8.49" not in tables[0]
 
 
 def test_a_row_that_contradicts_itself_says_so():
