@@ -438,13 +438,14 @@ print({task: (maps.shape, str(maps.dtype)) for task, maps in predict(model, phot
 theirs = {groups: row(PAPER_RESULTS, f"pascal {groups}").values["gmacs"] for groups in ("(1, 1, 2, 4)", "(1, 2, 2, 4)")}
 say(f"**The paper's costs come out as printed.** We count {full['ptsa_1124']['macs']['paper'] / 1e9:.3f} and "
     f"{full['ptsa_1224']['macs']['paper'] / 1e9:.3f} GMACs for its two trees, where {' and '.join(map(str, theirs.values()))} "
-    f"are printed, and {trained:,} trained parameters at ranks 64, 64, 16, 16, where it says 6.89 million. "
+    f"are printed (P, S), and {trained:,} trained parameters at ranks 64, 64, 16, 16, where it says 6.89 million (P; these "
+    "ranks are one of at least ten choices that fit, I). "
     f"The tree trains {share:.0%} of what full fine-tuning does, for {times:.1f} times the arithmetic.",
     f"**The price of a row** is {on_h100:.1f} hours of one H100, which reaches {step['utilisation']:.1%} of its peak.",
     f"**The gain does not come from this page.** It trained on {what}" + (
         f", {len(train_set)} frames of {img_size} pixels for {epochs} epochs, to show that every step works: an interrupted "
-        "run goes on, and its result is measured again from its folder alone. The +3.93 % has not been reproduced here; "
-        "nobody has run these rows at full size with this code." if not root else
+        "run goes on, and its result is measured again from its folder alone. The +3.93 % has not been reproduced: "
+        "these rows have not been run at full size with this code." if not root else
         ": " + "; ".join(f"{line['label']} {line['delta_m']:+.2f} %" for line in table if line["delta_m"] is not None) + "."))
 
 # %% [markdown]

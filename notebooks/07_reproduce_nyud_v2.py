@@ -317,8 +317,8 @@ say(f"**Of the paper's NYUD-v2 we have one number.** {len(unstated)} of {len(set
     f"{max(float(w.split(', ')[0].split()[1]) for w in sets) - min(float(w.split(', ')[0].split()[1]) for w in sets):.2f} "
     "mIoU in segmentation alone, and the paper's one number comes without any.",
     f"**The gain does not come from this page.** It trained on {what}" + (
-        f", {len(train_set)} frames of {img_size} pixels for {epochs} epochs, to show that the steps work. Nobody has run "
-        "these rows at full size with this code." if not root else
+        f", {len(train_set)} frames of {img_size} pixels for {epochs} epochs, to show that the steps work. These rows have "
+        "not been run at full size with this code." if not root else
         ": " + "; ".join(f"{line['label']} {line['delta_m']:+.2f} %" for line in table if line["delta_m"] is not None) + "."))
 
 # %% [markdown]
