@@ -728,9 +728,9 @@ display(Markdown(f"""
 # | decoders only | −5.0 | −5.8 |
 #
 # The tree gains more than shared adapters and more than training everything, as the paper says. The surprise is the
-# first row: never sharing gains most, for about twice the work of the tree. It seems that the small size and the short
-# training hid such differences. But two seeds decide nothing, and these methods train different numbers of parameters.
-# A study of twelve seeds that holds them equal is prepared, with its tests fixed beforehand
+# first row: never sharing gains most, for one and a half times the work of the tree. It seems that the small size and
+# the short training hid such differences. But two seeds decide nothing, and these methods train different numbers of
+# parameters. A study of twelve seeds that holds them equal is prepared, with its tests fixed beforehand
 # (`figures/grids/nyud_224.yaml`). It has not been run.
 #
 # **Next:** [Freeze a Swin](01_freeze_a_swin.ipynb): what is in the grey boxes, and what they already know.

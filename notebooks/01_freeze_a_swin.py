@@ -728,7 +728,7 @@ for name, task in tasks.items():
     lines.append(f"| {name} | {task.metric} | {'higher' if task.higher_is_better else 'lower'} | {a:.2f} | {b:.2f} | {said} |")
 display(Markdown("\n".join(lines)))
 outcome = f"The distilled backbone is ahead in {len(ahead)} of {len(tasks)} tasks, in this one run"
-outcome += f"; {', '.join(floored)} hardly leave, on either, what one class everywhere would have." if floored else "."
+outcome += f"; {', '.join(floored)}: on either hardly better than one class everywhere." if floored else "."
 display(Markdown(f"**So:** {outcome}"))
 
 # %% [markdown]
