@@ -223,8 +223,8 @@ say(markdown(("setting", "here", "recipe", "mark"), recipe(runs[rows[-1]])))
 # and whether the number reported is that of the last epoch. We report the last epoch. A training keeps
 # `best.safetensors` as well, and calls it what it is: picked on the test frames.
 #
-# The single-task numbers of this line of work are inherited from an older paper. The row `single_task` trains them anew, with
-# this recipe; then $\Delta_m$ compares like with like.
+# The single-task numbers of this line of work are inherited from an older paper. The row `single_task` trains them
+# anew, with this recipe; then $\Delta_m$ compares like with like.
 #
 # ## What it costs, before anything starts
 #
@@ -432,7 +432,7 @@ photo = Image.fromarray(np.random.default_rng(seed).integers(0, 256, (123, 217, 
 print({task: (maps.shape, str(maps.dtype)) for task, maps in predict(model, photo).items()})
 
 # %% [markdown]
-# ## Summary: what we found
+# ## What we found
 
 # %% tags=["hide-input"]
 theirs = {groups: row(PAPER_RESULTS, f"pascal {groups}").values["gmacs"] for groups in ("(1, 1, 2, 4)", "(1, 2, 2, 4)")}
@@ -482,8 +482,8 @@ print(f"adapters alone: {mtlora['adapters'] / 1e6:.2f} M against {tree_['adapter
 # - With `root` empty it trains a small Swin for minutes on drawn scenes; the paper trains Swin-Tiny, and PVT, for 300
 #   epochs on 4,998 photographs (P). `backbone` takes both families; PVT's settings are not stated.
 # - The paper does not state its trees; ours are grown by similarity, by trying every one.
-# - In the code of this line of work, saliency's loss divides by all pixels and a batch without a person gives "not a number" (C); here every
-#   loss is a mean over labelled pixels, and 0 without any.
+# - In the code of this line of work, saliency's loss divides by all pixels and a batch without a person gives "not a
+#   number" (C); here every loss is a mean over labelled pixels, and 0 without any.
 # - What a rotation uncovers is ignored here, and counts as background there (C).
 #
 # Next: [the same on NYUD-v2](07_reproduce_nyud_v2.ipynb), where almost nothing is stated.

@@ -306,7 +306,7 @@ say("On these frames the model tells apart " + " and ".join(f"{n} of {chosen[tas
 # The run is measured again, exported and used on a picture as in notebook 06: `python -m ptsa_lite evaluate FOLDER`, and
 # `python -m ptsa_lite predict FOLDER IMAGE`.
 #
-# ## Summary: what we found
+# ## What we found
 
 # %% tags=["hide-input"]
 sets = [words for words in NYUD_RESULTS if words != "not stated"]

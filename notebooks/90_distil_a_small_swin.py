@@ -344,7 +344,7 @@ say(markdown(("weights", "photographs right", "chance"), [
     "Random weights stay at chance. So what makes the difference is what was learned, not the shape of the network.")
 
 # %% [markdown]
-# ## Summary: what we found
+# ## What we found
 
 # %% tags=["hide-input"]
 rivals = [result["accuracy"] for name, result in probe.items() if name != "distilled"]
