@@ -233,7 +233,7 @@ try:
 except ValueError as error:
     print("\nrefused:", error)
 else:
-    raise AssertionError("a tree that joins what was parted must be refused")
+    raise AssertionError("a tree that joins what was separated must be refused")
 
 # %% [markdown]
 # So how is the tree chosen? Every task's loss $\mathcal L_t$ has a gradient with respect to the shared
@@ -675,7 +675,7 @@ with torch.no_grad():
 # | **qkv**, **proj**, **fc1**, **fc2** | the four linear layers of a block, under the adapters: two around the attention, two in the small network |
 # | **rank** | the narrow width $R$ of a low-rank pair |
 # | **RMSE** | root of the mean squared error, for depth in metres. Lower is better |
-# | **scale** | the factor $s$ on the low-rank term; 4 in this line |
+# | **scale** | the factor $s$ on the low-rank term; 4 in the recipe of MTLoRA |
 # | **scenes** | the pictures of this series, drawn by a small renderer that knows every label |
 # | **score** of a tree | the mean similarity of tasks that share a group, over the stages; the tree with the highest is taken |
 # | **seed**, **spread** | what fixes everything random in a run; how far results lie apart when only it changes |
