@@ -1,37 +1,14 @@
 # %% [markdown]
 # # Train many tasks
 #
-# *The training: last of six notebooks, 00 to 05.*
-# [< previous: grow the task tree](04_grow_the_task_tree.ipynb) | [back to the tour >](00_take_the_tour.ipynb)
+# [< previous: grow the task tree](04_grow_the_task_tree.ipynb) |
+# [next: the same at full size, on PASCAL-Context >](06_reproduce_pascal_context.ipynb)
 #
-# **What you'll do**
-#
-# - Train the tree of notebook 04, watch its predictions sharpen, then train the eight methods it should beat, and put
-#   all nine into one table.
-#
-# **What you'll learn**
-#
-# - The recipe, with a reason for each part: four losses and their weights, the optimiser, the schedule.
-# - What each number in the table means: one definition a metric, and $\Delta_m$, which makes one number of four.
-# - Who is trained by which method, and what that costs in parameters and in arithmetic.
-# - What a table from a single seed shows, and what it does not.
-#
-# **What you'll need**
-#
-# - Notebook 04 for its tree; without it a stated default is used. About five minutes on two cores of a laptop, no GPU,
-#   no network. Most of it is the comparison, which goes on where it stopped if you interrupt it.
-
-# %% [markdown]
-# ## Where this sits in the paper
-#
-# The paper (arXiv 2509.19602) trains its models with the recipe of MTLoRA, the method that it extends: the optimiser,
-# the rates, 300 epochs and batches of 32 are its own words (mark P), the losses and their weights are read in MTLoRA's
-# public code (C). This notebook runs the same recipe on a small budget, and makes the paper's main table and the figure
-# of gain against parameters, with our own numbers.
-#
-# The figure is the whole of it. A frame walks from left to right; grey parts are frozen. Each task computes its own
-# loss, the losses are weighted and added, and *one* gradient goes back. It reaches only what is coloured: the adapters,
-# each from the tasks that run through it, and the heads.
+# The tree is grown; does it pay? Here you train it, watch its predictions sharpen, and then train the eight methods
+# that it should beat, all with the same recipe, on the same frames and from the same backbone. At the end stand one
+# table, the gain and the cost of each method, and a sober look at how much of the gain is chance. *About 25 minutes of
+# reading, and five to twelve minutes of training on two cores, without GPU or network. The comparison goes on where it
+# stopped if you interrupt it. Notebook 04 leaves the tree, and without it a stated default is used.*
 
 # %% tags=["parameters"]
 data: str = "scenes"  # scenes, nyud or pascal
@@ -66,7 +43,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from IPython.display import HTML, display
+from IPython.display import HTML, Markdown, display
 from torch.nn import functional as F
 
 from ptsa_lite.data import make_loader, open_dataset
@@ -82,7 +59,12 @@ use_style()
 tasks = default_tasks(data)
 names = tuple(tasks)
 
-# %%
+
+def say(text):
+    """A sentence whose numbers were measured in this run."""
+    display(Markdown(text))
+
+# %% tags=["hide-input"]
 file = Path(out_dir) / "tree.json"
 saved = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 if set(saved.get("tasks", [])) == set(names):
@@ -91,17 +73,27 @@ else:
     halves = (names[: len(names) // 2], names[len(names) // 2 :])
     tree = TaskTree(((names,), (names,), halves, tuple((name,) for name in names)))
     origin = "notebook 04 left no tree for these tasks, so this one was cut by the tasks' order, not by similarity"
-print(f"{origin}:\n{tree}")
 figure = draw_training(tree, tasks)
 save_figure(figure, "05_idea", out_dir)
-figure
+display(figure)
+say(f"The tree: {origin}.")
 
 # %% [markdown]
+# A frame walks from left to right through this figure, and grey parts are frozen. Each task computes its own loss, the
+# losses are weighted and added, and *one* gradient goes back. It reaches only what is coloured: the adapters, each from
+# the tasks that run through it, and the heads.
+#
+# The paper ([arXiv 2509.19602](https://arxiv.org/abs/2509.19602)) trains with the recipe of MTLoRA
+# ([arXiv 2403.20320](https://arxiv.org/abs/2403.20320)), the method that it extends. Optimiser, rates, 300 epochs and
+# batches of 32 are the paper's own words (P); the losses and their weights are read in MTLoRA's public code (C). We run
+# the same recipe on a small budget.
+#
 # ## The frames
 #
 # Training frames are augmented afresh in each epoch: flipped, rotated a little, zoomed, and every label with them (a
-# flipped normal points the other way; a zoomed room is nearer). Validation frames are only resized. What does not fill
-# a whole batch is left out of an epoch, as in the recipe, and another draw of the order leaves out others.
+# flipped normal points the other way, and a zoomed room is nearer). Validation frames are only resized. Frames that do
+# not fill a whole batch are left out of an epoch, as in the recipe; the next epoch has another order and leaves out
+# others.
 
 # %%
 options = dict(root=root, img_size=img_size, tasks=names, n_frames=limit or None)
@@ -112,7 +104,7 @@ assert len(train_set) >= batch_size, f"{len(train_set)} frames make no batch of 
 steps, dropped = divmod(len(train_set), batch_size)
 batch = next(iter(make_loader(train_set, batch_size, seed=seed)))
 print(f"{len(train_set)} frames to train on, {len(val_set)} to measure on; {steps} steps an epoch, {dropped} left out")
-print({key: tuple(value.shape) for key, value in batch.items()})
+print("one batch:", {key: tuple(value.shape) for key, value in batch.items()})
 
 # %% [markdown]
 # ## Four losses
@@ -175,16 +167,16 @@ for name, task in tasks.items():
     print(f"{name:>12}: {ours:.4f} for a random guess, as by hand; 0 where nothing is labelled")
 
 # %% [markdown]
-# The last check is not idle: a mean over no pixel is $0/0$, and one batch without people would turn all weights into
-# "not a number". It has happened to others in this line of work.
+# The last check matters: a mean over no pixel is $0/0$, and one batch without people would turn all weights into "not a
+# number".
 #
 # ## One loss
 #
 # $$L = \sum_t w_t\, L_t$$
 #
-# The units differ: a cross-entropy of 1 is good after some training, an L1 error of normals of 1 is as bad as it gets.
-# The weights $w_t$ bring them to the same table. They are the recipe's (C), made by hand, and nobody claims that they
-# are best.
+# $L_t$ is the loss of task $t$ and $w_t$ its weight. The units differ: a cross-entropy of 1 is good after some
+# training, while an L1 error of normals of 1 is as bad as it gets. The weights make them comparable. They are the
+# recipe's (C) and were chosen by hand.
 #
 # **Predict.** Which task has the largest share of the sum at the start of training, and which after it? A guess is
 # enough; we come back to it.
@@ -195,14 +187,15 @@ print("weights of the losses:", ", ".join(f"{name} {task.loss_weight:g}" for nam
 # %% [markdown]
 # ## The optimiser and its schedule
 #
-# AdamW divides each gradient by a running estimate of its size, so that each parameter moves about one learning rate a
-# step, and shrinks weights a little each step (weight decay; not norms, biases and position tables). The gradient of a
-# step is cut to length 5 at most, against the one bad batch. The rate rises in a straight line, because the first
-# estimates of size are poor, and then falls along half a cosine:
+# AdamW ([arXiv 1711.05101](https://arxiv.org/abs/1711.05101)) divides each gradient by a running estimate of its size,
+# so that each parameter moves by about one learning rate per step, and it shrinks most weights a little each step. The
+# gradient of a step is cut to a length of 5 at most, so that one bad batch cannot spoil the run. The learning rate
+# rises in a straight line, because the first estimates of size are poor, and then falls along half a cosine:
 #
 # $$\eta(k) = \eta_{\min} + \tfrac12(\eta_{\max} - \eta_{\min})\Bigl(1 + \cos \pi\,\tfrac{k - k_w}{K - k_w}\Bigr)$$
 #
-# with $K$ steps in all and $k_w$ of them for the warm-up.
+# $\eta(k)$ is the rate at step $k$, $\eta_{\max}$ its peak and $\eta_{\min}$ its end, $K$ the number of steps in all,
+# and $k_w$ the number of those for the warm-up.
 
 # %%
 from ptsa_lite.recipe import TrainConfig, learning_rate
@@ -225,45 +218,45 @@ total, k_w = steps * epochs, round(warmup_epochs * steps)
 for k in range(k_w, total):
     expected = cosine_rate(k, k_w, total, config.lr * config.min_lr / config.base_lr, config.lr)
     assert math.isclose(learning_rate(k, config, steps), expected, rel_tol=1e-9), f"step {k}: another rate"
+
+# %% tags=["hide-input"]
 figure, axes = plt.subplots(figsize=(7, 2.4))
 axes.plot([k / steps for k in range(total)], [learning_rate(k, config, steps) for k in range(total)], color=OURS)
 axes.axvspan(0, warmup_epochs, color=BOX, zorder=0)
 axes.set(xlabel="epoch", ylabel="learning rate", title="A straight warm-up, then half a cosine", ylim=0)
 save_figure(figure, "05_schedule", out_dir);
 
-# %% [markdown]
-# Ours beside the paper's, so that nobody mistakes one for the other:
-
-# %%
+# %% tags=["hide-input"]
 paper = TrainConfig()
 rate = paper.base_lr * paper.batch_size / 512
 assert math.isclose(rate, 3.125e-5), "the recipe's rate is not the paper's"
-print(f"{'':>22} {'paper, PASCAL (P/C)':>20} {'here':>14}")
-for words, theirs, ours in (
+rows = (
     ("epochs", paper.epochs, epochs), ("batch", paper.batch_size, batch_size),
     ("steps", f"{paper.epochs * (4998 // paper.batch_size):,}", total), ("peak rate", f"{rate:g}", f"{config.lr:g}"),
     ("weight decay", paper.weight_decay, config.weight_decay), ("warm-up epochs", paper.warmup_epochs, warmup_epochs),
     ("frames", "4,998", len(train_set)), ("side in pixels", 448, img_size),
-):  # fmt: skip
-    print(f"{words:>22} {theirs!s:>20} {ours!s:>14}")
+)  # fmt: skip
+say("| | the paper, PASCAL (P/C) | here |\n| --- | ---: | ---: |\n"
+    + "\n".join(f"| {words} | {theirs} | {ours} |" for words, theirs, ours in rows))
 
 # %% [markdown]
-# Hundreds of times fewer steps: that is why our rates are higher. Each family of methods has its own, chosen among
-# three or four values with one seed, on *training* frames that were held out (`figures/grids/rates_scenes.yaml`). Who
-# trains only biases or decoders wants twice the rate of the others, and loses two to three per cent at theirs. Giving
-# all the same would decide the contest by the rate.
+# The rate rises over the grey epoch and has fallen to almost nothing at the end. Beside the paper's recipe ours has
+# hundreds of times fewer steps, which is why our rates are higher. Each family of methods has its own rate, chosen
+# among three or four values with one seed, on *training* frames that were held out (`figures/grids/rates_scenes.yaml`).
+# Methods that train only biases or decoders do best at twice the rate of the others, and at the others' rate they lose
+# two to three per cent. One rate for all would decide the comparison by the rate.
 #
 # ## Four metrics, one definition each
 #
-# Losses are for training, metrics for people. By hand on six pixels, then by the meters that fill the table:
+# Losses are for training, metrics are for people. We compute each by hand on a few pixels and compare it with the meter
+# that fills the table.
 #
-# - **mIoU**: for each class, pixels that both call so, over pixels that either does; mean over classes; counted over
-#   the whole set. Background is a class.
+# - **mIoU**: for each class, the pixels that prediction *and* label call so, divided by the pixels that either does;
+#   counted over the whole set, then the mean over classes. Background is a class.
 # - **maxIoU** (saliency): the same ratio for each image and each of 15 thresholds; mean over images; the best
 #   threshold.
 # - **mean angle** (normals): between prediction and label, in degrees. *Lower* is better, as for the next two.
-# - **RMSE** (depth), in metres, over all pixels of the set; for edges the **loss** stands in, for want of the
-#   benchmark.
+# - **RMSE** (depth): in metres, over all pixels of the set. For edges the **loss** stands in.
 
 # %%
 from ptsa_lite.metrics import delta_m, make_meter
@@ -284,7 +277,7 @@ meter.update(torch.stack([7 * straight, tilted], 1)[None, :, None], torch.stack(
 assert math.isclose(meter.compute(), 15, rel_tol=1e-5), "0 and 30 degrees have another mean, or the length counts"
 print(f"one normal right, one 30 degrees off: mean angle {meter.compute():.2f} degrees")
 
-# %%
+# %% tags=["hide-input"]
 from ptsa_lite.tasks import NYUD, PASCAL
 
 probabilities, label = torch.tensor([0.9, 0.6, 0.4, 0.3]), torch.tensor([1.0, 0, 1, 0])  # one image of four pixels
@@ -328,19 +321,19 @@ assert abs(published - mtlora["delta_m"]) < 0.015, f"the published metrics give 
 print(f"small numbers: {small:+.2f} %; MTLoRA's metrics: {published:+.2f} %, printed there: {mtlora['delta_m']:+.2f} %")
 
 # %% [markdown]
-# $\Delta_m$ hides a trade: a gain of ten per cent in one task and a loss of five in another look like a small gain. It
-# also inherits the noise of its references: a badly trained single task makes every method shine. Look at the four
-# metrics before the one.
+# $M_t$ is the metric of task $t$, $M_t^{\text{single}}$ that of its single-task model, and $T$ the number of tasks.
+# $\Delta_m$ hides trades: ten per cent won in one task and five lost in another look like a small gain. It also
+# inherits the noise of its references: if a single-task model has learned nothing, every method shines beside it. Look
+# at the four metrics before the one, and at the references before both.
 #
 # ## Watch it train
 #
-# Now the tree of notebook 04. `build_model` puts adapters in and freezes the rest; `train_epochs` is a generator that
-# trains one epoch each time it is asked, and hands the model over in between. So we can look at a prediction after
-# every epoch.
+# Now we train the tree. `build_model` puts the adapters in and freezes the rest. `train_epochs` is a generator that
+# trains one epoch each time it is asked, so we can look at a prediction after every epoch.
 
 # %%
 from ptsa_lite.backbones import load_backbone
-from ptsa_lite.costs import count_parameters
+from ptsa_lite.costs import count_macs, count_parameters
 from ptsa_lite.methods import build_model
 from ptsa_lite.experiments.run import Run
 from ptsa_lite.training.loop import describe, train_epochs
@@ -375,7 +368,7 @@ print(f"{counts['trainable']:,} of {counts['total']:,} parameters train ({counts
 # **Predict.** The heads start from nothing, the adapters from zero. Which task's loss will have fallen most after the
 # first epoch, relative to its start? Which will still be falling at the end?
 
-# %%
+# %% tags=["hide-input"]
 looked_at = next(iter(make_loader(val_set, min(16, len(val_set)))))
 said = [((y != IGNORE) & (y != 0)).float().flatten(1).mean(1) for y in (looked_at[name] for name in names)]  # T of (B,)
 chosen = torch.stack(said).amin(0).argsort(descending=True, stable=True)[:3]  # every task has something to say there
@@ -387,6 +380,7 @@ def look():
         return {name: p.clone() for name, p in model.eval()(shown["image"]).items()}
 
 
+# %%
 checkpoints = study / run.name()  # the comparison below will find this training there, finished
 shutil.rmtree(checkpoints, ignore_errors=True)
 history, looks = [], [look()]
@@ -395,7 +389,7 @@ for record in train_epochs(model, train_set, val_set, tasks, config, checkpoints
     looks.append(look())
     print(describe(record, tasks), flush=True)
 
-# %%
+# %% tags=["hide-input"]
 from ptsa_lite.figures import draw_curves
 
 losses = {name: [record["losses"][name] for record in history] for name in names}
@@ -412,22 +406,25 @@ def shares(record):
 
 for record in (history[0], history[-1]):
     assert math.isclose(sum(tasks[n].loss_weight * record["losses"][n] for n in names), record["loss"], rel_tol=1e-3)
-    print(f"epoch {record['epoch']}: of a loss of {record['loss']:.2f} " + ", ".join(
-        f"{name} {share:.0%}" for name, share in shares(record).items()))
+begins, ends = shares(history[0]), shares(history[-1])
 fell = {name: 1 - values[-1] / values[0] for name, values in losses.items()}
-print("fallen since the first epoch:", ", ".join(f"{name} {value:.0%}" for name, value in fell.items()))
+loudest = max(ends, key=ends.get)
+say(f"From the first epoch to the last the losses fell by {', '.join(f'{v:.0%} ({n})' for n, v in fell.items())}. The "
+    f"largest part of the weighted sum is that of {loudest}, {begins[loudest]:.0%} in the first epoch and "
+    f"{ends[loudest]:.0%} in the last; the smallest in the last is that of {min(ends, key=ends.get)} with "
+    f"{min(ends.values()):.0%}.")
 
 # %% [markdown]
-# That answers the question about shares. A task with a small share is not neglected by the adapters that it has to
-# itself in the last stage: Adam divides by the size of the gradient. In the *shared* stages, though, the loud tasks
-# decide where to go. That is one more reason to part them.
+# A task with a small share is not neglected by the adapters that it has to itself in the last stage, because Adam
+# divides by the size of the gradient. In the *shared* stages, though, the tasks with large shares decide the direction.
+# That is one reason to separate them.
 #
 # ### Predictions sharpen
 #
-# Before training, after the first epoch, and at the end, for one frame. What comes first: where things are, or what
-# they are?
+# Here is one validation frame before training, after some epochs, and at the end. **Predict**: will every epoch look
+# better than the one before?
 
-# %%
+# %% tags=["hide-input"]
 from ptsa_lite.figures import colour_labels, draw_progress, show
 
 
@@ -441,12 +438,20 @@ figure = draw_sharpening(0, {f"epoch {e}" if e else "before": e for e in sorted(
 save_figure(figure, "05_sharpening", out_dir)
 figure
 
-# %% [markdown]
-# Places come first, in broad strokes at an eighth of the frame's resolution, which is where the heads work; small and
-# rare things come late, or not at all in so few steps. Grey hatching in a label means that nobody said what is there:
-# human parts are only labelled on frames with people, and a prediction there costs nothing.
+# %% tags=["hide-input"]
+segmented = next((name for name, task in tasks.items() if task.kind == "segmentation"), None)
+if segmented:
+    classes = [len(maps[segmented][0].argmax(0).unique()) for maps in looks[1:]]
+    there = len(shown[segmented][0][shown[segmented][0] != IGNORE].unique())
+    dips = [k + 1 for k in range(1, len(classes)) if classes[k] < classes[k - 1]]
+    when = " and ".join(map(str, dips[:3]))
+    back = (f"It falls back in epoch {when}: while the rate is high, one epoch can throw a young "
+            "head back to the most frequent classes. ") if dips else ""
+    say(f"On this frame {segmented} has {there} classes, and after epochs 1 to {len(classes)} the model predicts "
+        f"{', '.join(map(str, classes))}. {back}The predictions are coarse, since the heads work at an eighth of the "
+        "frame's resolution; small and rare things come late, or not at all in so few steps.")
 
-# %%
+# %% tags=["hide-input"]
 from ipywidgets import IntSlider, SelectionSlider
 from ptsa_lite.workshop.widgets import interact, show_controls
 
@@ -461,11 +466,11 @@ interact(show_sharpening, frame=IntSlider(min=1, max=len(chosen), value=1, conti
 # %% [markdown]
 # ### Train one yourself, with stop and continue
 #
-# A fresh model on a few of the frames. *Train* starts it or goes on, *Stop* holds it after the present epoch, *Start
-# again* throws it away. Nothing happens before you press. Training runs beside the notebook, so the buttons stay alive;
-# the picture is drawn anew after every epoch. First what it will look like, drawn from the training above:
+# Here you have a fresh model and a few of the frames. *Train* starts it or goes on, *Stop* holds it after the present
+# epoch, and *Start again* throws it away. Nothing happens before you press. The picture is drawn anew after every
+# epoch; below stands the training above as an example of what you will see.
 
-# %%
+# %% tags=["hide-input"]
 def draw_live(curves, predictions):
     """Loss curves on the left, the first shown frame's predictions on the right."""
     figure = Drawing(figsize=(11, 2.6))
@@ -479,12 +484,12 @@ def draw_live(curves, predictions):
 
 draw_live(losses, looks[-1])
 
-# %%
+# %% tags=["hide-input"]
 import asyncio
 
 from ipywidgets import Button, HBox, Image, Label, VBox
 
-# %%
+# %% tags=["hide-input"]
 class Player:
     """A training that a reader starts, stops and continues."""
     def __init__(self, frames=2 * batch_size, epochs=40):
@@ -516,7 +521,7 @@ class Player:
             await asyncio.sleep(0.05)  # let the buttons be heard
         self.running = False
 
-# %%
+# %% tags=["hide-input"]
 player = Player()
 buttons = [Button(description=words) for words in ("Train", "Stop", "Start again")]
 for button, action in zip(buttons, (player.train, player.stop, player.again), strict=True):
@@ -524,29 +529,70 @@ for button, action in zip(buttons, (player.train, player.stop, player.again), st
 show_controls(VBox([HBox([*buttons, player.words]), player.picture]))
 
 # %% [markdown]
-# ## Nine methods
+# ## The families of methods
 #
-# What each one trains, besides its heads:
+# Every method keeps the pre-trained backbone and trains something beside it or in it, and every method has a head per
+# task. They differ in *what* they train and in *whom it belongs to*. The table is computed from the package: each
+# method is built for our tasks on our small backbone, and its trained parameters and the multiply-adds of one frame are
+# counted.
+
+# %% tags=["hide-input"]
+from ptsa_lite.methods import METHODS
+
+KIND = {  # method: its family, what it trains that all tasks share, what each task has of its own
+    "single_task": ("one model per task", "nothing", "a whole backbone"),
+    "single_task_lora": ("one model per task", "nothing", "a low-rank pair per layer *"),
+    "full_finetune": ("weights of the backbone", "all of them", "nothing"),
+    "bitfit": ("weights of the backbone", "its biases", "nothing"),
+    "relative_bias": ("weights of the backbone", "its position tables", "nothing"),
+    "decoders_only": ("weights of the backbone", "none of them", "nothing"),
+    "lora_shared": ("low-rank pairs", "a pair per layer *", "nothing"),
+    "lora_separate": ("low-rank pairs", "nothing but *", "a pair per layer"),
+    "dora_shared": ("low-rank pairs", "a pair and magnitudes per layer *", "nothing"),
+    "dora_separate": ("low-rank pairs", "nothing but *", "a pair and magnitudes per layer"),
+    "mtlora": ("low-rank pairs", "a pair per layer *", "a small pair at the end of each stage"),
+    "ptsa": ("low-rank pairs", "pairs of early stages *", "pairs of late stages; between, a pair per group"),
+    "ditask": ("singular values", "a monotone map per layer *", "a map at the end of each stage"),
+    "adapter": ("bottleneck adapters", "norms", "two adapters per block"),
+    "compacter": ("bottleneck adapters", "norms", "the same, as sums of Kronecker products"),
+    "hyperformer": ("hypernetworks", "norms, a network per adapter", "an embedding from which it makes adapters"),
+    "hyperformer_plus": ("hypernetworks", "norms, one network for all layers", "an embedding, as above"),
+    "polyhistor": ("hypernetworks", "norms, a network per adapter", "an embedding from which it makes small factors"),
+    "polyhistor_lite": ("hypernetworks", "norms, one network, scaling kernels", "an embedding, as above"),
+    "vpt_shallow": ("prompts", "nothing", "extra tokens before the first block"),
+    "vpt_deep": ("prompts", "nothing", "extra tokens before every block"),
+}
+
+# %% tags=["hide-input"]
+costs = {}
+for method, row_of in METHODS.items():
+    options = {"rank": rank} if row_of.low_rank else {}
+    one = build_model(method, backbone, tasks, tree if method == "ptsa" else None, **options)
+    costs[method] = count_parameters(one)["trainable"] / 1e6, count_macs(one) / 1e9
+del one
+order = [*(method for method in KIND if method in METHODS), *(method for method in METHODS if method not in KIND)]
+lines = ["| family | method | trained for all tasks | trained for each task | M | GMACs |",
+         "| --- | --- | --- | --- | ---: | ---: |"]
+for place, method in enumerate(order):
+    family, everyone, each = KIND.get(method, ("others", "see its file in `ptsa_lite/baselines`", ""))
+    before = KIND.get(order[place - 1], ("others",))[0] if place else ""
+    title = f"**{METHODS[method].title}**" if method in wanted else METHODS[method].title
+    lines.append(f"| {family if family != before else ''} | {title} | {everyone} | {each} | {costs[method][0]:.3f} | "
+                 f"{costs[method][1]:.3f} |")
+say("\n".join(lines))
+say(f"M: millions of trained parameters, heads included (every method has {counts['heads'] / 1e6:.3f} M of them). "
+    f"Low-rank methods have rank {rank}. The star stands for norms, position tables, patch embedding and patch "
+    "mergings, which these methods also train, as MTLoRA's public code does (C). The bold methods are trained below.")
+
+# %% [markdown]
+# The last column shows what sharing decides. A method that gives each task its own adapters *inside* the backbone has
+# to run the backbone once per task, because the activations differ; a method whose changes are shared runs it once. The
+# tree lies between the two.
 #
-# | method | trains in the backbone | shares it among tasks |
-# | --- | --- | --- |
-# | single task | everything, once per task | nothing |
-# | full fine-tuning | everything | everything |
-# | decoders only | nothing | – |
-# | BitFit | biases | everything |
-# | single task, LoRA | low-rank pairs, once per task | nothing |
-# | LoRA, shared | one pair a layer | everything |
-# | LoRA, one per task | a pair a layer and task | nothing but what is frozen or small |
-# | MTLoRA | a shared pair a layer, small task pairs at the end of each stage | the main stream |
-# | PTSA (TGLoRA) | a pair a layer and *group* | less and less, by the tree |
-#
-# The low-rank ones also train norms, position tables, patch embedding and mergings, as MTLoRA's public code does (C).
-#
-# **Predict.** Write down an order of the nine by $\Delta_m$. Where is PTSA? Which methods train fewest parameters, and
-# which do the most arithmetic for one frame?
+# **Predict.** Write down an order of the bold methods by $\Delta_m$. Where will PTSA stand?
 #
 # The next cell trains them, two at a time. Each finished run is a small file, so an interrupted comparison goes on
-# where it stopped. The one we just watched is found there and not trained again.
+# where it stopped. The training that we just watched is found there and not repeated.
 
 # %%
 runs = [the_run(method) for method in wanted]
@@ -558,13 +604,35 @@ of_ptsa = [result for result in results if result["run"]["method"] == "ptsa"]
 assert all(math.isclose(result["metrics"][name], history[-1]["metrics"][name], rel_tol=0.1)
            for result in of_ptsa for name in names), "the study's PTSA is not the one that we watched"
 
-# %%
+# %% [markdown]
+# Before looking for a winner, look at the references. Each single-task model is compared with a **constant
+# prediction**, the best guess that is the same for every pixel of every frame. Where a reference is no better than
+# that, $\Delta_m$ divides by something that was never learned, and so we print none.
+
+# %% tags=["hide-input"]
+from ptsa_lite.metrics.constant import constant_prediction
+
+every_label = list(make_loader(val_set, batch_size))
+floor = {name: constant_prediction(task, [one[name] for one in every_label]) for name, task in tasks.items()}
+single = next((r["metrics"] for r in results if r["run"]["method"] == "single_task"), {})
+learned = {name: (single[name] > floor[name]) == tasks[name].higher_is_better for name in single}
+if single:
+    lines = ["| task | constant prediction | single task | it has learned |", "| --- | ---: | ---: | --- |"]
+    lines += [f"| {n} {t.metric} | {floor[n]:.2f} | {single[n]:.2f} | {'yes' if learned[n] else 'no'} |"
+              for n, t in tasks.items()]
+    say("\n".join(lines))
+sound = bool(learned) and all(learned.values())
+if not sound:
+    say("**No $\\Delta_m$ below:** a single-task reference is missing or has not left the constant prediction.")
+
+# %% tags=["hide-input"]
 from ptsa_lite.workshop.report import html_table, remarks
 
 record = {
     "data": data, "command": command, "seed": seed, "img_size": img_size,
     "tasks": [{"name": t.name, "metric": t.metric, "higher_is_better": t.higher_is_better} for t in tasks.values()],
-    "methods": table_of_methods(results), "tree": tree.to_dict(), "tree_from": origin, "frames": results[0]["frames"],
+    "methods": [r if sound else r | {"delta_m": None} for r in table_of_methods(results)],
+    "tree": tree.to_dict(), "tree_from": origin, "frames": results[0]["frames"],
     "config": {method: settings(method) for method in wanted}, "rank": rank, "versions": results[0]["versions"],
     "seconds": round(time.monotonic() - started, 1),
 }  # fmt: skip
@@ -573,39 +641,32 @@ path.with_suffix(".part").write_text(json.dumps(record, indent=1) + "\n", encodi
 path.with_suffix(".part").replace(path)
 display(HTML(html_table(record)))
 notes = remarks(record)
-floor = any(r["method"] == "decoders_only" and r["delta_m"] is not None for r in record["methods"])
-print("\n".join(notes) if notes else "Every trained method beats the decoders alone." if floor else
-      "Without single task and decoders only there is nothing to compare with.")
+if notes:
+    print(*notes, sep="\n")
+by_method = {r["method"]: r for r in record["methods"]}
 
 # %% [markdown]
-# Arrows in the headings say which way is better. Groups are shown for PTSA stage by stage. The time is that of training
-# and measuring, and a run that shared the machine with another took longer for it: two trained at a time, but PTSA
-# alone, under your eyes. Compare costs by the parameters and multiply-adds; notebook 04 compares times, in turns.
-#
-# Check the ends of the table first, before looking for a winner. *Single task* is zero by definition. *Decoders only*
-# is the floor: whoever trains more and does not beat it has trained badly, and the line under the table says so.
+# Arrows in the headings say which way is better, and bold is the best of a column. *Decoders only* trains least and is
+# the floor of the comparison. The time is that of training and measuring while another training ran beside it, so
+# compare costs by parameters and multiply-adds instead.
 
-# %%
-by_method = {r["method"]: r for r in record["methods"]}
-if "single_task" in by_method:
-    assert by_method["single_task"]["delta_m"] in (0, None), "single tasks are not their own reference"
-if {"full_finetune", "single_task"} <= set(by_method):
-    whole, each = (by_method[m]["gmacs"] for m in ("full_finetune", "single_task"))
-    assert whole < each, "one backbone for all costs more than one per task"
+# %% tags=["hide-input"]
 if {"lora_shared", "ptsa", "lora_separate"} <= set(by_method):
-    costs = [by_method[m]["gmacs"] for m in ("lora_shared", "ptsa", "lora_separate")]
-    assert costs == sorted(costs) and costs[0] < costs[2], "the tree does not lie between sharing all and nothing"
-    place = (costs[1] - costs[0]) / (costs[2] - costs[0])
-    print(f"of the way from sharing everything to sharing nothing, the tree pays {place:.0%}")
+    three = [by_method[m]["gmacs"] for m in ("lora_shared", "ptsa", "lora_separate")]
+    assert three == sorted(three) and three[0] < three[2], "the tree does not lie between sharing all and nothing"
+    way = (three[1] - three[0]) / (three[2] - three[0])
+    say(f"From sharing every adapter to sharing none, the multiply-adds of a frame rise from {three[0]:.3f} to "
+        f"{three[2]:.3f} GMACs. The tree costs {three[1]:.3f}, which is {way:.0%} of the way.")
 
 # %% [markdown]
 # ## Gain against cost
 #
-# Up is better, left is cheaper. The first panel counts parameters that train, the second the arithmetic of one frame.
-# In the third are the published numbers of the same line: other data (PASCAL-Context), another backbone (Swin-Tiny),
-# much larger frames. Its axes are not ours, which is why it stands apart; only the *pattern* may be compared.
+# Up is better, left is cheaper. The first panel counts the parameters that train, the second the multiply-adds of one
+# frame. The third shows published numbers of the same line of work: other data (PASCAL-Context), another backbone
+# (Swin-Tiny) and much larger frames. Its axes are not ours, so only the *pattern* may be compared. (Letters in brackets
+# say how surely we know a number; R is recalled and was not checked.)
 
-# %%
+# %% tags=["hide-input"]
 from ptsa_lite.figures import draw_tradeoff
 from ptsa_lite.experiments.published import as_points
 
@@ -620,12 +681,28 @@ figure.subplots_adjust(hspace=0.38)
 save_figure(figure, "05_tradeoff", out_dir)
 figure
 
-# %% [markdown]
-# ## Who gains, who pays
-#
-# $\Delta_m$ taken apart: the gain of each task over its single-task model, method by method.
+# %% tags=["hide-input"]
+comparable = [r for r in record["methods"] if sound and r["delta_m"] is not None and r["method"] != "single_task"]
+order = sorted(comparable, key=lambda r: -r["delta_m"])
+if order:
+    lead, cheapest = order[0], min(order, key=lambda r: r["gmacs"])
+    full = row(PASCAL_RESULTS, "full fine-tuning").values
+    low_rank = [r for r in order if METHODS[r["method"]].low_rank and r["method"] != "single_task_lora"]
+    words = f"The highest gain here, {lead['delta_m']:+.2f} %, is that of {lead['label']} at {lead['gmacs']:.3f} GMACs. "
+    if lead["method"] == "full_finetune" and low_rank:
+        words += (f"It trains all {lead['trainable'] / 1e6:.1f} M weights and is as cheap to run as any other method "
+                  f"({cheapest['gmacs']:.3f}). The low-rank methods follow at {low_rank[0]['delta_m']:+.2f} % and "
+                  "below, with far fewer trained parameters. In the published panel it is the other way round: full "
+                  f"fine-tuning (printed {full['delta_m']:+.2f} %, R) lies below the newer adapters. A short training "
+                  "from a small backbone need not repeat the pattern of a long one.")
+    say(words)
 
-# %%
+# %% [markdown]
+# ## Which task gains, and which pays
+#
+# Now $\Delta_m$ taken apart: the gain of each task over its single-task model, method by method.
+
+# %% tags=["hide-input"]
 def gain(metrics, single, name):
     """One task's term of delta_m, in per cent."""
     return delta_m({name: metrics[name]}, {name: single[name]}, {name: tasks[name]})
@@ -647,75 +724,98 @@ def draw_gains(rows, single):
     return figure
 
 
-comparable = [r for r in record["methods"] if r["delta_m"] is not None and r["method"] != "single_task"]
 if comparable:
-    single = by_method["single_task"]["metrics"]
     for r in comparable:
         assert math.isclose(np.mean([gain(r["metrics"], single, n) for n in names]), r["delta_m"], abs_tol=1e-9)
     save_figure(draw_gains(comparable, single), "05_gains", out_dir)
 
+# %% tags=["hide-input"]
+if comparable:
+    by_task = {name: [gain(r["metrics"], single, name) for r in comparable] for name in names}
+    widest = max(by_task, key=lambda name: max(by_task[name]) - min(by_task[name]))
+    steady = min(by_task, key=lambda name: max(by_task[name]) - min(by_task[name]))
+    say(f"The methods differ most in {widest}, from {min(by_task[widest]):+.1f} to {max(by_task[widest]):+.1f} %, and "
+        f"least in {steady}, from {min(by_task[steady]):+.1f} to {max(by_task[steady]):+.1f} %. A mean over tasks is "
+        f"therefore decided largely by {widest}.")
+
 # %% [markdown]
 # ## How much of that is noise?
 #
-# One seed is one draw. Two sources of chance can be seen from here, a third cannot.
+# One seed is one draw, and the result depends on it in more than one way.
 #
 # *The frames that we measure on.* Had others been drawn, the metrics would differ. The model that we watched is still
-# in memory: measure it on either half of the validation frames.
+# in memory, so we measure it on either half of the validation frames.
 
-# %%
+# %% tags=["hide-input"]
 from ptsa_lite.training.loop import evaluate
 
 parts = [val_set.select(range(k, len(val_set), 2)) for k in (0, 1)]
 half = [evaluate(model, part, tasks, batch_size) for part in parts]
-for name, task in tasks.items():
-    values = [h[name] for h in half]
-    print(f"{name:>12} {task.metric}: {values[0]:.2f} and {values[1]:.2f} on the halves, "
-          f"{history[-1]['metrics'][name]:.2f} on all")
+lines = ["| task | one half | the other | all |", "| --- | ---: | ---: | ---: |"]
+lines += [f"| {name} {task.metric} | {half[0][name]:.2f} | {half[1][name]:.2f} | {history[-1]['metrics'][name]:.2f} |"
+          for name, task in tasks.items()]
+say("\n".join(lines))
 usable = comparable and all(half[k][n] == half[k][n] and half[k][n] for k in (0, 1) for n in names)
-spread_of_halves = [delta_m(h, single, tasks) for h in half] if usable else [math.nan, math.nan]
-print(f"as if on two other sets: delta_m {spread_of_halves[0]:+.1f} and {spread_of_halves[1]:+.1f} %")
+if usable:
+    halves = [delta_m(h, single, tasks) for h in half]
+    say(f"Against the same references, $\\Delta_m$ would be {halves[0]:+.1f} % on one half and {halves[1]:+.1f} % on "
+        "the other.")
 
 # %% [markdown]
-# That is the same model, so the whole difference is chance, though much of it moves all methods alike, since all are
-# measured on the same frames. (With half the frames it is also larger than it would be with all.)
+# That is the same model, so the whole difference is chance. Much of it moves all methods alike, since all are measured
+# on the same frames, and with half of the frames it is larger than with all.
 #
-# *The seed of the training*: heads, adapters, order and augmentation. It differs from method to method and cancels
-# nowhere. To see it one has to train again with other seeds, which the study does. Its table follows below.
+# *The seed of the training* decides heads, adapters, the order of frames and their augmentation. To see its effect one
+# has to train again with other seeds. The study has done so with the same frames, size and rank: the same methods, all
+# seven trees, and some rivals of equal cost. [Notebook 08](08_question_the_result.ipynb) takes its results apart; here
+# is the mean and the standard deviation of $\Delta_m$ for each.
 #
-# *The budget*: nothing here says what a long training would give. Methods that learn fast look better in a short one.
-#
-# The study's whole table, where it has been run for these data: the same methods and some rivals of equal cost, each
-# with several seeds, mean and standard deviation of $\Delta_m$. [Notebook 08](08_question_the_result.ipynb) takes it
-# apart.
+# *The budget.* Nothing here says what a long training would give. Methods that learn fast look better in a short one.
 
-# %%
-from ptsa_lite.experiments.reproduction import aligned
+# %% tags=["hide-input"]
 from ptsa_lite.experiments.results import collected
 from ptsa_lite.experiments.tables import summarise
 
-rows = [r for r in summarise(collected(RESULTS / f"study_{data}.json")) if r["delta_m"] is not None]
-print(aligned(("study", "delta_m %", "sd", "seeds"), [
-    (r["label"], f"{r['delta_m']:+.2f}", "" if r["delta_m_sd"] is None else f"{r['delta_m_sd']:.2f}", len(r["gains"]))
-    for r in sorted(rows, key=lambda r: -r["delta_m"])]) if rows else f"no study of {data} in figures/results yet")
+found = collected(RESULTS / f"study_{data}.json")
+rows = sorted((r for r in summarise(found) if r["delta_m"] is not None), key=lambda r: -r["delta_m"])
 
-# %% [markdown]
-# So read the table like this. Differences as large as that between the floor and the rest are real. Differences of a
-# few per cent between trained methods are **not shown** by this run, PTSA's own included.
 
-# %%
-if comparable:
-    order = sorted(comparable, key=lambda r: -r["delta_m"])
-    print("by delta_m in this run:", " > ".join(f"{r['label']} {r['delta_m']:+.1f}" for r in order))
-    mine = by_method.get("ptsa", order[0])
-    near = [r["label"] for r in order if r is not mine and abs(r["delta_m"] - mine["delta_m"]) < 3]
-    print(f"within three per cent of {mine['label']}:", ", ".join(near) or "none")
+def named(one):
+    """The row's label, and for another tree its first split."""
+    splits = [stage.replace(" | ", " against ") for stage in (one["groups"] or "").split(" > ") if " | " in stage]
+    return f"{one['label']}: {splits[0]}" if one["label"].endswith("another tree") and splits else one["label"]
+
+
+if rows:
+    lines = ["| study | rank | $\\Delta_m$ % | sd | seeds |", "| --- | --- | ---: | ---: | ---: |"]
+    for r in rows:
+        spread = "–" if r["delta_m_sd"] is None else f"{r['delta_m_sd']:.2f}"
+        lines.append(f"| {named(r)} | {r['rank'] or '–'} | {r['delta_m']:+.2f} | {spread} | {len(r['gains'])} |")
+    say("\n".join(lines))
+else:
+    say(f"There is no study of {data} in figures/results yet.")
+
+# %% tags=["hide-input"]
+from ptsa_lite.experiments.statistics import paired_difference
+
+studied = {r["method"]: r for r in rows if r["label"] == METHODS[r["method"]].title}
+verdict = ""
+if {"ptsa", "lora_shared", "decoders_only"} <= set(studied) and len(studied["ptsa"]["gains"]) > 1:
+    apart = paired_difference(studied["ptsa"]["gains"], studied["lora_shared"]["gains"])
+    beats = "does not hold zero" if apart["low"] > 0 or apart["high"] < 0 else (
+        "holds zero: at this size we cannot say that grouping by similarity beats sharing everything")
+    verdict = (f"Over the study's {apart['n']} seeds PTSA gains {apart['mean']:+.2f} more than one shared LoRA of the same "
+               f"rank. The 95 % interval, {apart['low']:+.2f} to {apart['high']:+.2f}, {beats}.")
+    say(f"{verdict} Each method alone moves by about {studied['ptsa']['delta_m_sd']:.1f} from seed to seed. Decoders "
+        f"only lies at {studied['decoders_only']['delta_m']:+.1f} %, far below the methods that adapt the whole "
+        "backbone. So that distance is real, and the order among those methods is not established.")
 
 # %% [markdown]
 # ## What it sees
 #
 # Four tasks, one backbone, one pass: labels above, predictions below.
 
-# %%
+# %% tags=["hide-input"]
 from ptsa_lite.figures import draw_predictions
 
 figure = draw_predictions(shown["image"], {name: shown[name] for name in names}, look(), tasks)
@@ -723,23 +823,26 @@ save_figure(figure, "05_predictions", out_dir)
 figure
 
 # %% [markdown]
-# ## Summary
+# Large things are where they belong, and their outlines are soft: after so few steps at this size, a prediction is a
+# sketch. Sharp maps need larger frames and longer training.
 #
-# - A recipe is a loss per task, weights, an optimiser and a schedule; each was checked against its own equation.
-# - $\Delta_m$ is the mean gain over single tasks. It hides trades and inherits the noise of its references.
-# - A tree's cost lies between sharing everything and sharing nothing, and so, if the tasks are well grouped, should its
-#   interference. Whether that pays is a question for several seeds.
-
-# %%
-print(f"{len(results)} methods, {epochs} epochs of {steps} steps on {len(train_set)} frames, one seed ({seed}), "
-      f"{time.monotonic() - started:.0f} s" + (f", {kept} methods kept from before" if kept else ""))
-for r in sorted(record["methods"], key=lambda r: -(r["delta_m"] if r["delta_m"] is not None else -math.inf)):
-    shown_gain = "–" if r["delta_m"] is None else f"{r['delta_m']:+.2f} %"
-    print(f"{r['label']:>20}: delta_m {shown_gain:>9}, {r['trainable'] / 1e6:5.2f} M trainable, {r['gmacs']:.2f} GMACs")
-if notes:
-    print(*notes, sep="\n")
-
-# %% [markdown]
+# ## In practice
+#
+# What this notebook does, and what the paper does. (The letters say how we know, as in
+# [notebook 00](00_take_the_tour.ipynb).)
+#
+# - The paper trains 300 epochs on 4,998 photographs at 448 pixels with Swin-Tiny and PVT (P). Here it is minutes, drawn
+#   scenes or your archive, and a small Swin. Our table describes *this* setting and reproduces none of the paper's
+#   rows.
+# - That line of work uses one rate for all methods (C); here each family has its own, stated in the parameters.
+# - The ranks behind the paper's 6.89 million trainable parameters are not stated. Here the low-rank methods have one
+#   rank in all stages, the same *rank* and not the same number of parameters; the study adds rivals of equal cost.
+# - There the best epoch is often picked on the test frames, and single-task references are inherited from an older
+#   paper (C). Here the last epoch counts, and the references are trained beside the rest.
+#
+# With real photographs, `python -m ptsa_lite reproduce --data nyud --root PATH` runs this series on your copy of
+# NYUD-v2.
+#
 # ## On your own
 #
 # 1. *Change one number.* What is $\Delta_m$ of a method that is exactly as good as the single tasks but for one, in
@@ -782,18 +885,26 @@ print(f"the metrics give {computed:+.2f} %, the table prints {printed['delta_m']
 check("05.3", computed)
 
 # %% [markdown]
-# ## In practice
-#
-# What this notebook does, and what the paper does (P: its own text, C: public code of its line, M: measured by us):
-#
-# - 300 epochs on 4,998 photographs at 448 pixels with Swin-Tiny and PVT (P). Here: minutes, drawn scenes or your
-#   archive, a small Swin. Our table is a table of *this* setting, and no reproduction of the paper's.
-# - One rate for all methods in the paper's line (C); here one for each family, stated in the parameters.
-# - The ranks behind the paper's 6.89 million trainable parameters are not stated; here one rank for all stages, and the
-#   low-rank methods have the same *rank*, not the same number of parameters.
-# - In that line the best epoch is often picked on the test frames, and single-task references are inherited from an
-#   older paper (C). Here the last epoch counts, and the references are trained beside the rest.
-# - The table holds one seed. [Question the result](08_question_the_result.ipynb) has several, and every tree.
-#
-# With real photographs: `python -m ptsa_lite reproduce --data nyud --root PATH` runs this series on your copy of
-# NYUD-v2. Next: [the same at full size, on PASCAL-Context >](06_reproduce_pascal_context.ipynb)
+# ## What we found
+
+# %% tags=["hide-input"]
+say(f"We trained {len(results)} methods for {epochs} epochs of {steps} steps on {len(train_set)} frames of {data} at "
+    f"{img_size} pixels, with one seed.")
+if order:
+    places = {r["method"]: k for k, r in enumerate(order, 1)}
+    listed = "; ".join(f"{r['label']} {r['delta_m']:+.1f}" for r in order)
+    ours = by_method.get("ptsa")
+    near = [r["label"] for r in order if ours and r is not ours and abs(r["delta_m"] - ours["delta_m"]) < 3]
+    say(f"**By $\\Delta_m$ in per cent: {listed}.** " + (
+        f"PTSA is number {places['ptsa']} of {len(order)} with {ours['trainable'] / 1e6:.2f} M trained parameters and "
+        f"{ours['gmacs']:.3f} GMACs; within three per cent of it {'lie ' + '; '.join(near) if near else 'lies none'}."
+        if "ptsa" in places else ""))
+if usable:
+    say(f"**The doubt.** The same PTSA model measures {halves[0]:+.1f} or {halves[1]:+.1f} %, depending on which half "
+        f"of the validation frames is used. {verdict}")
+if not sound:
+    say("A single-task reference is missing or has learned nothing yet, so we rank nothing.")
+
+# %% [markdown]
+# Next: [the same at full size, on PASCAL-Context >](06_reproduce_pascal_context.ipynb), and after it
+# [question the result >](08_question_the_result.ipynb).
