@@ -688,7 +688,7 @@ if order:
     lead, cheapest = order[0], min(order, key=lambda r: r["gmacs"])
     full = row(PASCAL_RESULTS, "full fine-tuning").values
     low_rank = [r for r in order if METHODS[r["method"]].low_rank and r["method"] != "single_task_lora"]
-    words = f"The highest gain here, {lead['delta_m']:+.2f} %, is that of {lead['label']} at {lead['gmacs']:.3f} GMACs. "
+    words = f"The highest gain here is that of {lead['label']}, {lead['delta_m']:+.2f} % at {lead['gmacs']:.3f} GMACs. "
     if lead["method"] == "full_finetune" and low_rank:
         words += (f"It trains all {lead['trainable'] / 1e6:.1f} M weights and is as cheap to run as any other method "
                   f"({cheapest['gmacs']:.3f}). The low-rank methods follow at {low_rank[0]['delta_m']:+.2f} % and "
@@ -802,10 +802,10 @@ studied = {r["method"]: r for r in rows if r["label"] == METHODS[r["method"]].ti
 verdict = ""
 if {"ptsa", "lora_shared", "decoders_only"} <= set(studied) and len(studied["ptsa"]["gains"]) > 1:
     apart = paired_difference(studied["ptsa"]["gains"], studied["lora_shared"]["gains"])
-    beats = "does not hold zero" if apart["low"] > 0 or apart["high"] < 0 else (
-        "holds zero: at this size we cannot say that grouping by similarity beats sharing everything")
-    verdict = (f"Over the study's {apart['n']} seeds PTSA gains {apart['mean']:+.2f} more than one shared LoRA of the same "
-               f"rank. The 95 % interval, {apart['low']:+.2f} to {apart['high']:+.2f}, {beats}.")
+    beats = "does not include zero" if apart["low"] > 0 or apart["high"] < 0 else (
+        "includes zero: at this size we cannot say that grouping by similarity beats sharing everything")
+    verdict = (f"Over the study's {apart['n']} seeds PTSA gains {apart['mean']:+.2f} more than one shared LoRA of the "
+               f"same rank. The 95 % interval, {apart['low']:+.2f} to {apart['high']:+.2f}, {beats}.")
     say(f"{verdict} Each method alone moves by about {studied['ptsa']['delta_m_sd']:.1f} from seed to seed. Decoders "
         f"only lies at {studied['decoders_only']['delta_m']:+.1f} %, far below the methods that adapt the whole "
         "backbone. So that distance is real, and the order among those methods is not established.")
