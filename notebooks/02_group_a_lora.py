@@ -26,7 +26,6 @@ epochs: int = 4  # passes over the frames that fit the heads
 import copy
 import itertools
 import math
-from pathlib import Path
 
 import torch
 from IPython.display import Markdown, display
@@ -809,9 +808,9 @@ print(f"{len(fits)} choices fit, among them {fits[:4]}: a rounded total does not
 # %%
 from ptsa_lite.experiments.results import collected
 from ptsa_lite.experiments.tables import summarise
+from ptsa_lite.workshop.places import RESULTS
 
-here = next(f for f in (Path("figures/results"), Path("../figures/results")) if f.is_dir())
-trained = summarise(collected(here / "study_scenes.json") + collected(here / "ranks_scenes.json"))
+trained = summarise(collected(RESULTS / "study_scenes.json") + collected(RESULTS / "ranks_scenes.json"))
 gain = {(row["label"], row["rank"]): row["delta_m"] for row in trained if isinstance(row["rank"], int)}
 apart = {r: gain["PTSA (TGLoRA)", r] - gain["LoRA, shared", r] for label, r in gain if label == "LoRA, shared"}
 low, high = min(apart), max(apart)
