@@ -29,6 +29,9 @@ class Explorable:
     def __init__(self, name: str, data: Mapping, figure=None):
         self.name, self.data, self.figure = name, data, figure
 
+    def __repr__(self) -> str:  # Python's own holds an address, which changes from run to run
+        return f"a drawing to move: {self.name}"
+
     def _repr_html_(self) -> str:
         style, common, script = (
             (HERE / name).read_text(encoding="utf-8") for name in ("common.css", "common.js", f"{self.name}.js")

@@ -43,6 +43,7 @@ def test_packed_tokens_keep_their_cosines(side, grid):
 
 
 def test_an_explorable_holds_script_data_and_a_still_and_nothing_that_ends_the_script():
+    assert repr(Explorable("rank", {})) == "a drawing to move: rank"  # no address, which would change
     text = Explorable("rank", {"words": "</script><b>"}, Drawing(figsize=(1, 1)))._repr_html_()
     assert text.count("</script>") == 1 and "data:image/webp" in text and "\\u003c/script>" in text
     with pytest.raises(FileNotFoundError):
