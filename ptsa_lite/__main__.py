@@ -330,8 +330,11 @@ def verify(name, root) -> int:
         from .experiments.settings import read_runs
 
         run = read_runs(name, {"root": root} if root else {})[0]
-        own = not isinstance(run.data, str)
-        report = verify_own(describe(*own_data(run)), run.root) if own else verify(run.data, run.root)
+        if isinstance(run.data, str):
+            report = verify(run.data, run.root)
+        else:  # with a part of the training frames held out, a split for validation is not asked for
+            splits = ("train",) if run.holdout else ("train", "val")
+            report = verify_own(describe(*own_data(run)), run.root, splits)
     else:
         report = verify(name, root)
     say(str(report))

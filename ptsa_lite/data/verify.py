@@ -1,6 +1,7 @@
 """What is missing or wrong in an archive: every file of both splits read once, everything found told at once."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -103,10 +104,10 @@ def verify(name: str, root: str | Path) -> Report:
     return Report(name, root, archive.describe(), rows, faults, _advice(name, archive, rows, faults, notes))
 
 
-def verify_own(described: Description, root: str | Path = "") -> Report:
+def verify_own(described: Description, root: str | Path = "", splits: Sequence[str] = ("train", "val")) -> Report:
     """Reads every frame of data of one's own once, as `verify` does an archive's."""
     rows, faults, notes = [], [], []
-    for split in ("train", "val"):
+    for split in splits:
         try:
             sets = tables(described, split, root)
         except ValueError as error:

@@ -49,7 +49,9 @@ def write(place, changes=(), name="own.yaml"):
 
 def test_a_yaml_file_trains_tasks_of_one_s_own_from_the_similarity_to_the_table(place, capsys):
     path = write(place)
-    assert main(["data", "verify", path]) == 0 and "Ready" in capsys.readouterr().out
+    assert main(["data", "verify", path]) == 0
+    said = capsys.readouterr().out
+    assert "Ready" in said and "no split val" not in said  # a third of the training frames is held out
     assert main(["train", path, "--out", "run"]) == 0
     result = read_json(place / "run/result.json")
     assert result["metrics"].keys() == SETTINGS["tasks"].keys() and result["frames"] == [4, 2]
