@@ -1,8 +1,9 @@
 """A prepared data set in a GPU's memory, and its samples made there, a batch at a time.
 
 The same samples as `transforms.to_sample` makes on a processor: the same draws, labels pixel for pixel, pictures within
-a grey level of Pillow's. A picture is resized by two matrix products with Pillow's own weights, rounded in between as
-Pillow does; a turned one is then read between its pixels, bilinearly.
+a grey level of Pillow's (within two at the rare pixel where both of its passes meet a tie). A picture is resized by two
+matrix products with Pillow's own weights, rounded in between as Pillow does; a turned one is then read between its
+pixels, bilinearly.
 """
 
 import math
