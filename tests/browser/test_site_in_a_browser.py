@@ -131,7 +131,9 @@ def test_the_switches_change_the_look_and_unfold_the_code(opened):
     tab.click("#unfold")
     assert tab.locator("details.code[open]").count() == tab.locator("details.code").count() > 10
     tab.click("nav a:has-text('03')")
-    assert "03_measure" in tab.url and tab.evaluate("document.documentElement.dataset.theme") == "dark"
+    tab.wait_for_url("**/03_measure*")  # a click does not wait for the page that it leads to
+    assert tab.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert tab.locator("#theme").inner_text() == "light"
 
 
 def facts(tab) -> list[str]:

@@ -2,19 +2,17 @@
 (() => {
   const root = document.documentElement, find = name => document.getElementById(name);
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  const store = { // a page opened from disk may have none
-    get: () => { try { return localStorage.getItem("theme"); } catch { return null; } },
-    set: value => { try { localStorage.setItem("theme", value); } catch { /* then it lasts as long as the page */ } },
-  };
+  const keep = look => { try { localStorage.setItem("theme", look); } catch { /* then it lasts as long as the page */ } };
+  let chosen = root.dataset.theme; // by the head's own line
   const theme = find("theme");
   const wear = look => {
     root.dataset.theme = look;
     theme.textContent = look === "dark" ? "light" : "dark";
   };
   const system = () => dark.matches ? "dark" : "light";
-  wear(store.get() || system());
-  dark.addEventListener("change", () => store.get() || wear(system()));
-  theme.onclick = () => { store.set(theme.textContent); wear(theme.textContent); };
+  wear(chosen || system());
+  dark.addEventListener("change", () => chosen || wear(system()));
+  theme.onclick = () => { keep(chosen = theme.textContent); wear(chosen); };
   theme.hidden = false;
 
   const codes = document.querySelectorAll("details.code"), unfold = find("unfold");
