@@ -33,13 +33,17 @@ from .grow import grow
 from .run import Run, make_model, open_sets, prepare, result_of, run_config, run_tasks
 
 
-def train_run(run: Run, folder: str | Path, report: Callable[[str], None] = print, log: str = "") -> dict:
+def train_run(
+    run: Run, folder: str | Path, report: Callable[[str], None] = print, log: str = "",
+    watch: Callable[[nn.Module, dict], None] = lambda model, record: None,
+) -> dict:  # fmt: skip
     """Trains a run in a folder, or goes on there, and returns its result; started by torchrun, with the others.
 
     Only the first process reports and writes; it tells each epoch to a `log` of `training.logs`, too, where one is
-    named. What cannot change the result may differ from an earlier start (`recipe.FREE`). Raises ValueError where the
-    folder holds another run, where another training is at work in it, or where the run cannot be carried out: that is
-    told before anything heavy starts, and leaves nothing behind.
+    named. watch: sees the model and the record after each epoch. What cannot change the result may differ from an
+    earlier start (`recipe.FREE`). Raises ValueError where the folder holds another run, where another training is at
+    work in it, or where the run cannot be carried out: that is told before anything heavy starts, and leaves nothing
+    behind.
     """
     folder = Path(folder)
     with distributed.processes(), _alone(folder):
@@ -59,6 +63,7 @@ def train_run(run: Run, folder: str | Path, report: Callable[[str], None] = prin
         for record in epochs:
             say(describe(record, tasks))
             tell(record)
+            watch(model, record)
             keep_best(model, tasks, folder)
         result = result_of(run, model, read_history(folder), sets)
         if first:
