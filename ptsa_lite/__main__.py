@@ -202,8 +202,12 @@ def compare(grid, without) -> int:
 @click.option("--data", default="scenes", metavar="NAME", help="scenes (default), nyud or pascal.")
 @ROOT
 @click.option("--limit", default=0, metavar="N", help="The first N training frames (default: all).")
-@click.option("--out", type=FOLDER, metavar="FILE", help="Default figures/results/similarity_NAME.json.")
-def similarity(data, root, limit, out) -> int:
+@click.option("--size", default=128, metavar="N", help="Side of the frames (default 128).")
+@click.option("--samples", default=96, metavar="N", help="Frames that gradients are compared on (default 96).")
+@click.option("--conditions", default=0, metavar="N", help="Only the first N conditions (default: all).")
+@click.option("--tasks", default="", metavar="A,B", help="Tasks to measure (default: the data set's usual ones).")
+@click.option("--out", type=FOLDER, metavar="FILE", help="Default figures/results/similarity_NAME.json, _SIZE added.")
+def similarity(data, root, limit, size, samples, conditions, tasks, out) -> int:
     """Measure the task similarity under many choices, and the tree of each.
 
     Other heads, loss weights and numbers of samples; what tree each would have grown goes to figures/results. The same
@@ -211,10 +215,14 @@ def similarity(data, root, limit, out) -> int:
     """
     from .experiments.similarity_study import study_similarity
 
-    path = out or Path("figures/results") / f"similarity_{data}.json"
+    path = out or Path("figures/results") / f"similarity_{data}{f'_{size}' if size != 128 else ''}.json"
     command = f"python -m ptsa_lite similarity --data {data}" + " --root PATH" * bool(root)
-    command += f" --limit {limit}" * bool(limit)
-    report = study_similarity(data, root, path, n_frames=limit or None, command=command, report=say)
+    given = ("limit", limit, 0), ("size", size, 128), ("samples", samples, 96), ("conditions", conditions, 0)
+    command += "".join(f" --{name} {value}" for name, value, usual in (*given, ("tasks", tasks, "")) if value != usual)
+    report = study_similarity(
+        data, root, path, size, limit or None, samples, names=tasks.split(",") if tasks else (),
+        n_conditions=conditions or None, command=command, report=say,
+    )  # fmt: skip
     say(f"{len(report['conditions'])} conditions in {path}")
     return 0
 

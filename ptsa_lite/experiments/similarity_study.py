@@ -4,7 +4,7 @@ The paper fixes none of them: how long the heads are fitted, which first weights
 how many samples are compared, which reading of the formula. A `Condition` is one choice of each.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -16,14 +16,13 @@ from ptsa_lite.data import make_loader
 from ptsa_lite.data.disk import make_folder, read_json, write_json
 from ptsa_lite.recipe import TrainConfig
 from ptsa_lite.similarity import Similarity
-from ptsa_lite.tasks import Task, default_tasks, known
+from ptsa_lite.tasks import Task, default_tasks, known, select
 from ptsa_lite.training.sameness import differences
 from ptsa_lite.tree import TaskTree, tree_score
 
 from .grow import fit_heads, similarity_on
 from .run import Run, make_model, open_sets, versions
 
-N_GROUPS = (1, 1, 2, 4)
 CHOICE = ("plain", "same")
 """Reading and pairs that notebooks 03 and 04 use."""
 
@@ -56,14 +55,16 @@ def conditions(tasks: dict[str, Task], n_samples: int = 96) -> list[Condition]:
 
 def study_similarity(
     data: str, root: str, path: Path, img_size: int = 128, n_frames: int | None = None, n_samples: int = 96,
-    lr: float = 3e-3, command: str = "", report: Callable[[str], None] = print,
+    lr: float = 3e-3, names: Sequence[str] = (), n_conditions: int | None = None, command: str = "",
+    report: Callable[[str], None] = print,
 ) -> dict:  # fmt: skip
     """Measures every condition that `path` does not hold yet, and writes each there as it is done; what it holds then.
 
     Heads are fitted on all training frames, and similarities measured on the first n_samples of them, as in notebook
-    03. lr: peak rate of the heads. Raises ValueError if the file is of other data, settings or weights.
+    03. lr: peak rate of the heads. names: of the tasks, the data set's usual ones where there are none. n_conditions:
+    only the first so many. Raises ValueError if the file is of other data, settings or weights.
     """
-    tasks = default_tasks(data)
+    tasks = select(default_tasks(data), names or default_tasks(data))
     probe = Run("decoders_only", tuple(tasks), data=data, root=root, img_size=img_size, n_frames=n_frames)
     setting = {key: probe.content()[key] for key in ("data", "img_size", "n_frames", "tasks", "weights", "scenes")}
     setting["lr"] = lr
@@ -73,7 +74,7 @@ def study_similarity(
     make_folder(path.parent)
     results = {result["name"]: result for result in saved.get("conditions", [])}
     frames = open_sets(probe, augment=False)[0]
-    wanted = conditions(tasks, min(n_samples, len(frames)))
+    wanted = conditions(tasks, min(n_samples, len(frames)))[:n_conditions]
 
     @cache
     def fitted(epochs: int, seed: int) -> nn.Module:
@@ -105,22 +106,43 @@ def _measure(condition: Condition, model: nn.Module, frames, tasks: dict[str, Ta
         "condition": asdict(condition),
         "similarity": similarity.to_dict()["readings"],
         "trees": {", ".join(choice): chosen_tree(similarity, *choice) for choice in similarity.draws},
+        "margin": margin(similarity, *CHOICE),
         "bootstrap": bootstrap(similarity, *CHOICE),
     }
 
 
+def groups_of(tasks: Sequence[str]) -> tuple[int, ...]:
+    """Groups a stage, as the paper's (1, 1, 2, 4): every task alone in the last one."""
+    return 1, 1, 2, len(tasks)
+
+
 def chosen_tree(similarity: Similarity, reading: str, pairs: str) -> dict:
     """The tree with the highest score, the score of each tree, and the trees that single stages would have chosen."""
-    tasks, n_stages = similarity.tasks, len(N_GROUPS)
+    tasks, groups = similarity.tasks, groups_of(similarity.tasks)
     matrix, stages = similarity.matrix(reading, pairs), similarity.stages(reading, pairs)
-    scores = {str(t): tree_score(t, matrix, tasks) for t in TaskTree.enumerate(tasks, N_GROUPS)}
-    by_stage = [str(TaskTree.from_similarity(stages[s], tasks, N_GROUPS)) for s in range(n_stages)]
+    scores = {str(t): tree_score(t, matrix, tasks) for t in TaskTree.enumerate(tasks, groups)}
+    by_stage = [str(TaskTree.from_similarity(stage, tasks, groups)) for stage in stages]
     return {
-        "tree": str(TaskTree.from_similarity(matrix, tasks, N_GROUPS)),
+        "tree": str(TaskTree.from_similarity(matrix, tasks, groups)),
         "scores": dict(sorted(scores.items(), key=lambda item: -item[1])),
         "from each stage alone": by_stage,
-        "from all stages, each its own matrix": str(TaskTree.from_similarity(stages, tasks, N_GROUPS)),
+        "from all stages, each its own matrix": str(TaskTree.from_similarity(stages, tasks, groups)),
     }
+
+
+def margin(similarity: Similarity, reading: str, pairs: str) -> dict:
+    """How far the chosen tree is ahead of the next: {"next", "ahead": in score, "error": that mean's standard error}.
+
+    A score is linear in the cosines, so the lead is a mean over draws of its own, whose spread knows what cosines of
+    the same frame have in common.
+    """
+    tasks, matrix = similarity.tasks, similarity.matrix(reading, pairs)
+    trees = TaskTree.enumerate(tasks, groups_of(tasks))
+    first, second, *_ = sorted(trees, key=lambda tree: -tree_score(tree, matrix, tasks))
+    draws = similarity.draws[reading, pairs][:, -1]
+    leads = [tree_score(first, draw, tasks) - tree_score(second, draw, tasks) for draw in draws]
+    error = np.std(leads, ddof=1) / len(leads) ** 0.5
+    return {"next": str(second), "ahead": float(np.mean(leads)), "error": float(error)}
 
 
 def bootstrap(similarity: Similarity, reading: str, pairs: str, resamples: int = 500, seed: int = 0) -> list[dict]:
@@ -131,11 +153,12 @@ def bootstrap(similarity: Similarity, reading: str, pairs: str, resamples: int =
     """
     known((reading, pairs), similarity.draws, "reading and pairs")
     draws, rng = similarity.draws[reading, pairs][:, -1], np.random.default_rng(seed)  # (K, T, T)
+    groups = groups_of(similarity.tasks)
     counts = [n for n in (4, 8, 16, 32, 64, 128, 256) if n < len(draws)] + [len(draws)]
     upper, result = np.triu_indices(len(similarity.tasks), 1), []
     for n in counts:
         means = np.stack([draws[rng.integers(len(draws), size=n)].mean(0) for _ in range(resamples)])
-        trees = [str(TaskTree.from_similarity(mean, similarity.tasks, N_GROUPS)) for mean in means]
+        trees = [str(TaskTree.from_similarity(mean, similarity.tasks, groups)) for mean in means]
         shares = {tree: trees.count(tree) / resamples for tree in sorted(set(trees), key=trees.count, reverse=True)}
         result.append({"n": n, "trees": shares, "spread": float(means.std(0)[upper].mean())})
     return result

@@ -9,7 +9,7 @@ from ptsa_lite.__main__ import main
 from ptsa_lite.experiments import run as one_run
 from ptsa_lite.experiments import similarity_study
 from ptsa_lite.experiments.run import weights_content
-from ptsa_lite.experiments.similarity_study import Condition, bootstrap, study_similarity
+from ptsa_lite.experiments.similarity_study import Condition, bootstrap, margin, study_similarity
 from ptsa_lite.similarity import READINGS, Similarity
 from ptsa_lite.tree import TaskTree
 
@@ -33,6 +33,14 @@ def test_redrawn_samples_agree_where_there_is_no_noise_and_spread_as_one_over_ro
     few, many = (row for row in bootstrap(drawn(noise=1.0), "plain", "same") if row["n"] in (4, 64))
     assert few["spread"] / many["spread"] == pytest.approx(4, rel=0.25)
     assert len(few["trees"]) > 1
+
+
+def test_the_lead_of_the_chosen_tree_and_its_error():
+    exact = margin(drawn(), "plain", "same")
+    assert exact["next"] == "a+b+c+d > a+b+c+d > a+b+c | d > a | b | c | d" and exact["error"] < 1e-12
+    assert exact["ahead"] == pytest.approx(((0.5 + 0.3) / 2 - 0.5 / 3) / 3)  # of three stages, one differs
+    few, many = (margin(drawn(n, noise=0.1), "plain", "same")["error"] for n in (16, 256))
+    assert few / many == pytest.approx(4, rel=0.3)
 
 
 def groups(matrix, names):
@@ -79,14 +87,29 @@ def test_the_files_of_this_project_are_of_the_packaged_weights(data):
 
 
 def test_the_file_names_the_whole_command_that_made_it(monkeypatch, tmp_path):
-    told = []
+    told, asked = [], []
 
     def study(*args, command, **settings):
         told.append(command)
+        asked.append((*args, settings["names"], settings["n_conditions"]))
         return {"conditions": []}
 
     monkeypatch.setattr(similarity_study, "study_similarity", study)
-    for words in (["scenes"], ["nyud", "--root", "/data/nyud", "--limit", "5"]):
-        assert main(["similarity", "--data", *words, "--out", str(tmp_path / "found.json")]) == 0
+    out = tmp_path / "found.json"
+    few = ["--limit", "5", "--size", "64", "--samples", "4", "--conditions", "2", "--tasks", "semseg,edge"]
+    for words in (["scenes"], ["nyud", "--root", "/data/nyud", *few]):
+        assert main(["similarity", "--data", *words, "--out", str(out)]) == 0
     start = "python -m ptsa_lite similarity --data"
-    assert told == [f"{start} scenes", f"{start} nyud --root PATH --limit 5"]
+    assert told == [f"{start} scenes", f"{start} nyud --root PATH " + " ".join(few)]
+    assert asked == [("scenes", "", out, 128, None, 96, (), None),
+                     ("nyud", "/data/nyud", out, 64, 5, 4, ["semseg", "edge"], 2)]  # fmt: skip
+
+
+def test_a_few_conditions_of_three_tasks(monkeypatch, tmp_path):
+    monkeypatch.setattr(one_run, "load_backbone", lambda name, weights, img_size: tiny_backbone(img_size))
+    names = ("semseg", "saliency", "normals")
+    settings = dict(img_size=64, n_frames=6, n_samples=4, names=names, n_conditions=1, report=lambda line: None)
+    (found,) = study_similarity("scenes", "", tmp_path / "similarity.json", **settings)["conditions"]
+    chosen = TaskTree.parse(found["trees"]["plain, same"]["tree"])
+    assert chosen.n_groups == (1, 1, 2, 3) and chosen.tasks == names
+    assert len(found["trees"]["plain, same"]["scores"]) == 3 and found["margin"]["ahead"] >= 0
