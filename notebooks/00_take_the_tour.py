@@ -29,8 +29,10 @@ lr: float = 3e-3  # peak learning rate
 # %% tags=["hide-input"]
 import io
 import itertools
+import json
 import math
 
+import numpy as np
 import torch
 from IPython.display import Markdown, display
 from ipywidgets import FileUpload
@@ -38,8 +40,8 @@ from ipywidgets import FileUpload
 from ptsa_lite.checks import COUNT, POSITIVE, SIZE
 from ptsa_lite.data import make_loader, open_dataset
 from ptsa_lite.figures import (
-    BILL, STAGES, colour_labels, draw_adaptation, draw_block, draw_curves, draw_frames, draw_progress, draw_schemes,
-    draw_tradeoff, picture_of, save_figure, task_title, use_style,
+    BILL, STAGES, colour_labels, draw_adaptation, draw_block, draw_curves, draw_frames, draw_grid, draw_progress,
+    draw_schemes, draw_tradeoff, picture_of, save_figure, task_title, use_style,
 )
 from ptsa_lite.tasks import IGNORE, PASCAL, SCENES, default_tasks
 from ptsa_lite.tree import TaskTree
@@ -448,38 +450,6 @@ figure
 # thing everywhere. At the end the large surfaces are there: which way floor and walls face, roughly where
 # something stands. Small things, such as body parts, come last. These are blurs, after seconds of training; but all
 # four come from **one** pass through one network, most of which has not moved.
-#
-# And your own picture? Below is the drawing of the beginning once more, with the model's answers in place of the
-# labels, for a frame that it has not seen. Upload a photograph, and **predict** which of the tasks will cope at all
-# with a real one, after seconds on drawings. (The picture is cropped to a square. It goes to this notebook's kernel and
-# nowhere else.)
-
-# %%
-from PIL import Image, ImageOps
-
-from ptsa_lite.data.pictures import read_picture
-from ptsa_lite.predict import paint, predict
-
-
-def show_answers(picture):
-    """The adaptation drawing with a picture at its left end and the model's maps at its right."""
-    square = ImageOps.fit(Image.fromarray(read_picture(picture)), (256, 256))
-    said = predict(model, square)
-    return draw_adaptation(tree, square, {name: paint(tasks[name], said[name]) for name in names})
-
-
-unseen = Image.fromarray(picture_of(looking[5]["image"]))
-show_answers(unseen)
-
-# %% tags=["hide-input"]
-def upload_widget(picture=()):
-    try:
-        display(show_answers(io.BytesIO(picture[0].content) if picture else unseen))
-    except ValueError as error:
-        print(f"{picture[0].name}: {error}")
-
-
-interact(upload_widget, picture=FileUpload(accept="image/*", description="your picture"))
 
 # %% [markdown]
 # The four answers agree on where things stand, because they share most of their network, and none is sharp. Here are
@@ -513,6 +483,71 @@ display(Markdown(f"The loss of {furthest} falls furthest, to {rest[furthest]:.0%
 # nobody, and to say so everywhere is the quickest way to a small loss. A loss is not a metric, and losses of different
 # tasks cannot be compared.
 #
+# ## With more patience
+#
+# Are blurs all that such a network can do, or did it only need time? The package brings a model with the same backbone
+# that was trained for longer: PTSA at rank 16 on 800 scenes of 192 x 192 pixels, 30 times through
+# (`python -m ptsa_lite notebooks tour` makes it again, and the animation of README with it). Its tree is not our
+# example, but the one that notebook 04 grows on scenes. Here are two scenes on which it was not trained. **Predict**:
+# which task, the last one above, will have gained most?
+
+# %%
+from ptsa_lite.experiments.train import TOUR, load_run
+from ptsa_lite.predict import paint, predict
+
+run, trained = load_run(TOUR)
+rows = []
+for number in (3, 0):
+    scene = open_dataset("scenes", "", "val", img_size=look_size, n_frames=6)[number]
+    picture, said = picture_of(scene["image"]), predict(trained, picture_of(scene["image"]))
+    rows += [[picture, *(colour_labels(task, scene[name]) for name, task in trained.tasks.items())],
+             [np.full_like(picture, 255), *(paint(task, said[name]) for name, task in trained.tasks.items())]]
+figure = draw_grid(rows, ["image", *trained.tasks], ["label", "prediction"] * 2, trained.tasks)
+save_figure(figure, "00_trained", out_dir)
+figure
+
+# %% tags=["hide-input"]
+result = json.loads((TOUR / "result.json").read_text())
+lines = ["| task | metric | on scenes that it has not seen |", "| --- | --- | ---: |"]
+lines += [f"| {name} | {task.metric}, {'higher' if task.higher_is_better else 'lower'} is better "
+          f"| {result['metrics'][name]:.1f} |" for name, task in trained.tasks.items()]
+display(Markdown("\n".join(lines)))
+
+# %% [markdown]
+# The same 3.1 million frozen numbers now answer with outlines: TODO
+#
+# And your own picture? Below is the drawing of the beginning once more, with this model's answers in place of the
+# labels. Upload a photograph, and **predict** which of the tasks will cope at all with a real one, after nothing but
+# drawings. (The picture is cropped to a square. It goes to this notebook's kernel and nowhere else.)
+
+# %%
+from PIL import Image, ImageOps
+
+from ptsa_lite.data.pictures import read_picture
+
+
+def show_answers(picture):
+    """The adaptation drawing with a picture at its left end and the trained model's maps at its right."""
+    square = ImageOps.fit(Image.fromarray(read_picture(picture)), (256, 256))
+    said = predict(trained, square)
+    maps = {name: paint(task, said[name]) for name, task in trained.tasks.items()}
+    return draw_adaptation(TaskTree.from_dict(run.tree), square, maps)
+
+
+unseen = Image.fromarray(picture_of(looking[5]["image"]))
+show_answers(unseen)
+
+# %% tags=["hide-input"]
+def upload_widget(picture=()):
+    try:
+        display(show_answers(io.BytesIO(picture[0].content) if picture else unseen))
+    except ValueError as error:
+        print(f"{picture[0].name}: {error}")
+
+
+interact(upload_widget, picture=FileUpload(accept="image/*", description="your picture"))
+
+# %% [markdown]
 # ## What the paper reports
 #
 # With tasks on such different scales, results are summed up in one number: the mean relative gain over a model per

@@ -133,6 +133,25 @@ def site(out, repository) -> int:
     return 0
 
 
+@notebooks.command()
+@SET
+@click.option("--out", type=FOLDER, default=Path("runs/tour"), metavar="DIR", help="Folder of the run.")
+def tour(changes, out) -> int:
+    """Train the model that comes with the package.
+
+    Trains what ptsa_lite/configs/tour.yaml says, puts it into the package's assets, and draws figures/tour.gif. The
+    same call goes on after an interruption.
+    """
+    from .experiments.settings import changes_of, read_run
+    from .workshop.places import notebooks_folder
+    from .workshop.tour import animate_tour, pack_tour, train_tour
+
+    train_tour(read_run("tour", changes=changes_of(changes)), out, say)
+    pack_tour(out)
+    animate_tour(out, notebooks_folder().parent / "figures" / "tour.gif")
+    return 0
+
+
 @cli.command()
 @click.argument("grid", metavar="GRID.yaml")
 @ROOT
@@ -266,7 +285,8 @@ def evaluate(run_folder, weights, root) -> int:
 
     found, tasks = evaluate_run(run_folder, weights, root), run_tasks(run_of(run_folder))
     if not int(os.environ.get("RANK", 0)):
-        write_json(run_folder / f"evaluation-{weights}.json", found)
+        if run_folder.is_dir():  # not the package's own run
+            write_json(run_folder / f"evaluation-{weights}.json", found)
         say(f"{found['run']}, {weights} weights, {found['frames']} frames:")
         for name, value in found["metrics"].items():
             better = "higher" if tasks[name].higher_is_better else "lower"

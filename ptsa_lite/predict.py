@@ -4,14 +4,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ptsa_lite.data.disk import make_folder, read_json, write_json, write_whole
+from ptsa_lite.data.disk import make_folder, read_json, write_into, write_json
 from ptsa_lite.data.pictures import read_picture
 from ptsa_lite.data.transforms import normalise
 from ptsa_lite.figures.pictures import colour_labels, depth_limits
@@ -114,9 +114,9 @@ def predict_files(
     for number, (path, name) in enumerate(zip(pictures, names, strict=True), 1):
         try:
             for task, values in answers(model, path):
-                _write(folder / f"{name}.{task}.npy", partial(np.save, arr=values))
+                write_into(folder / f"{name}.{task}.npy", partial(np.save, arr=values))
                 picture = Image.fromarray(paint(model.tasks[task], values))
-                _write(folder / f"{name}.{task}.png", partial(picture.save, format="png"))
+                write_into(folder / f"{name}.{task}.png", partial(picture.save, format="png"))
             report(f"{number} of {len(pictures)}: {path} -> {folder / name}.*")
         except ValueError as error:
             failed.append(path)
@@ -139,16 +139,6 @@ def name_pictures(pictures: Sequence[Path], folder: Path) -> list[str]:
         names.append(mine[0])
     write_json(kept, whose)
     return names
-
-
-def _write(path: Path, save: Callable[[BinaryIO], object]) -> None:
-    """Whole or not at all. Into an open file, because np.save and torch.export want names of their own."""
-
-    def write(beside: Path) -> None:
-        with beside.open("wb") as file:
-            save(file)
-
-    write_whole(path, write)
 
 
 def export(model: nn.Module) -> torch.export.ExportedProgram:
@@ -185,9 +175,9 @@ def write_program(model: nn.Module, file: Path, tasks: Iterable[str] = ()) -> fl
         made = torch.onnx.export(
             program, (), input_names=["image"], output_names=list(model.tasks), dynamo=True, verbose=False
         )
-        _write(file, lambda opened: opened.write(made.model_proto.SerializeToString()))
+        write_into(file, lambda opened: opened.write(made.model_proto.SerializeToString()))
     else:
-        _write(file, partial(torch.export.save, program))
+        write_into(file, partial(torch.export.save, program))
     apart, device = 0.0, next(model.parameters()).device
     for numbers in ([0], [1, 2, 3]):
         scenes = [render_scene(number, size=tuple(model.img_size))["image"] for number in numbers]

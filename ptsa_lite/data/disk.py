@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
@@ -27,6 +28,16 @@ def write_whole(path: Path, write: Callable[[Path], object], shared: bool = Fals
     finally:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+def write_into(path: Path, save: Callable[[BinaryIO], object]) -> None:
+    """`write_whole` for what saves into an open file, because np.save and torch.export want names of their own."""
+
+    def write(beside: Path) -> None:
+        with beside.open("wb") as file:
+            save(file)
+
+    write_whole(path, write)
 
 
 def write_text(path: Path, text: str, shared: bool = False) -> None:

@@ -24,7 +24,7 @@ from ptsa_lite.training.adapters import load_adapters, save_adapters
 from ptsa_lite.tree import TaskTree
 
 from .run import Run, make_model, named_only, run_tasks
-from .train import load_run
+from .train import folder_of, load_run
 
 ADAPTERS = "adapters.safetensors"
 KEPT = ("metrics", "parameters", "gmacs", "frames", "versions")  # of a run's result
@@ -41,7 +41,7 @@ class Pretrained(ModelHubMixin, library_name="ptsa-lite", tags=["multi-task-lear
     def of(cls, folder: str | Path) -> "Pretrained":
         """What `train` left in a folder after its last epoch, with the numbers of that epoch."""
         run, model = load_run(folder)
-        result = read_json(Path(folder) / "result.json", then="train to the end first")
+        result = read_json(folder_of(folder) / "result.json", then="train to the end first")
         settings = asdict(replace(run, root=Path(run.root).name)) | {"data": named_only(run.data)}
         if Path(run.weights).is_file():
             settings["weights"] = Path(run.weights).name

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
+from importlib.resources import files
 from pathlib import Path
 
 from torch import nn
@@ -31,6 +32,8 @@ from ptsa_lite.training.sameness import differences
 
 from .grow import grow
 from .run import Run, make_model, open_sets, prepare, result_of, run_config, run_tasks
+
+TOUR = Path(str(files("ptsa_lite") / "assets" / "tour"))  # a run that comes with the package
 
 
 def train_run(
@@ -107,9 +110,14 @@ def _check_same(run: Run, folder: Path) -> None:
         raise ValueError(f"{folder} holds another run: {', '.join(differ)}; use its settings, or give another --out")
 
 
+def folder_of(folder: str | Path) -> Path:
+    """The folder of a run; the package's own, where `tour` is no folder."""
+    return TOUR if str(folder) == "tour" and not Path(folder).is_dir() else Path(folder)
+
+
 def run_of(folder: str | Path) -> Run:
-    """The run that a folder was made for."""
-    path = Path(folder) / "run.json"
+    """The run that a folder was made for; `tour` is the one that comes with the package."""
+    path = folder_of(folder) / "run.json"
     if not path.is_file():
         raise FileNotFoundError(f"{folder} has no run.json; give a folder that `python -m ptsa_lite train` wrote")
     settings = read_json(path, then="train again into another folder")
@@ -148,7 +156,7 @@ def load_run(folder: str | Path, weights: str = "last", root: str = "") -> tuple
     run = run_of(folder)
     run = replace(run, root=root or run.root)
     model = make_model(run)
-    load_adapters(model, Path(folder) / f"{known(weights, ('last', 'best'), 'weights')}.safetensors")
+    load_adapters(model, folder_of(folder) / f"{known(weights, ('last', 'best'), 'weights')}.safetensors")
     return run, model.eval()
 
 

@@ -27,21 +27,32 @@ def sheet(xlim: tuple[float, float], ylim: tuple[float, float]) -> tuple[Figure,
     return figure, axes
 
 
-def strands(
-    axes, tree: TaskTree, leaf: Mapping[str, float], xs: Sequence[float], lit: Collection[str] | None = None,
-    ribbon: float = RIBBON, width: float = STRAND,
-) -> None:  # fmt: skip
-    """A ribbon per task from the image (xs[0]) through its group in every stage to its head (xs[-1]).
+def heights(
+    tree: TaskTree, leaf: Mapping[str, float], ribbon: float = RIBBON, opened: Sequence[float] | None = None
+) -> list[dict[str, float]]:
+    """At the image, in each stage and at the heads: how high each task's ribbon runs, side by side within a group.
 
-    leaf: each task's height at its head.
+    leaf: each task's height at its head. opened: how far the groups of each stage have left the middle, from 0 (all
+    tasks still run together) to 1, where nothing else is said.
     """
-    heights = [  # for each column, where each task's ribbon runs
-        {name: np.mean([leaf[n] for n in group]) - ribbon * (i - (len(group) - 1) / 2)
-         for group in groups for i, name in enumerate(sorted(group, key=list(leaf).index))}
-        for groups in ([tuple(leaf)], *tree.stages, [(name,) for name in leaf])
-    ]  # fmt: skip
-    for name in leaf:
-        ys = [column[name] for column in heights]
+
+    def column(groups: Sequence[Sequence[str]]) -> dict[str, float]:
+        return {name: np.mean([leaf[n] for n in group]) - ribbon * (i - (len(group) - 1) / 2)
+                for group in groups for i, name in enumerate(sorted(group, key=list(leaf).index))}  # fmt: skip
+
+    together, shares = column([tuple(leaf)]), opened or [1.0] * len(tree.stages)
+    stages = [{name: share * y + (1 - share) * together[name] for name, y in column(groups).items()}
+              for groups, share in zip(tree.stages, shares, strict=True)]  # fmt: skip
+    return [together, *stages, column([(name,) for name in leaf])]
+
+
+def strands(
+    axes, columns: Sequence[Mapping[str, float]], xs: Sequence[float], lit: Collection[str] | None = None,
+    width: float = STRAND,
+) -> None:  # fmt: skip
+    """A ribbon per task through the `heights` of its columns, at xs."""
+    for name in columns[0]:
+        ys = [column[name] for column in columns]
         points, codes = [(xs[0], ys[0])], [Curve.MOVETO]
         for a, b, y, z in zip(xs, xs[1:], ys, ys[1:], strict=False):
             flat = 0.25 * (b - a)  # straight through a column, bent between two

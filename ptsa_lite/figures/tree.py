@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from ptsa_lite.tasks import Task
 from ptsa_lite.tree import TaskTree
 
-from .parts import adapter, box, picture, sheet, strands
+from .parts import adapter, box, heights, picture, sheet, strands
 from .similarity import similarity_cells
 from .style import BOX, FROZEN, INK, PAPER, SOFT, Drawing, canvas, task_colour
 
@@ -22,7 +22,7 @@ def draw_tree(tree: TaskTree, title: str = "", axes=None) -> Figure:
     order, end = tree.leaf_order(), len(tree.stages) + 1
     leaf = {name: -1.0 * i for i, name in enumerate(order)}
     figure, axes = canvas((1.25 * end + 2.15, 0.62 * len(order) + 1.0), axes)
-    strands(axes, tree, leaf, range(end + 1), ribbon=0.22, width=4)
+    strands(axes, heights(tree, leaf, 0.22), range(end + 1), width=4)
     axes.text(0, 0.75, "image", ha="center", color=SOFT)
     for x, groups in enumerate(tree.stages, 1):
         for group in groups:
@@ -54,18 +54,20 @@ def draw_tree_beside(tree: TaskTree, similarity: Any, error: Any, names: Sequenc
 
 def draw_adaptation(
     tree: TaskTree, image: Any = None, outputs: Mapping[str, Any] | None = None,
-    highlight: Collection[str] | None = None,
+    highlight: Collection[str] | None = None, opened: Sequence[float] | None = None,
 ) -> Figure:  # fmt: skip
     """The frozen backbone in grey, its adapters in colour, splitting stage by stage: a TaskTree at work.
 
     image (H, W, 3) and outputs {task: (H, W, 3)}, uint8, are shown at both ends where given. `highlight` names tasks
-    whose paths keep their colour while the others fade.
+    whose paths keep their colour while the others fade. opened: how far each stage's groups have separated, from 0 to
+    1, for a drawing that moves.
     """
     leaf = {name: -(1.15 if outputs else 0.75) * i for i, name in enumerate(tree.leaf_order())}
-    figure, axes, xs = _network(tree, leaf, 3.1 if outputs else 1.9, 0.5, highlight)
+    figure, axes, xs = _network(tree, leaf, 3.1 if outputs else 1.9, 0.5, highlight, opened)
     middle, low, head = min(leaf.values()) / 2, min(leaf.values()) - 0.55, xs[-1]
-    for x, groups in zip(xs[1:], tree.stages, strict=False):
-        count = f"{len(groups)} adapter{'s' * (len(groups) > 1)}"
+    for x, groups, share in zip(xs[1:], tree.stages, opened or [1.0] * len(tree.stages), strict=False):
+        n = len(groups) if share else 1
+        count = f"{n} adapter{'s' * (n > 1)}"
         axes.text(x, low - 0.12, count, ha="center", va="top", color=INK, fontsize=9)
     picture(axes, image, 0.0, middle, 1.6)
     axes.text(0, middle + 0.92, "image", ha="center", va="bottom", color=SOFT, fontsize=9)
@@ -99,7 +101,8 @@ def draw_training(tree: TaskTree, tasks: Mapping[str, Task]) -> Figure:
 
 
 def _network(
-    tree: TaskTree, leaf: Mapping[str, float], right: float, foot: float, lit: Collection[str] | None = None
+    tree: TaskTree, leaf: Mapping[str, float], right: float, foot: float, lit: Collection[str] | None = None,
+    opened: Sequence[float] | None = None,
 ) -> tuple[Figure, Any, list[float]]:
     """Strands from the image through frozen stages, with an adapter per group, to heads: figure, axes, x of each.
 
@@ -108,12 +111,13 @@ def _network(
     xs = [0.0, *(2.2 + 1.75 * i for i in range(len(tree.stages))), 1.75 * len(tree.stages) + 1.8]
     low, high = min(leaf.values()) - 0.55, 0.55
     figure, axes = sheet((-0.95, xs[-1] + right), (low - foot, 1.3))
-    strands(axes, tree, leaf, xs, lit)
-    for number, (x, groups) in enumerate(zip(xs[1:], tree.stages, strict=False), 1):
+    columns = heights(tree, leaf, opened=opened)
+    strands(axes, columns, xs, lit)
+    for number, (x, groups, column) in enumerate(zip(xs[1:], tree.stages, columns[1:], strict=False), 1):
         box(axes, x, (low + high) / 2, 1.1, high - low, FROZEN, zorder=1)
         axes.text(x, high + 0.12, f"stage {number}\nfrozen", ha="center", va="bottom", color=SOFT, fontsize=9)
-        for group in groups:
-            y = np.mean([leaf[name] for name in group])
+        for group in groups if column != columns[0] else [tuple(leaf)]:
+            y = np.mean([column[name] for name in group])
             adapter(axes, x, y, sorted(group, key=list(leaf).index), lit=lit)
     for name, y in leaf.items():
         box(axes, xs[-1], y, 0.5, 0.42, task_colour(name), alpha=1.0 if lit is None or name in lit else 0.15, zorder=4)
@@ -141,7 +145,7 @@ def draw_schemes(tree: TaskTree, notes: Mapping[str, str]) -> Figure:
     figure = Drawing(figsize=(1.44 * (xlim[1] - xlim[0]), 1.44 * (ylim[1] - ylim[0])))
     for axes, (key, scheme) in zip(figure.subplots(2, 2).flat, trees.items(), strict=True):
         leaf = {name: -0.75 * i for i, name in enumerate(scheme.leaf_order())}
-        strands(axes, scheme, leaf, xs)
+        strands(axes, heights(scheme, leaf), xs)
         for x, groups in zip(xs[1:], scheme.stages, strict=False):
             if key != "own":
                 box(axes, x, -depth / 2, 0.85, depth + 0.8, FROZEN, zorder=1)

@@ -24,13 +24,16 @@ def adapter_state(model: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in model.state_dict().items() if name in changing}
 
 
-def save_adapters(model: nn.Module, path: str | Path, **about) -> int:
+def save_adapters(model: nn.Module, path: str | Path, dtype: torch.dtype | None = None, **about) -> int:
     """Writes what was trained, and in its metadata what it fits, as safetensors; returns the file's bytes.
 
-    model: says by `description()` what it is. about: whatever else is worth keeping beside it, as plain values.
+    model: says by `description()` what it is. dtype: of the numbers in the file, float16 for one half as large (a model
+    that reads them keeps its own). about: whatever else is worth keeping beside it, as plain values.
     """
     path, model = Path(path), _unwrapped(model)
     state = {name: value.cpu().contiguous() for name, value in adapter_state(model).items()}
+    if dtype is not None:
+        state = {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
     metadata = {"description": _fits(model), "versions": versions(), "about": about, "contents": _contents(state)}
     content = save(state, {key: json.dumps(value) for key, value in metadata.items()})
     write_whole(path, lambda beside: beside.write_bytes(content))

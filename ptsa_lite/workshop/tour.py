@@ -1,0 +1,71 @@
+"""The model that comes with the package and the animation at the head of README, by one command that can be resumed.
+
+configs/tour.yaml says what is trained. After each epoch the model is asked about a few scenes that it never trains on;
+the animation shows its answers. The packaged file holds what was trained in half precision, and the metrics beside it
+are measured with what that file holds.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ptsa_lite.data import open_dataset
+from ptsa_lite.data.disk import make_folder, read_json, write_into, write_json, write_whole
+from ptsa_lite.experiments.run import Run
+from ptsa_lite.experiments.train import TOUR, evaluate_run, load_run, run_of, train_run
+from ptsa_lite.figures.animation import moving_adaptation, save_animation
+from ptsa_lite.figures.pictures import picture_of
+from ptsa_lite.predict import paint, predict
+from ptsa_lite.training.adapters import save_adapters
+from ptsa_lite.tree import TaskTree
+
+SCENES = (3, 0, 1, 5)  # of the first of the validation scenes, those of notebook 00; the first one is the tour's own
+MOMENTS = (1, 2, 3, 4, 6, 9, 13, 20)  # epochs that are shown, besides the last one
+
+
+def train_tour(run: Run, folder: Path, report: Callable[[str], None] = print) -> dict:
+    """Trains, and keeps what is said of the scenes after each epoch: FOLDER/seen/EPOCH.npz, "SCENE TASK": (H, W, 3)."""
+    pictures, seen = tour_pictures(run), make_folder(folder / "seen")
+
+    def watch(model: torch.nn.Module, record: dict) -> None:
+        said = {f"{number} {name}": paint(model.tasks[name], values)
+                for number, maps in enumerate(predict(model, pictures)) for name, values in maps.items()}  # fmt: skip
+        write_into(seen / f"{record['epoch']:03d}.npz", lambda file: np.savez_compressed(file, **said))
+
+    return train_run(run, folder, report, watch=watch)
+
+
+def tour_pictures(run: Run, side: int = 256) -> list[np.ndarray]:
+    """The scenes that the animation shows, (side, side, 3) uint8."""
+    scenes = open_dataset("scenes", split="val", img_size=384, tasks=run.tasks, n_frames=max(SCENES) + 1)
+    pictures = (Image.fromarray(picture_of(scenes[number]["image"])) for number in SCENES)
+    return [np.asarray(picture.resize((side, side), Image.Resampling.LANCZOS)) for picture in pictures]
+
+
+def pack_tour(folder: Path, target: Path = TOUR) -> dict:
+    """Copies a finished run to where the package keeps it, in half precision, and measures it there again."""
+    run, model = load_run(folder)
+    result = read_json(folder / "result.json")
+    for name in ("run.json", "history.json"):
+        write_whole(make_folder(target) / name, lambda path, name=name: path.write_bytes((folder / name).read_bytes()))
+    save_adapters(model, target / "last.safetensors", dtype=torch.float16, run=result["run"])
+    result["metrics"] = evaluate_run(target)["metrics"]
+    write_json(target / "result.json", result)
+    return result
+
+
+def animate_tour(folder: Path, path: Path) -> None:
+    """Draws a finished run's animation."""
+    run = run_of(folder)
+    tree, pictures = TaskTree.from_dict(run.tree), tour_pictures(run)
+    last = len(read_json(folder / "history.json", list))
+    moments = []
+    for epoch in [*(epoch for epoch in MOMENTS if epoch < last), last]:
+        with np.load(folder / "seen" / f"{epoch:03d}.npz") as said:
+            maps = [{name: said[f"{number} {name}"] for name in tree.tasks} for number in range(len(pictures))]
+        moments.append((f"after {epoch} epoch{'s' * (epoch > 1)} of training", maps))
+    frames = list(moving_adaptation(tree, pictures, moments))
+    write_whole(path, lambda beside: save_animation(iter(frames), beside))
