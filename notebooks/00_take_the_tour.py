@@ -45,6 +45,7 @@ from ptsa_lite.figures import (
 )
 from ptsa_lite.tasks import IGNORE, PASCAL, SCENES, default_tasks
 from ptsa_lite.tree import TaskTree
+from ptsa_lite.workshop.exercises import guess, reveal
 from ptsa_lite.workshop.explore import Explorable
 from ptsa_lite.workshop.parameters import checked
 from ptsa_lite.workshop.widgets import interact
@@ -125,10 +126,10 @@ if data == "scenes":
 #
 # $$T\,(P + h) \quad\text{numbers instead of}\quad P + \text{a little for each task},$$
 #
-# and runs the whole network $T$ times per image. Let us count for the paper's setting: a Swin-Tiny, 448 x 448 pixels,
-# the four tasks of PASCAL-Context. (PyTorch's `meta` device keeps shapes and no numbers, so the full-size models cost
-# milliseconds here.) **Predict**: of six ways to do it, what share of "a model per task" does the cheapest train, and
-# which run fastest?
+# and runs the whole network $T$ times per image. Let us count for the paper's setting: a
+# [Swin-Tiny](https://arxiv.org/abs/2103.14030), 448 x 448 pixels, the four tasks of PASCAL-Context. (PyTorch's `meta`
+# device keeps shapes and no numbers, so the full-size models cost milliseconds here.) **Predict**: of six ways to do
+# it, what share of "a model per task" does the cheapest train, and which run fastest?
 
 # %%
 from ptsa_lite.backbones import load_backbone
@@ -197,7 +198,11 @@ figure
 # Here $x$ goes in, $h$ comes out, $b$ is the bias and $s$ a fixed scale. The **rank** $R$ is small, so the signal is
 # squeezed from $C_{in}$ channels to $R$ and widened again, which is why we draw an hourglass. And $B$ starts at zero: a
 # fresh adapter changes nothing. **Predict**: what share of the largest qkv matrix in Swin-Tiny (768 to 2304) does a
-# pair of rank 16 have?
+# pair of rank 16 have? Write a number in place of `None`, and a later cell sets it beside the result. You will meet a
+# few more such cells on the way; leave them alone if you would rather read on.
+
+# %%
+guess("share of the pair, in per cent", None)  # your guess in place of None
 
 # %%
 def pair_size(c_in, c_out, rank):
@@ -208,6 +213,7 @@ def pair_size(c_in, c_out, rank):
 matrix, pair = 768 * 2304, pair_size(768, 2304, 16)
 print(f"W has {matrix:,} numbers, the pair {pair:,}: {pair / matrix:.1%}")
 assert pair == 49_152
+reveal("share of the pair, in per cent", 100 * pair / matrix)
 
 # %% [markdown]
 # Less than three in a hundred. In a block of the Swin, four layers are linear, and each gets adapters: one pair **per
@@ -286,7 +292,7 @@ print(f"{'all':<22}{small['total']:>11,}   of which trained: {small['trainable']
 # %% [markdown]
 # The heads look large only because this Swin is small; on the full Swin-Tiny they are under 2 of 32 million. Note the
 # last rows of the trained ones: norms, patch mergings and a few more are trained *inside* the "frozen" backbone.
-# MTLoRA, on which the paper builds, does so, and notebook 01 counts it.
+# [MTLoRA](https://arxiv.org/abs/2403.20320), on which the paper builds, does so, and notebook 01 counts it.
 #
 # **First check.** $B$ starts at zero, so with all these adapters in place each task must read exactly the features of
 # the untouched backbone, whatever the tree:
@@ -302,21 +308,14 @@ print("fresh adapters change nothing: all tasks read the frozen backbone's featu
 # %% [markdown]
 # **Second check.** Which adapters can one task's loss reach? Only those on its own path from the image to its head.
 # The drawing lights the path of one task. An hourglass that it shares is lit as a whole, because *its numbers are
-# shared*: what this task changes there, the others get too. The menu beneath shows the other paths.
+# shared*: what this task changes there, the others get too. The menu shows the other paths.
 
 # %%
-def show_path(task):
+def show_path(task=names[0]):
     return draw_adaptation(tree, picture_of(sample["image"]), highlight=[task])
 
 
-show_path(names[0])
-
-# %% tags=["hide-input"]
-def path_widget(task):
-    display(show_path(task))
-
-
-interact(path_widget, task=list(names))
+interact(show_path, task=list(names))
 
 # %% [markdown]
 # Here is the test of the drawing: compute the loss of one task alone, run backward, and list the adapters
@@ -388,8 +387,8 @@ for groups in ((1, 1, 2, 4), (1, 2, 2, 4)):
 # %% [markdown]
 # ## A taste of training
 #
-# Now let it learn, for a few seconds, by AdamW on the sum of the tasks' losses $\mathcal L_t$, each with a weight
-# $\lambda_t$ that brings them to one scale,
+# Now let it learn, for a few seconds, by [AdamW](https://arxiv.org/abs/1711.05101) on the sum of the tasks' losses
+# $\mathcal L_t$, each with a weight $\lambda_t$ that brings them to one scale,
 #
 # $$\mathcal L = \sum_t \lambda_t\, \mathcal L_t .$$
 #
@@ -589,7 +588,10 @@ figure
 
 # %% [markdown]
 # Several adapter methods lie above full fine-tuning and left of it. The paper's, in blue, is among them and does not
-# stand alone: TADFormer lies beside it, and the methods of 2026 above.
+# stand alone: [TADFormer](https://arxiv.org/abs/2501.04293) lies beside it, and the methods of 2026, [Free
+# Sinewich](https://arxiv.org/abs/2603.21111) and [FAAR](https://arxiv.org/abs/2603.20403), above. (The other rows are
+# [HyperFormer](https://arxiv.org/abs/2106.04489), [Polyhistor](https://arxiv.org/abs/2210.03265),
+# [DoRA](https://arxiv.org/abs/2402.09353) and [DiTASK](https://arxiv.org/abs/2502.06029).)
 #
 # The claim in one sentence: *training about a fifth of what full fine-tuning trains* (P), *the progressive tree gains
 # more than training everything, and more than MTLoRA*, the method on which it builds. Above zero one network serves
@@ -659,7 +661,9 @@ with torch.no_grad():
 # - The paper trains a full Swin-Tiny at 448 x 448 for 300 epochs (P, its settings being those of MTLoRA) on 4,998
 #   photographs (C). This tour trained a third-width Swin at 128 x 128 on a few dozen drawings for seconds. Its
 #   *predictions* prove only that things are connected rightly; its *counts* are exact.
-# - The paper chooses group counts by hand, (1, 1, 2, 4) on PASCAL (P); we could not read which tasks it grouped.
+# - The paper chooses group counts by hand, (1, 1, 2, 4) on PASCAL (P). What we could not read of it
+#   [is listed in notebook 08](08_question_the_result.ipynb#Claim-by-claim), under a table of what it says and what we
+#   found.
 # - The paper's 6.89 M trained parameters (P) fit no single power-of-two rank. Ranks (64, 64, 16, 16) give 6,888,506,
 #   one fit among others (I).
 # - Each group runs its whole stage, the merging at its end included. That is what makes our GMACs meet the printed

@@ -44,6 +44,7 @@ from ptsa_lite.figures import (
     save_figure, use_style,
 )
 from ptsa_lite.tasks import IGNORE, default_tasks
+from ptsa_lite.workshop.exercises import guess, reveal
 from ptsa_lite.workshop.explore import Explorable, likeness_data
 from ptsa_lite.workshop.parameters import checked
 from ptsa_lite.workshop.widgets import interact
@@ -124,6 +125,9 @@ assert x[0, ..., 0].numel() == (img_size // 4) ** 2, "there must be one token pe
 # **Predict**: is that factor in the tens, hundreds or thousands?
 
 # %%
+guess("the factor", None)  # your guess in place of None
+
+# %%
 def attention_cost(tokens, seen, channels):
     """2 (hw) N C: q k^T, then the weights times v, when each token sees N."""
     return 2 * tokens * seen * channels
@@ -132,13 +136,15 @@ def attention_cost(tokens, seen, channels):
 everywhere, inside = attention_cost(112**2, 112**2, 96), attention_cost(112**2, 7**2, 96)
 print(f"all see all: {everywhere / 1e9:.1f} GMACs   in windows: {inside / 1e9:.3f} GMACs   {everywhere // inside} x")
 assert everywhere // inside == 112**2 // 7**2 == 256, "the factor is hw / N"
+reveal("the factor", everywhere // inside)
 
 # %% [markdown]
 # Hundreds, for every block of the first stage. That is why a Swin can afford fine maps at all, and fine maps are what
 # dense prediction needs.
 #
 # Now the same in code: cut into windows, attend, put back. The three functions below are the equation above, plus the
-# bookkeeping of windows. `attn` holds timm's frozen parameters; the arithmetic is ours.
+# bookkeeping of windows. `attn` holds the frozen parameters of
+# [timm](https://github.com/huggingface/pytorch-image-models), the library whose Swin we take; the arithmetic is ours.
 
 # %%
 def cut(x, n):
@@ -217,6 +223,9 @@ assert torch.equal(mask, shifted.attn_mask), "our mask differs from timm's"
 # these apart. **Predict**: how many of the 16 windows need a mask?
 
 # %%
+guess("windows with a mask", None)  # your guess in place of None
+
+# %%
 def show_windows(stage=2, row=0.66, column=0.72):
     """The windows of a stage (1 to 4) over the frame, for the token at a share of height and width."""
     side = img_size // (2 ** (stage + 1))
@@ -226,22 +235,15 @@ def show_windows(stage=2, row=0.66, column=0.72):
     return draw_windows(picture_of(subject), side, size, shift, regions(side, size, shift), token)
 
 
-figure = show_windows()
-save_figure(figure, "01_windows", out_dir)
-figure
+moved = backbone.blocks(1)[1]  # the second block of stage 2
+reveal("windows with a mask", int(shift_mask(img_size // 8, moved.window_size[0], moved.shift_size[0]).any(-1).any(-1).sum()))
+save_figure(show_windows(), "01_windows", out_dir)
+interact(show_windows, stage=[1, 2, 3, 4], row=(0.0, 1.0, 0.02), column=(0.0, 1.0, 0.02))
 
 # %% [markdown]
-# In the drawing it is seven: those of the last row and the last column, since only they hold tokens that came around
-# the edge. Move the token, and try all stages. At stage 4 the window is as large as the map: nothing is left to shift,
-# and every token sees everything.
-
-# %% tags=["hide-input"]
-def windows_widget(stage=2, row=0.66, column=0.72):
-    display(show_windows(stage, row, column))
-
-
-interact(windows_widget, stage=[("1", 1), ("2", 2), ("3", 3), ("4", 4)], row=(0.0, 1.0, 0.02),
-         column=(0.0, 1.0, 0.02))
+# At stage 2 it is seven: those of the last row and the last column, since only they hold tokens that came around the
+# edge. Move the token, and try all stages. At stage 4 the window is as large as the map: nothing is left to shift, and
+# every token sees everything.
 
 # %% [markdown]
 # With that, one block is four lines: attention in windows, then a small network applied to each token alone, each
@@ -276,8 +278,9 @@ print("both blocks of stage 1 agree with timm's; the map is still", tuple(x.shap
 #
 # $$x'_{p} = W_m \, \mathrm{norm}\big([x_{2p},\; x_{2p + (1, 0)},\; x_{2p + (0, 1)},\; x_{2p + (1, 1)}]\big)$$
 #
-# That is a quarter of the tokens with twice the channels, so half the numbers. In MTLoRA's recipe, which the paper
-# takes over, the matrix $W_m$ is trained, and it is by far the largest piece of the backbone that is.
+# That is a quarter of the tokens with twice the channels, so half the numbers. In the recipe of
+# [MTLoRA](https://arxiv.org/abs/2403.20320), which the paper takes over, the matrix $W_m$ is trained, and it is by far
+# the largest piece of the backbone that is.
 
 # %%
 def merge(x, merging):
@@ -432,7 +435,8 @@ def trainable(model):
 # | patch mergings | 1,548,288 |
 # | **together** | **1,599,546** |
 #
-# Compare with other habits: nothing at all (*decoders only*), every bias (*BitFit*), everything (*full fine-tuning*).
+# Compare with other habits: nothing at all (*decoders only*), every bias ([BitFit](https://arxiv.org/abs/2106.10199)),
+# everything (*full fine-tuning*).
 
 # %%
 from ptsa_lite.model import ROLES
@@ -655,8 +659,9 @@ display(Markdown(f"**So** the distilled network {'is ahead' if min(gaps) > 0 els
 # Freezing has a pleasant consequence. Without augmentation the features of a frame never change, and we have already
 # computed them. So no step below touches the backbone at all.
 #
-# A head (the package's `HRNetHead`, as in MTLoRA) projects each of the four maps to 18, 36, 72 and 144
-# channels, brings them to the finest grid, mixes them with two small matrices, and predicts at stride 8:
+# A head (the package's `HRNetHead`, as in MTLoRA, after [HRNet](https://arxiv.org/abs/1908.07919)) projects each of the
+# four maps to 18, 36, 72 and 144 channels, brings them to the finest grid, mixes them with two small matrices, and
+# predicts at stride 8:
 #
 # $$\hat y_t = \mathrm{head}_t\big(f_1, f_2, f_3, f_4\big), \qquad
 # \mathcal L = \sum_t \lambda_t \, \mathcal L_t(\hat y_t, y_t)$$

@@ -5,11 +5,12 @@
 # [< previous: freeze a Swin](01_freeze_a_swin.ipynb) |
 # [next: measure task similarity >](03_measure_task_similarity.ipynb)
 #
-# A frozen network can be bent by small trained matrices, and the paper
-# ([arXiv 2509.19602](https://arxiv.org/abs/2509.19602)) lets groups of tasks share them. In this notebook we build its
-# layer, TGLoRA, from a plain linear layer, put it into a Swin, and work out what sharing costs: with $c$ the cosine
-# between what two tasks want, exactly $(1-c)/2$ of it, at any rank. Then we look whether trainings show it. You need
-# notebook 01 for the frozen Swin; it takes half a minute on a laptop, without GPU or network.
+# A frozen network can be bent by small trained matrices, and the paper ([arXiv
+# 2509.19602](https://arxiv.org/abs/2509.19602)) lets groups of tasks share them. In this notebook we build its layer,
+# TGLoRA, from a plain linear layer, put it into a [Swin](https://arxiv.org/abs/2103.14030), and work out what sharing
+# costs: with $c$ the cosine between what two tasks want, exactly $(1-c)/2$ of it, at any rank. Then we look whether
+# trainings show it. You need notebook 01 for the frozen Swin; it takes half a minute on a laptop, without GPU or
+# network.
 
 # %% tags=["parameters", "hide-input"]
 data: str = "scenes"  # scenes, nyud or pascal
@@ -38,6 +39,7 @@ from ptsa_lite.figures import (
     task_colour, use_style,
 )
 from ptsa_lite.tasks import default_tasks
+from ptsa_lite.workshop.exercises import guess, reveal
 from ptsa_lite.workshop.explore import Explorable, rank_data
 from ptsa_lite.workshop.parameters import checked
 
@@ -155,11 +157,15 @@ print(f"B {tuple(B.shape)}, A {tuple(A.shape)}: {B.numel() + A.numel():,} number
 # need as many for the frozen matrix $W$ itself? For a matrix of random numbers?
 
 # %%
+guess("directions of the update", None)  # your guess in place of None
+
+# %%
 spectra = {"W itself": base.weight, "noise": torch.randn(c_out, c_in), **dict(zip(names, updates, strict=True))}
 spectra = {name: torch.linalg.svdvals(m / m.norm()).detach() for name, m in spectra.items()}
 lost_length = {name: (1 - F.pad(s.square().cumsum(0), (1, 0))).clamp_min(0).sqrt() for name, s in spectra.items()}
 needed = {name: int((lost >= 0.5).sum()) for name, lost in lost_length.items()}  # rank that loses less than half
 print("rank needed to lose less than half of the length:", needed)
+reveal("directions of the update", needed[names[0]])
 
 # %% tags=["hide-input"]
 def draw_rank(r):
@@ -214,7 +220,7 @@ display(Markdown(f"**So** a pair of rank {min(wanting)} to {max(wanting)} loses 
 # $$h = W x + b + s\,B A x, \qquad A: R \times C_{in},\quad B: C_{out} \times R$$
 #
 # Here $x$ is a token, $h$ what the layer makes of it, $b$ its bias, $s$ a fixed scale and $R$ the rank. $A$ starts
-# random (Kaiming-uniform), $B$ starts at zero. That is all that the class does.
+# random ([Kaiming-uniform](https://arxiv.org/abs/1502.01852)), $B$ starts at zero. That is all that the class does.
 #
 # **Count it first.** $A$ has $R\,C_{in}$ numbers and $B$ has $R\,C_{out}$, together $R\,(C_{in} + C_{out})$: for this
 # layer 640 numbers per rank. And a fresh adapter must leave every output as it was, because with $B = 0$ the added
@@ -253,8 +259,8 @@ print(f"rank {rank}: {trained:,} trainable numbers, {trained / base.weight.numel
 # $$s\,B A = -\,\eta\,s^2\,G\,A^\top A,$$
 #
 # which is the step of full fine-tuning, $-\eta\,G$, seen through the random projection $A^\top A$. The scale counts
-# twice: doubling $s$ makes this step four times as strong. (With Adam it is twice as strong, because Adam divides a
-# gradient by its own size, and the scale in front of the pair is all that remains.)
+# twice: doubling $s$ makes this step four times as strong. (With [Adam](https://arxiv.org/abs/1412.6980) it is twice as
+# strong, because Adam divides a gradient by its own size, and the scale in front of the pair is all that remains.)
 
 # %%
 def pair_gradients(G, A, B, s):
@@ -597,11 +603,12 @@ print(f"{'trainable':>28} {counts['trainable']:>12,}")
 # %% [markdown]
 # Stage three is the most expensive per group, because it has six blocks; with four groups stage four overtakes it.
 #
-# The table shows that adapters are not all that trains. The recipe also trains the heads and a few small things in
-# the backbone: patch embedding, norms, position tables and the mergings between stages. We read that in the
-# [public code of MTLoRA](https://github.com/scale-lab/MTLoRA), whose settings the paper takes over (letters such as C
-# and P are marks of sources, explained in [the glossary](00_take_the_tour.ipynb#Glossary)). A table that reports
-# "adapter parameters" should say which of these rows are in the sum.
+# The table shows that adapters are not all that trains. The recipe also trains the heads and a few small things in the
+# backbone: patch embedding, norms, position tables and the mergings between stages. We read that in the [public
+# code](https://github.com/scale-lab/MTLoRA) of [MTLoRA](https://arxiv.org/abs/2403.20320), whose settings the paper
+# takes over (letters such as C and P are marks of sources, explained in [the
+# glossary](00_take_the_tour.ipynb#Glossary)). A table that reports "adapter parameters" should say which of these rows
+# are in the sum.
 #
 # ## A rank for each stage
 #
@@ -796,7 +803,6 @@ print(f"{len(fits)} choices fit, among them {fits[:4]}: a rounded total does not
 #   `proj`, `fc1` and `fc2` is inferred (I) and agrees with the published multiply-adds (M, notebook 04).
 # - *The start.* Kaiming-uniform $A$, zero $B$, scale 4.0 and dropout 0.05 on the input of $A$ are MTLoRA's (C). The
 #   usual LoRA writes the scale as $\alpha / R$, so that it falls as the rank grows; here it is one number.
-# - *The ranks.* The paper sweeps ranks (P); we could not read which one gave its best table.
 # - *The price of sharing* is our own way to say why cosines matter. The paper does not derive it.
 #
 # ## What we found

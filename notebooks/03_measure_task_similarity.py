@@ -39,7 +39,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from IPython.display import Markdown, display
-from ipywidgets import Dropdown, SelectionSlider
+from ipywidgets import SelectionSlider
 from torch.nn import functional as F
 
 from ptsa_lite.data import make_loader, open_dataset
@@ -48,6 +48,7 @@ from ptsa_lite.figures import (
     draw_stages, name_ends, save_figure, task_colour, use_style,
 )
 from ptsa_lite.tasks import IGNORE, default_tasks, known
+from ptsa_lite.workshop.exercises import guess, reveal
 from ptsa_lite.workshop.widgets import interact
 
 started = time.monotonic()
@@ -81,9 +82,10 @@ figure
 # \qquad g = \nabla_\theta L_t(x),\quad g' = \nabla_\theta L_{t'}(x').$$
 #
 # Here $x$ and $x'$ are frames, $L_t$ is the loss of task $t$, $\theta$ are the weights of the shared backbone, $g$ and
-# $g'$ are the two gradients, and $\mathbb E$ is the mean over frames. The texts that we could read do not say how many
-# frames were used, how long the heads were fitted before, which layers count, or whether $x$ and $x'$ may be the same
-# frame. We have to decide each of these ourselves, and so we also measure what depends on the decision.
+# $g'$ are the two gradients, and $\mathbb E$ is the mean over frames. How many frames were used, how long the heads
+# were fitted before, which layers count, or whether $x$ and $x'$ may be the same frame is not said in [what we could
+# read](08_question_the_result.ipynb#Claim-by-claim). We decide each of these ourselves, and so we also measure what
+# depends on the decision.
 #
 # ## Fit the heads first
 #
@@ -127,8 +129,8 @@ model, twin = fitted_model(seed), fitted_model(seed + 1)
 # because a fresh adapter has $B = 0$, and then the gradient of $A$ is zero as well (notebook 02).
 #
 # **Predict its length.** In a block of width $C$ the four matrices have $3C^2 + C^2 + 4C^2 + 4C^2 = 12\,C^2$ numbers.
-# The small Swin has 2, 2, 6 and 2 blocks of widths 32, 64, 128 and 256. How many numbers are that in all, and which
-# stage holds most of them?
+# The small [Swin](https://arxiv.org/abs/2103.14030) has 2, 2, 6 and 2 blocks of widths 32, 64, 128 and 256. How many
+# numbers are that in all, and which stage holds most of them?
 
 # %%
 from ptsa_lite.losses import task_loss
@@ -379,6 +381,9 @@ say(f"The {pairs_formed:,} pairs of frames have {narrower:.0%} of the error that
 # with true and with wrong labels. We subtract them frame by frame, and take the mean and the standard error of the
 # differences. **Predict**: for how many of the twelve entries will the difference exceed two errors?
 
+# %%
+guess("entries that fade", None)  # your guess in place of None
+
 # %% tags=["hide-input"]
 wrong = np.stack(wrong)  # (n, T, T)
 control, control_error = wrong.mean(0), wrong.std(0, ddof=1) / n_samples**0.5
@@ -401,6 +406,7 @@ def beyond_noise(values, errors):
 
 before, after = beyond_noise(matrix, error), beyond_noise(control, control_error)
 fades, stay = (int((np.abs(v) > 2 * e)[off].sum()) for v, e in ((lost, lost_error), (control, control_error)))
+reveal("entries that fade", fades)
 i, j = best
 say(f"With wrong labels {stay} of {len(names) * (len(names) - 1)} entries still exceed two errors, and "
     f"{fades} changed by more than two errors of the difference. The entries' typical size, noise subtracted, "
@@ -519,31 +525,24 @@ say(f"The mean over all pairs of tasks is {', '.join(f'{value:.3f}' for value in
 # every number; and how numbers *and* errors become small when you choose different frames.
 
 # %% tags=["hide-input"]
-def draw_choice(stage, reading, pairs, frames):
+widest = max(abs(stage[c]) for stage in per_stage for c in couples)  # one scale for all choices
+reading, pairs = known(reading, ("plain", "elementwise"), "reading"), known(pairs, ("same", "different"), "pairs")
+
+
+def draw_choice(stage=1, reading=reading, pairs=pairs, frames=counts[0]):
     """The matrix of one stage (0: the whole backbone) from the first draws."""
     part, where = first_draws(similarity, frames), stage - 1 if stage else None
     words = f"{f'stage {stage}' if stage else 'whole backbone'}, {reading}, {pairs}, {frames} frames"
     return draw_similarity(part.matrix(reading, pairs, where), names, part.error(reading, pairs, where), words, widest)
 
 
-widest = max(abs(stage[c]) for stage in per_stage for c in couples)  # one scale for all choices
-reading, pairs = known(reading, ("plain", "elementwise"), "reading"), known(pairs, ("same", "different"), "pairs")
-draw_choice(1, reading, pairs, counts[0])
-
-# %% tags=["hide-input"]
-def show_choice(stage, reading, pairs, frames):
-    display(draw_choice(stage, reading, pairs, frames))
-
-
 stage_names = [("whole backbone", 0), *((f"stage {s}", s) for s in range(1, len(sizes) + 1))]
-interact(show_choice, stage=Dropdown(options=stage_names, value=0),
-         reading=Dropdown(options=["plain", "elementwise"], value=reading),
-         pairs=Dropdown(options=["same", "different"], value=pairs),
-         frames=SelectionSlider(options=counts, value=n_samples, continuous_update=False))
+interact(draw_choice, stage=stage_names, reading=["plain", "elementwise"], pairs=["same", "different"],
+         frames=SelectionSlider(options=counts, continuous_update=False))
 
 # %% [markdown]
-# The drawing shows stage one as the first few frames alone would have given it. Compare its errors with those of the
-# whole measurement above.
+# It begins with stage one as the first few frames alone would have given it. Compare its errors with those of the whole
+# measurement above.
 #
 # ## Real arrows
 #
@@ -612,12 +611,12 @@ print(path.name, "holds:", *content["similarity"]["readings"], sep="\n  ")
 # [notebook 00](00_take_the_tour.ipynb).)
 #
 # - The formula is the paper's (S/P). That its plain reading equals the plain cosine is shown above (M).
-# - Heads are fitted first, and gradients are taken on training frames (S). How long and on how many is not stated; here
-#   it is a few passes over small drawn scenes.
-# - Which weights count is not stated. We take those beside which the adapters will stand (I).
+# - Heads are fitted first, and gradients are taken on training frames (S); here it is a few passes over small drawn
+#   scenes. The weights are those beside which the adapters will stand (I).
 # - The expectation runs over $x$ and $x'$ (S), which suggests different frames. We use the same frame, because only
 #   there do we find a signal; that is a departure.
-# - The backbone here is a small Swin distilled for this package; the paper's are Swin-Tiny and PVT (P).
+# - The backbone here is a small Swin distilled for this package; the paper's are Swin-Tiny and
+#   [PVT](https://arxiv.org/abs/2102.12122) (P).
 # - The numbers depend on the setting: [notebook 08](08_question_the_result.ipynb) measures the same tasks at 128 pixels
 #   and finds larger ones. Notebook 04 looks at whether the *tree* depends on it too.
 #

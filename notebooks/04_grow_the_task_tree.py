@@ -47,6 +47,7 @@ from ptsa_lite.figures import (
 )
 from ptsa_lite.tasks import NYUD, PASCAL, default_tasks, known
 from ptsa_lite.tree import TaskTree, tree_score
+from ptsa_lite.workshop.exercises import guess, reveal
 from ptsa_lite.workshop.explore import Explorable, letters
 from ptsa_lite.workshop.places import RESULTS
 
@@ -74,8 +75,9 @@ draw_tree(example, title="Early stages are shared, late ones are not")
 # example: the similarity has not been asked yet.
 #
 # The paper ([arXiv 2509.19602](https://arxiv.org/abs/2509.19602)) chooses the number of groups per stage by hand, 1, 1,
-# 2, 4 on PASCAL-Context, and says that tasks are grouped by the similarity of notebook 03. The texts that we could read
-# name neither the clustering algorithm nor the groups that came out. Score and search below are therefore ours.
+# 2, 4 on PASCAL-Context, and says that tasks are grouped by the similarity of notebook 03. How that is done and which
+# groups came out is not in [what we could read](08_question_the_result.ipynb#Claim-by-claim), so score and search below
+# are ours.
 #
 # In words, every stage $s$ has a *partition* $P_s$ of the tasks, groups that together hold each task once. And the
 # partitions are *nested*: each group of a stage lies inside one group of the stage before,
@@ -301,8 +303,8 @@ if parts.sum() > 0:
 #
 # ## The two ends of the scale, and what the score cannot say
 #
-# At one end all tasks share everything, which is plain LoRA. At the other everyone is alone from the first stage on.
-# **Predict.** Will the best score rise or fall as we allow more groups?
+# At one end all tasks share everything, which is plain [LoRA](https://arxiv.org/abs/2106.09685). At the other everyone
+# is alone from the first stage on. **Predict.** Will the best score rise or fall as we allow more groups?
 
 # %% tags=["hide-input"]
 lines = ["| groups | trees | best score | its groups, where there is a choice |", "| --- | ---: | ---: | --- |"]
@@ -336,6 +338,9 @@ say("\n".join(lines))
 # redrawn matrices will the chosen tree win?
 
 # %%
+guess("wins in a hundred", None)  # your guess in place of None
+
+# %%
 def wins(factor=1.0):
     """(trees,): the share of redrawn similarities that each wins, with `factor` times as many draws behind them."""
     rng = np.random.default_rng(seed)
@@ -345,6 +350,7 @@ def wins(factor=1.0):
 
 
 share = wins()
+reveal("wins in a hundred", 100 * share[order[0]])
 
 # %% tags=["hide-input"]
 figure, axes = plt.subplots(figsize=(7, 0.42 * len(shown) + 1.1))
@@ -458,7 +464,8 @@ say(f"Linkage finds the best of all 270 trees {' and '.join(verdicts)}. Where th
 #
 # $G_s$ is the number of groups at stage $s$. The fixed part is the patch embedding and the heads, which run whatever
 # the tree is. The check takes the fixed part from *one* setting and predicts all other 34 exactly. The models are made
-# on torch's `meta` device, which stores no numbers, so a full Swin-Tiny at 448x448 is counted in no time.
+# on torch's `meta` device, which stores no numbers, so a full [Swin-Tiny](https://arxiv.org/abs/2103.14030) at 448x448
+# is counted in no time.
 
 # %%
 from ptsa_lite.backbones import load_backbone
@@ -497,8 +504,9 @@ print("one group through each stage, GMACs:", [round(stage / 1e9, 3) for stage i
 #
 # Here is the whole table, for both suites of tasks. *Ours* is `count_macs` with the convention of the published tables,
 # which counts linear layers, convolutions and norms but neither the attention products nor the low-rank products.
-# *Tool* is what the public counter ptflops 0.7 says of the same modules. *Paper* is published: the first number is
-# the paper's own text (P), the second a secondary source whose groups we identified by this very count (S/M).
+# *Tool* is what the public counter [ptflops](https://github.com/sovrasov/flops-counter.pytorch) 0.7 says of the same
+# modules. *Paper* is published: the first number is the paper's own text (P), the second a secondary source whose
+# groups we identified by this very count (S/M).
 
 # %% tags=["hide-input"]
 from ptsa_lite.experiments.published import GMACS, LORA_PARAMETERS_PER_RANK, PAPER_RESULTS
@@ -638,13 +646,11 @@ print(f"{target.name} holds the tree")
 # Where this notebook differs from the paper. (The letters say how we know, as in
 # [notebook 00](00_take_the_tour.ipynb).)
 #
-# - *The choice.* The number of groups per stage is the paper's, made by hand (P). Its clustering and its groups are in
-#   none of the texts that we have; score and exhaustive search are ours.
+# - *The choice.* The number of groups per stage is the paper's, made by hand (P). Score and exhaustive search are ours.
 # - *Nesting.* That the number of groups never falls is reported (S); that groups nest follows from the layer (I).
 # - *The similarity* comes from a small Swin on small frames here, and from Swin-Tiny at 448x448 in the paper. The trees
 #   may differ. The costs are counted for the paper's size.
-# - *The multiply-adds* agree with the published ones (M). For NYUD-v2 the paper's list of tasks is not stated; we use
-#   the usual four.
+# - *The multiply-adds* agree with the published ones (M). For NYUD-v2 we take the usual four tasks.
 # - *The parameters.* The paper's 6.89 million trainable parameters (P) need a rank per stage; (64, 64, 16, 16) is one
 #   fit among several (I).
 #

@@ -52,6 +52,7 @@ from ptsa_lite.experiments.tables import table_of_methods
 from ptsa_lite.figures import BOX, INK, OURS, SOFT, Drawing, draw_training, save_figure, task_colour, use_style
 from ptsa_lite.tasks import IGNORE, default_tasks
 from ptsa_lite.tree import TaskTree
+from ptsa_lite.workshop.exercises import guess, reveal
 from ptsa_lite.workshop.places import RESULTS
 
 started = time.monotonic()
@@ -159,10 +160,10 @@ from ptsa_lite.losses import task_loss
 
 generator = torch.Generator().manual_seed(seed)
 for name, task in tasks.items():
-    guess = torch.randn(batch_size, task.channels, img_size, img_size, generator=generator)
-    by_hand, ours = loss_by_hand(task, guess, batch[name]), task_loss(task, guess, batch[name])
+    noise = torch.randn(batch_size, task.channels, img_size, img_size, generator=generator)
+    by_hand, ours = loss_by_hand(task, noise, batch[name]), task_loss(task, noise, batch[name])
     assert torch.isclose(by_hand, ours, rtol=1e-4), f"{name}: {by_hand} by hand, {ours} in training"
-    nothing = task_loss(task, guess, torch.full_like(batch[name], IGNORE))
+    nothing = task_loss(task, noise, torch.full_like(batch[name], IGNORE))
     assert nothing == 0, f"{name}: a batch without labels has a loss of {nothing}"
     print(f"{name:>12}: {ours:.4f} for a random guess, as by hand; 0 where nothing is labelled")
 
@@ -262,11 +263,11 @@ say("| | the paper, PASCAL (P/C) | here |\n| --- | ---: | ---: |\n"
 from ptsa_lite.metrics import delta_m, make_meter
 
 label = torch.tensor([[0, 0, 1], [1, 2, IGNORE]])  # six pixels, one without a label
-guess = torch.tensor([[0, 1, 1], [1, 0, 2]])
+said = torch.tensor([[0, 1, 1], [1, 0, 2]])
 # class 0: both 1, either 3; class 1: both 2, either 3; class 2: both 0, either 1 (the last pixel does not count)
 by_hand = 100 * (1 / 3 + 2 / 3 + 0 / 1) / 3
 meter = make_meter(tasks["semseg"])
-meter.update(10.0 * F.one_hot(guess, tasks["semseg"].channels).permute(2, 0, 1)[None], label[None])
+meter.update(10.0 * F.one_hot(said, tasks["semseg"].channels).permute(2, 0, 1)[None], label[None])
 assert math.isclose(meter.compute(), by_hand, rel_tol=1e-6), f"{meter.compute()} by the meter, {by_hand} by hand"
 print(f"mIoU of the six pixels: {meter.compute():.2f} %, by hand {by_hand:.2f} %")
 
@@ -310,6 +311,9 @@ print(f"RMSE of errors of 0 and 2 metres: {meter.compute():.3f}, and the pixel w
 # 61.93, 62.35 and 17.97 for single tasks (C). What should it print for $\Delta_m$?
 
 # %%
+guess("gain of the small numbers, in per cent", None)  # your guess in place of None
+
+# %%
 from ptsa_lite.experiments.published import PASCAL_RESULTS, row
 from ptsa_lite.tasks import select
 
@@ -318,6 +322,7 @@ assert math.isclose(small, 100 * (4 / 40 - 1 / 20) / 2), "ten per cent up and fi
 mtlora, alone = row(PASCAL_RESULTS, "MTLoRA r64").values, row(PASCAL_RESULTS, "single task").values
 published = delta_m(mtlora, alone, PASCAL)
 assert abs(published - mtlora["delta_m"]) < 0.015, f"the published metrics give {published}"  # they are rounded
+reveal("gain of the small numbers, in per cent", small)
 print(f"small numbers: {small:+.2f} %; MTLoRA's metrics: {published:+.2f} %, printed there: {mtlora['delta_m']:+.2f} %")
 
 # %% [markdown]
@@ -428,13 +433,9 @@ say(f"From the first epoch to the last the losses fell by {', '.join(f'{v:.0%} (
 from ptsa_lite.figures import colour_labels, draw_progress, show
 
 
-def draw_sharpening(frame, moments):
-    """A row per task: image, label, and the prediction at each of these moments, {title: epoch}."""
-    said = {title: {name: looks[epoch][name][frame] for name in names} for title, epoch in moments.items()}
-    return draw_progress({name: shown[name][frame] for name in names}, said, tasks, shown["image"][frame])
-
-
-figure = draw_sharpening(0, {f"epoch {e}" if e else "before": e for e in sorted({0, 1, max(1, epochs // 3), epochs})})
+moments = sorted({0, 1, max(1, epochs // 3), epochs})
+said = {f"epoch {e}" if e else "before": {name: looks[e][name][0] for name in names} for e in moments}
+figure = draw_progress({name: shown[name][0] for name in names}, said, tasks, shown["image"][0])
 save_figure(figure, "05_sharpening", out_dir)
 figure
 
@@ -451,24 +452,12 @@ if segmented:
         f"{', '.join(map(str, classes))}. {back}The predictions are coarse, since the heads work at an eighth of the "
         "frame's resolution; small and rare things come late, or not at all in so few steps.")
 
-# %% tags=["hide-input"]
-from ipywidgets import IntSlider, SelectionSlider
-from ptsa_lite.workshop.widgets import interact, show_controls
-
-
-def show_sharpening(frame, epoch):
-    display(draw_sharpening(frame - 1, {"before": 0, "epoch 1": 1, f"yours, {epoch}": epoch}))
-
-
-interact(show_sharpening, frame=IntSlider(min=1, max=len(chosen), value=1, continuous_update=False),
-         epoch=SelectionSlider(options=list(range(epochs + 1)), value=epochs, continuous_update=False))
-
 # %% [markdown]
 # ### Train one yourself, with stop and continue
 #
 # Here you have a fresh model and a few of the frames. *Train* starts it or goes on, *Stop* holds it after the present
 # epoch, and *Start again* throws it away. Nothing happens before you press. The picture is drawn anew after every
-# epoch; below stands the training above as an example of what you will see.
+# epoch. On a page without a kernel the training above stands here as an example.
 
 # %% tags=["hide-input"]
 def draw_live(curves, predictions):
@@ -482,12 +471,11 @@ def draw_live(curves, predictions):
     return figure
 
 
-draw_live(losses, looks[-1])
-
 # %% tags=["hide-input"]
 import asyncio
 
 from ipywidgets import Button, HBox, Image, Label, VBox
+from ptsa_lite.workshop.widgets import show_controls
 
 # %% tags=["hide-input"]
 class Player:
@@ -495,7 +483,7 @@ class Player:
     def __init__(self, frames=2 * batch_size, epochs=40):
         self.few = train_set.select(range(min(frames, len(train_set))))
         self.config = TrainConfig(epochs=epochs, batch_size=batch_size, lr=config.lr, warmup_epochs=1, seed=seed)
-        self.picture, self.words = Image(format="png"), Label()
+        self.picture, self.words = Image(format="png", layout={"max_width": "100%"}), Label()
         self.again()
 
     def again(self, *_):
@@ -526,7 +514,7 @@ player = Player()
 buttons = [Button(description=words) for words in ("Train", "Stop", "Start again")]
 for button, action in zip(buttons, (player.train, player.stop, player.again), strict=True):
     button.on_click(action)
-show_controls(VBox([HBox([*buttons, player.words]), player.picture]))
+show_controls(VBox([HBox([*buttons, player.words]), player.picture]), still=draw_live(losses, looks[-1]))
 
 # %% [markdown]
 # ## The families of methods
@@ -562,6 +550,11 @@ KIND = {  # method: its family, what it trains that all tasks share, what each t
     "vpt_shallow": ("prompts", "nothing", "extra tokens before the first block"),
     "vpt_deep": ("prompts", "nothing", "extra tokens before every block"),
 }
+ARXIV = {  # where a method was first described
+    "bitfit": "2106.10199", "lora_shared": "2106.09685", "dora_shared": "2402.09353", "mtlora": "2403.20320",
+    "ptsa": "2509.19602", "ditask": "2502.06029", "adapter": "1902.00751", "compacter": "2106.04647",
+    "hyperformer": "2106.04489", "polyhistor": "2210.03265", "vpt_shallow": "2203.12119",
+}
 
 # %% tags=["hide-input"]
 costs = {}
@@ -577,6 +570,8 @@ for place, method in enumerate(order):
     family, everyone, each = KIND.get(method, ("others", "see its file in `ptsa_lite/baselines`", ""))
     before = KIND.get(order[place - 1], ("others",))[0] if place else ""
     title = f"**{METHODS[method].title}**" if method in wanted else METHODS[method].title
+    if method in ARXIV:
+        title = f"[{title}](https://arxiv.org/abs/{ARXIV[method]})"
     lines.append(f"| {family if family != before else ''} | {title} | {everyone} | {each} | {costs[method][0]:.3f} | "
                  f"{costs[method][1]:.3f} |")
 say("\n".join(lines))
@@ -589,8 +584,12 @@ say(f"M: millions of trained parameters, heads included (every method has {count
 # to run the backbone once per task, because the activations differ; a method whose changes are shared runs it once. The
 # tree lies between the two.
 #
-# **Predict.** Write down an order of the bold methods by $\Delta_m$. Where will PTSA stand?
-#
+# **Predict.** Of the bold methods, the references aside, which place by $\Delta_m$ will PTSA take? 1 is the best.
+
+# %%
+guess("place of PTSA", None)  # your guess in place of None
+
+# %% [markdown]
 # The next cell trains them, two at a time. Each finished run is a small file, so an interrupted comparison goes on
 # where it stopped. The training that we just watched is found there and not repeated.
 
@@ -663,8 +662,8 @@ if {"lora_shared", "ptsa", "lora_separate"} <= set(by_method):
 #
 # Up is better, left is cheaper. The first panel counts the parameters that train, the second the multiply-adds of one
 # frame. The third shows published numbers of the same line of work: other data (PASCAL-Context), another backbone
-# (Swin-Tiny) and much larger frames. Its axes are not ours, so only the *pattern* may be compared. (Letters in brackets
-# say how surely we know a number; R is recalled and was not checked.)
+# ([Swin-Tiny](https://arxiv.org/abs/2103.14030)) and much larger frames. Its axes are not ours, so only the *pattern*
+# may be compared. (Letters in brackets say how surely we know a number; R is recalled and was not checked.)
 
 # %% tags=["hide-input"]
 from ptsa_lite.figures import draw_tradeoff
@@ -684,6 +683,9 @@ figure
 # %% tags=["hide-input"]
 comparable = [r for r in record["methods"] if sound and r["delta_m"] is not None and r["method"] != "single_task"]
 order = sorted(comparable, key=lambda r: -r["delta_m"])
+places = {r["method"]: k for k, r in enumerate(order, 1)}
+if "ptsa" in places:
+    reveal("place of PTSA", places["ptsa"])
 if order:
     lead, cheapest = order[0], min(order, key=lambda r: r["gmacs"])
     full = row(PASCAL_RESULTS, "full fine-tuning").values
@@ -831,12 +833,12 @@ figure
 # What this notebook does, and what the paper does. (The letters say how we know, as in
 # [notebook 00](00_take_the_tour.ipynb).)
 #
-# - The paper trains 300 epochs on 4,998 photographs at 448 pixels with Swin-Tiny and PVT (P). Here it is minutes, drawn
-#   scenes or your archive, and a small Swin. Our table describes *this* setting and reproduces none of the paper's
-#   rows.
+# - The paper trains 300 epochs on 4,998 photographs at 448 pixels with Swin-Tiny and
+#   [PVT](https://arxiv.org/abs/2102.12122) (P). Here it is minutes, drawn scenes or your archive, and a small Swin. Our
+#   table describes *this* setting and reproduces none of the paper's rows.
 # - That line of work uses one rate for all methods (C); here each family has its own, stated in the parameters.
-# - The ranks behind the paper's 6.89 million trainable parameters are not stated. Here the low-rank methods have one
-#   rank in all stages, the same *rank* and not the same number of parameters; the study adds rivals of equal cost.
+# - Here the low-rank methods have one rank in all stages, the same *rank* and not the same number of parameters; the
+#   study adds rivals of equal cost.
 # - There the best epoch is often picked on the test frames, and single-task references are inherited from an older
 #   paper (C). Here the last epoch counts, and the references are trained beside the rest.
 #
@@ -891,7 +893,6 @@ check("05.3", computed)
 say(f"We trained {len(results)} methods for {epochs} epochs of {steps} steps on {len(train_set)} frames of {data} at "
     f"{img_size} pixels, with one seed.")
 if order:
-    places = {r["method"]: k for k, r in enumerate(order, 1)}
     listed = "; ".join(f"{r['label']} {r['delta_m']:+.1f}" for r in order)
     ours = by_method.get("ptsa")
     near = [r["label"] for r in order if ours and r is not ours and abs(r["delta_m"] - ours["delta_m"]) < 3]

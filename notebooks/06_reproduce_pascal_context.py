@@ -136,9 +136,11 @@ print("rows to choose from:", ", ".join(rows_of(DATA)))
 # %% [markdown]
 # ## Get the data
 #
-# The protocol reads one folder, known as **PASCAL_MT**. It was put together for ASTMT (github `facebookresearch/astmt`)
-# and is passed on by the codes that followed, of which `SimonVandenhende/Multi-Task-Learning-PyTorch` is the one that
-# MTLoRA points to (R). Where they keep it has changed more than once; ask their pages, not old posts.
+# The protocol reads one folder, known as **PASCAL_MT**. It was put together for
+# [ASTMT](https://arxiv.org/abs/1904.08918) (github `facebookresearch/astmt`) and is passed on by the codes that
+# followed, of which `SimonVandenhende/Multi-Task-Learning-PyTorch` is the one that
+# [MTLoRA](https://arxiv.org/abs/2403.20320) points to (R). Where they keep it has changed more than once; ask their
+# pages, not old posts.
 #
 # | folder | holds | from | who needs it |
 # | --- | --- | --- | --- |
@@ -228,8 +230,8 @@ say(markdown(("setting", "here", "recipe", "mark"), recipe(runs[rows[-1]])))
 #
 # ## What it costs, before anything starts
 #
-# The figure at the head of this page counts the paper's setting, Swin-Tiny at 448 x 448, whatever the parameters above
-# say. A model is made of shapes alone, without numbers, and counted in milliseconds.
+# The figure at the head of this page counts the paper's setting, [Swin-Tiny](https://arxiv.org/abs/2103.14030) at 448 x
+# 448, whatever the parameters above say. A model is made of shapes alone, without numbers, and counted in milliseconds.
 #
 # **Predict.** Single tasks need four backbones. How many times the arithmetic of full fine-tuning is that? And a tree
 # (1, 1, 2, 4) shares its first two stages: is it nearer to one backbone or to four?
@@ -479,9 +481,10 @@ print(f"adapters alone: {mtlora['adapters'] / 1e6:.2f} M against {tree_['adapter
 #
 # What this page does, and what the paper does (P, C, M as above):
 #
-# - With `root` empty it trains a small Swin for minutes on drawn scenes; the paper trains Swin-Tiny, and PVT, for 300
-#   epochs on 4,998 photographs (P). `backbone` takes both families; PVT's settings are not stated.
-# - The paper does not state its trees; ours are grown by similarity, by trying every one.
+# - With `root` empty it trains a small Swin for minutes on drawn scenes; the paper trains Swin-Tiny, and
+#   [PVT](https://arxiv.org/abs/2102.12122), for 300 epochs on 4,998 photographs (P). `backbone` takes both families;
+#   PVT's settings are not stated.
+# - Our trees are grown by similarity, by trying every one.
 # - In the code of this line of work, saliency's loss divides by all pixels and a batch without a person gives "not a
 #   number" (C); here every loss is a mean over labelled pixels, and 0 without any.
 # - What a rotation uncovers is ignored here, and counts as background there (C).

@@ -121,7 +121,7 @@ given = row_settings(globals(), chosen)
 # 795 training and 654 test frames of the official split, in five folders and two lists. But three different archives
 # are passed around under one name (C):
 #
-# | folder | A, of ASTMT | B, of the survey's code, which MTLoRA reads | C, of ATRC and InvPT |
+# | folder | A, of [ASTMT](https://arxiv.org/abs/1904.08918) | B, of the [survey](https://arxiv.org/abs/2004.13379)'s code, which [MTLoRA](https://arxiv.org/abs/2403.20320) reads | C, of [ATRC](https://arxiv.org/abs/2104.13874) and [InvPT](https://arxiv.org/abs/2203.07997) |
 # | --- | --- | --- | --- |
 # | `images/` | jpg | jpg | png |
 # | `segmentation/` | mat, 41 classes | png, 0 for none, 1..40 | png, the same |
@@ -347,7 +347,7 @@ print("Not by that: over 13 classes most codes reach more than over 40, because 
 #
 # What this page does, and what the paper does (P, C, M as above):
 #
-# - With `root` empty it trains a small Swin for minutes on drawn scenes. The paper's settings for NYUD-v2 are not stated.
+# - With `root` empty it trains a small [Swin](https://arxiv.org/abs/2103.14030) for minutes on drawn scenes.
 # - How the archives' normals and edges were made is not documented; `verify` shows their range, no more.
 # - Depth is measured in metres over all labelled pixels of the set; some codes take the mean over images instead.
 # - What a zoom uncovers, and depth 0, is ignored.

@@ -25,10 +25,10 @@
 # %% [markdown]
 # ## Where this sits in the paper
 #
-# The paper (arXiv 2509.19602) trains two suites of four tasks each, on PASCAL-Context and on NYUD-v2 (P). Nothing in
-# its method depends on them: a task enters by the gradient of its loss, and by nothing else. So the method should take
-# any set of dense tasks, and the only question is how a reader tells the program what those are. Here is the whole of
-# the answer.
+# The paper ([arXiv 2509.19602](https://arxiv.org/abs/2509.19602)) trains two suites of four tasks each, on
+# PASCAL-Context and on NYUD-v2 (P). Nothing in its method depends on them: a task enters by the gradient of its loss,
+# and by nothing else. So the method should take any set of dense tasks, and the only question is how a reader tells the
+# program what those are. Here is the whole of the answer.
 #
 # | kind | a pixel's label | loss | metric | when the picture is flipped or zoomed |
 # | --- | --- | --- | --- | --- |

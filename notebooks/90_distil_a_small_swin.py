@@ -44,7 +44,6 @@ import timm
 import torch
 from IPython.display import Markdown, display
 from ptsa_lite.workshop.places import RESULTS
-from ptsa_lite.workshop.widgets import interact
 from PIL import Image
 from torch.nn import functional as F
 
@@ -276,25 +275,25 @@ history = real["history"]
 SHADES = ("#56a0cc", "#1f6fa3", "#0b3954", "#D55E00")  # light to dark and then red: stage 1 to 4
 
 
-def draw_history(stage: int) -> Drawing:
-    """The share explained at every stride; the chosen stage stands out, 0 for all of them."""
+def draw_history() -> Drawing:
+    """The share explained at every stride."""
     figure = Drawing(figsize=(7, 3.2))
     axis = figure.subplots()
     minutes_so_far = [record["minutes"] for record in history]
     last = history[-1]["held_out"]
     ends = []
     for i, shade in enumerate(SHADES):
-        look = dict(color=shade, alpha=1 if stage in (0, i + 1) else 0.25)
-        axis.plot(minutes_so_far, [record["held_out"][i] for record in history], **look)
-        ends.append((minutes_so_far[-1], last[i], f"stride {4 * 2**i}", {**look, "fontweight": "bold"}))
+        axis.plot(minutes_so_far, [record["held_out"][i] for record in history], color=shade)
+        ends.append((minutes_so_far[-1], last[i], f"stride {4 * 2**i}", dict(color=shade, fontweight="bold")))
     axis.set(xlabel="minutes of training", ylabel="variance explained", ylim=(0, None))
     axis.set_title(f"On photographs it never saw, it explains {min(last):.0%} to {max(last):.0%} of its teacher")
     name_ends(axis, ends, tie=False)
     return figure
 
 
-save_figure(draw_history(0), "90_history", out_dir)
-display(draw_history(0))
+figure = draw_history()
+save_figure(figure, "90_history", out_dir)
+display(figure)
 explained_at_end = history[-1]["held_out"]
 order = sorted(range(4), key=lambda i: -explained_at_end[i])
 say(f"Was your order right? After {history[-1]['step']} steps in {history[-1]['minutes']:.0f} minutes on two processor cores, "
@@ -303,16 +302,8 @@ say(f"Was your order right? After {history[-1]['step']} steps in {history[-1]['m
 # %% [markdown]
 # The first map is explained worst, the other three nearly alike. A guess that we have not tested: the student
 # has two blocks of 32 channels before its first map is read, and that is little for what the teacher knows one level
-# deeper. With a kernel, move the slider to bring out one stage (0 shows all).
-
-# %%
-def history_widget(stage=0):
-    display(draw_history(stage))
-
-
-interact(history_widget, stage=(0, 4))
-
-# %% [markdown]
+# deeper.
+#
 # ## What it is worth
 #
 # Explained variance is not the point; dense prediction is. So the packaged Swin is frozen, decoders are trained on real NYUD-v2 frames at 128x128, and the same is done with random weights of the same shape: same heads, same schedule, three seeds. A random frozen network is no straw man. Its features are a rich random function of the picture, and a decoder can do something with them.

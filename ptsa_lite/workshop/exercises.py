@@ -1,4 +1,4 @@
-"""Exercises that say whether an answer is right, and do not give it away."""
+"""Exercises that say whether an answer is right, and do not give it away; guesses that are shown beside the result."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -11,6 +11,8 @@ from ptsa_lite.checks import known
 
 ANSWERS = Path(__file__).resolve().parents[1] / "assets" / "exercises.yaml"
 PLACES = ("the first", "the second", "the third")
+_guesses: dict[str, float] = {}  # in this kernel: name -> what the reader said
+_results: dict[str, float] = {}  # and what it is
 
 
 @cache
@@ -44,3 +46,25 @@ def _compare(answer: float, truth: float, within: float) -> str:
     if abs(answer - truth) <= within * abs(truth):
         return "right"
     return "too high" if answer > truth else "too low"
+
+
+def guess(name: str, value: float | None = None) -> None:
+    """Keep a reader's guess at what `reveal` shows later under the same name; None is no guess."""
+    _keep(_guesses, name, value)
+
+
+def reveal(name: str, result: float) -> None:
+    """Print "you said 8, it is 2" beside a result that was guessed at, and nothing where it was not."""
+    _keep(_results, name, result)
+
+
+def _keep(where: dict[str, float], name: str, value: float | None) -> None:
+    where.pop(name, None)
+    if value is not None:
+        where[name] = value
+    if name in _guesses and name in _results:  # in either order: a guess may be changed and its cell run again
+        print(f"{name}: you said {_plain(_guesses[name])}, it is {_plain(_results[name])}.")
+
+
+def _plain(value: float) -> str:
+    return f"{value:,.2f}".rstrip("0").rstrip(".")

@@ -2,7 +2,7 @@
 
 What executes notebooks without a reader (papermill, nbconvert, nbclient) has no sliders. It plays a widget's output
 area itself, by messages on the very line on which it awaits the end of the cell; now and then it misses that end, and
-waits for ever. So there is no such area there: the drawing above it shows one of its settings, and a line says what is
+waits for ever. So there is no such area there: what it would draw first stands in its place, and a line says what is
 missing.
 """
 
@@ -22,16 +22,22 @@ def can_move() -> bool:
     return kernel is not None and bool(kernel.get_parent()["content"].get("allow_stdin"))
 
 
-def show_controls(controls: ipywidgets.Widget) -> None:
-    """The controls, where somebody can move them; elsewhere a line that says what is missing."""
-    display(controls if can_move() else HTML(NOTE))
+def show_controls(controls: ipywidgets.Widget, still=None) -> None:
+    """The controls, where somebody can move them; elsewhere a still picture, and a line that says what is missing."""
+    _show(controls) if can_move() else _show(still, HTML(NOTE))
 
 
 def interact(draw: Callable, **controls) -> None:
-    """`ipywidgets.interact`, where somebody can move the controls; elsewhere a line that says what is missing."""
+    """`ipywidgets.interact`, where somebody can move the controls; elsewhere what `draw` draws first, and a line."""
     if can_move():
         made = ipywidgets.interact(draw, **controls).widget
         for control in made.children[:-1]:  # the last is what it draws
             control.layout.width, control.style.description_width = WIDE, "initial"
     else:
-        display(HTML(NOTE))
+        _show(draw(), HTML(NOTE))
+
+
+def _show(*objects) -> None:
+    for shown in objects:
+        if shown is not None:
+            display(shown)

@@ -1,6 +1,8 @@
 """An answer is judged rightly, and every answer of the table is what the package computes."""
 
 import itertools
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +16,7 @@ from ptsa_lite.methods import build_model
 from ptsa_lite.metrics import delta_m
 from ptsa_lite.tasks import PASCAL, select
 from ptsa_lite.tree import TaskTree
-from ptsa_lite.workshop.exercises import check, exercises
+from ptsa_lite.workshop.exercises import check, exercises, guess, reveal
 
 
 def gain(n: int) -> float:
@@ -79,3 +81,27 @@ def test_the_hints_do_not_hold_the_answer():
     for entry in exercises().values():
         truths = entry["answer"] if isinstance(entry["answer"], list) else [entry["answer"]]
         assert not [t for t, word in itertools.product(truths, entry["hint"].split()) if word.strip(".,") == str(t)]
+
+
+def test_a_guess_is_shown_beside_the_result_whichever_comes_first_and_without_one_nothing_is_said(capsys):
+    guess("the rank")
+    reveal("the rank", 2)
+    assert capsys.readouterr().out == ""
+    guess("the rank", 8)
+    assert capsys.readouterr().out == "the rank: you said 8, it is 2.\n"
+    reveal("the rank", 27_517_818.126)
+    assert capsys.readouterr().out == "the rank: you said 8, it is 27,517,818.13.\n"
+    guess("the rank", None)
+    assert capsys.readouterr().out == ""
+
+
+def test_every_guess_of_a_notebook_is_answered_further_down_and_nobody_has_guessed_yet():
+    found = 0
+    for source in (Path(__file__).resolve().parents[2] / "notebooks").glob("[0-9][0-9]_*.py"):
+        text = source.read_text(encoding="utf-8")
+        calls = re.findall(r'(?m)^ *(guess|reveal)\("([^"]+)", (.*)\)', text)
+        names = [name for call, name, value in calls if call == "guess" and value == "None"]
+        assert calls == [pair for name in names for pair in calls if pair[1] == name], source.stem
+        assert [call for call, _, _ in calls] == ["guess", "reveal"] * len(names), source.stem
+        found += len(names)
+    assert found >= 5
