@@ -32,6 +32,25 @@ def test_the_glossary_is_in_alphabetical_order_and_names_no_word_twice():
     assert len(words) > 40 and words == sorted(set(words))
 
 
+PAPERS = {
+    "LoRA": "2106.09685", "Swin": "2103.14030", "MTLoRA": "2403.20320", "TGLoRA": "2509.19602", "DiTASK": "2502.06029",
+    "TADFormer": "2501.04293", "Task2Vec": "1902.03545", "BitFit": "2106.10199", "DoRA": "2402.09353",
+    "Compacter": "2106.04647", "HyperFormer": "2106.04489", "Polyhistor": "2210.03265", "PVT": "2102.12122",
+    "FAAR": "2603.20403", "Sinewich": "2603.21111", "AdamW": "1711.05101", "ASTMT": "1904.08918", "ATRC": "2104.13874",
+    "InvPT": "2203.07997",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("source", sorted((ROOT / "notebooks").glob("0[0-9]_*.py")), ids=lambda path: path.stem[:2])
+def test_a_notebook_that_names_a_paper_links_it(source):
+    text = source.read_text(encoding="utf-8")
+    prose = "\n".join(line for line in text.partition("## Glossary")[0].splitlines() if line.startswith("# "))
+    prose = re.sub(r"`[^`]*`|\[[^\]]*\]\(\w+\.ipynb\)", "", prose)  # neither code nor the titles of other notebooks
+    named = [name for name in PAPERS if re.search(rf"\b{name}\b", prose)]
+    linked = re.findall(r'arxiv\.org/abs/(\d{4}\.\d{5})|"(\d{4}\.\d{5})"', text)
+    assert [name for name in named if PAPERS[name] not in map("".join, linked)] == []
+
+
 def test_readmes_links_lead_somewhere():
     readme = ROOT / "README.md"
     assert readme.is_file(), "README.md is missing"
