@@ -84,9 +84,10 @@ figure
 #
 # A **task** asks every pixel a question. What are you? How far away? Which way do you face? Our scenes are drawn by a
 # small renderer, which knows the exact answer to six such questions. (You can run the series on real frames too. What
-# the text says about pictures is about the scenes.)
+# the text says about pictures is about the scenes. Cells that only draw, count or check stand folded here; a click on
+# the bar at their left opens them.)
 
-# %%
+# %% tags=["hide-input"]
 figure = draw_frames(looking[3:4], every_task)
 save_figure(figure, "00_labels", out_dir)
 figure
@@ -102,7 +103,7 @@ figure
 # The six maps have the same outlines and differ in what they paint inside. Sharing lives on such agreement. Every task
 # comes with its own scale of success, and on some scales less is better:
 
-# %%
+# %% tags=["hide-input"]
 for name, task in every_task.items():
     target = torch.as_tensor(sample[name])
     known = target != IGNORE
@@ -168,7 +169,7 @@ assert count_parameters(swin_t)["total"] == 27_517_818, "this is not the Swin-Ti
 #
 # Here are the four schemes side by side. Colour is trained, grey is frozen:
 
-# %%
+# %% tags=["hide-input"]
 words = {"own": "single_task", "shared": "lora_shared", "separate": "lora_separate", "progressive": "ptsa"}
 notes = {key: f"{costs[method][0]['trainable'] / 1e6:.1f} M parameters trained, {costs[method][1]:.0f} GMACs"
          for key, method in words.items()}
@@ -279,7 +280,7 @@ for name, prediction in predictions.items():
 # One image in, one map per task out, each with as many channels as the task has outputs. And the parameters, by the
 # role they play:
 
-# %%
+# %% tags=["hide-input"]
 from ptsa_lite.model import ROLES
 
 small = count_parameters(model)
@@ -353,7 +354,7 @@ for name in names:
 # **Predict**, then change the groups and watch the work, and the rank and watch the numbers: at the paper's groups,
 # which stage is dearest in work, and which in adapters?
 
-# %%
+# %% tags=["hide-input"]
 from ptsa_lite.experiments.published import LORA_PARAMETERS_PER_RANK, PAPER_RESULTS, PASCAL_RESULTS, row
 
 steps_up = [(1, 1, 1, 1), (1, 1, 1, 2), (1, 1, 2, 2), (1, 2, 2, 2), (2, 2, 2, 2)]  # one group more, from the last stage
@@ -425,7 +426,7 @@ def learn(model, batches, steps):
 # We keep what the model says about one validation frame before the first step, early on, and at the end. The frame is
 # not among those it trains on. Which task will be recognisable first, and which last?
 
-# %%
+# %% tags=["hide-input"]
 watched = batch["image"][4:5]
 frozen = {name: p.clone() for name, p in model.named_parameters() if not p.requires_grad}
 epochs = (make_loader(train_set, batch_size, seed, epoch, drop_last=True) for epoch in itertools.count())
@@ -439,7 +440,7 @@ for name, parameter in model.named_parameters():
     assert name not in frozen or torch.equal(parameter, frozen[name]), f"{name} is frozen, and it moved"
 print(f"{steps} steps of {batch_size} frames; {len(frozen)} frozen tensors are what they were, bit by bit")
 
-# %%
+# %% tags=["hide-input"]
 figure = draw_progress({name: batch[name][4] for name in names}, snapshots, tasks)
 save_figure(figure, "00_snapshots", out_dir)
 figure
@@ -471,7 +472,7 @@ figure
 # %% [markdown]
 # Compare curves and pictures: the loss that falls furthest need not belong to the best picture.
 
-# %%
+# %% tags=["hide-input"]
 rest = {name: curve[-1] / curve[0] for name, curve in curves.items()}
 furthest, least = min(rest, key=rest.get), max(rest, key=rest.get)
 display(Markdown(f"The loss of {furthest} falls furthest, to {rest[furthest]:.0%} of its first value, and that of {least} "
@@ -560,7 +561,7 @@ interact(upload_widget, picture=FileUpload(accept="image/*", description="your p
 # all four metrics are known we compute $\Delta_m$ again. **Predict**: which methods lie above full fine-tuning, and
 # does the paper's stand alone there?
 
-# %%
+# %% tags=["hide-input"]
 from ptsa_lite.metrics import delta_m
 
 single = row(PASCAL_RESULTS, "single task").values

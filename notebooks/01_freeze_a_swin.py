@@ -225,7 +225,7 @@ assert torch.equal(mask, shifted.attn_mask), "our mask differs from timm's"
 # %%
 guess("windows with a mask", None)  # your guess in place of None
 
-# %%
+# %% tags=["hide-input"]
 def show_windows(stage=2, row=0.66, column=0.72):
     """The windows of a stage (1 to 4) over the frame, for the token at a share of height and width."""
     side = img_size // (2 ** (stage + 1))
@@ -347,7 +347,7 @@ for number, f in enumerate(ours, 1):
 # Swin-Tiny has $C = 96, 192, 384, 768$, $a = 3, 6, 12, 24$, $w = 7$ and 2, 2, 6, 2 blocks. **We expect 27,517,818.**
 # That is without the last norm and the classifier, which are not needed here.
 
-# %%
+# %% tags=["hide-input"]
 def parameters_of(widths, depths, heads, windows):
     """[patches, stage 1, 2, 3, 4], a stage with the merging that ends it."""
     counts = [51 * widths[0]]
@@ -376,7 +376,7 @@ assert sum(tiny) == size(swin_t) == 27_517_818 and sum(small) == size(backbone),
 # beside this.) **Predict**: which
 # stage holds most of the *parameters*, and which does most of the *work*?
 
-# %%
+# %% tags=["hide-input"]
 def macs_of(widths, depths, tokens):
     """[patches, stage 1, 2, 3, 4] in multiply-adds of the matrix products: 12 C^2 a token, 8 C^2 in a merging."""
     counts = [48 * widths[0] * tokens]
@@ -438,7 +438,7 @@ def trainable(model):
 # Compare with other habits: nothing at all (*decoders only*), every bias ([BitFit](https://arxiv.org/abs/2106.10199)),
 # everything (*full fine-tuning*).
 
-# %%
+# %% tags=["hide-input"]
 from ptsa_lite.model import ROLES
 from ptsa_lite.experiments.published import PARAMETERS, row
 
@@ -453,7 +453,7 @@ for habit, keep in HABITS.items():
         cells += f"{trainable(model):>{width},}{trainable(model) / size(model):>9.2%}"
     print(f"{habit:<30}{cells}")
 
-# %%
+# %% tags=["hide-input"]
 kept = freeze(swin_t, EXTRAS)
 parts = {"patch embedding": "patch_embed", "patch merging": "downsample.reduction",
          "relative position tables": "relative_position_bias_table", "norms": "norm"}
@@ -474,7 +474,7 @@ assert trainable(swin_t) == 1_599_546 and not left_over, "something trains that 
 # on the extras of a copy, and compare every tensor. The package has its own `freeze`, which is this function with two
 # more rules (adapters and heads always train); we make sure that both keep the same.
 
-# %%
+# %% tags=["hide-input"]
 moving = copy.deepcopy(backbone)
 kept = freeze(moving, EXTRAS)
 optimizer = torch.optim.AdamW((p for p in moving.parameters() if p.requires_grad), lr=0.1)
@@ -486,7 +486,7 @@ assert moved <= set(kept), f"frozen, and yet it moved: {sorted(moved - set(kept)
 assert len(moved) > 0.9 * len(kept), "most of what is trainable should have moved"
 print(f"{len(moved)} of {len(kept)} trainable tensors moved, and none of the {len(before) - len(kept)} frozen ones")
 
-# %%
+# %% tags=["hide-input"]
 from ptsa_lite.methods import build_model
 from ptsa_lite.model import freeze as package_freeze
 
@@ -513,7 +513,7 @@ print(len(theirs), "tensors of the backbone stay trainable, by either function")
 # **Predict**: a person in a striped shirt and dark trousers: in which stage, if in any, does the whole person take
 # *one* colour?
 
-# %%
+# %% tags=["hide-input"]
 def maps_of(weights):
     """Features of the enlarged frames, channel-last, after every stage."""
     network = load_backbone("swin_small_distilled", weights, img_size=look_size, seed=seed)
@@ -543,7 +543,7 @@ figure
 # Now the same Swin with random weights. It has the same windows and the same mergings, and has never seen a picture.
 # **Predict**: will its maps be noise?
 
-# %%
+# %% tags=["hide-input"]
 figure = draw_pca(pictures["random"])
 save_figure(figure, "01_pca_random", out_dir)
 figure
@@ -562,7 +562,7 @@ figure
 #
 # $$\mathrm{like}(q, p) = \frac{(f_q - \bar f)^\top (f_p - \bar f)}{\lVert f_q - \bar f\rVert\,\lVert f_p - \bar f\rVert}$$
 
-# %%
+# %% tags=["hide-input"]
 def likeness(maps, query):
     """like(q, p) for every token p of maps (B, h, w, C): (B, h, w); query: frame, and shares of height and width."""
     frame, y, x = query
@@ -600,7 +600,7 @@ Explorable("likeness", ask | {"start": {"stage": 4, "frame": 1, "row": 0.34, "co
 # carry the same class? Nothing is trained. First we compute the features of all frames, once; the last section will use
 # them again.
 
-# %%
+# %% tags=["hide-input"]
 def read(split, augment=False):
     """All frames of a split in one batch of tensors."""
     dataset = open_dataset(data, root, split, img_size, list(tasks), limit or None, seed, img_size, augment)
@@ -622,7 +622,7 @@ train_maps = {name: all_features(network, train["image"]) for name, network in n
 val_maps = {name: all_features(network, val["image"]) for name, network in networks.items()}
 print({name: [tuple(f.shape[1:]) for f in stack] for name, stack in train_maps.items()}["distilled"], "per frame")
 
-# %%
+# %% tags=["hide-input"]
 def nearest_agree(f, labels, asking=24):
     """Share of tokens whose nearest token in other frames has their class: f (B, h, w, C), labels (B, H, W)."""
     step = labels.shape[1] // f.shape[1]
@@ -670,7 +670,7 @@ display(Markdown(f"**So** the distilled network {'is ahead' if min(gaps) > 0 els
 # loss. Both runs start from the same heads, see the same batches in the same order, and take the same number of steps.
 # Only the frozen weights differ. **Predict**: which task will suffer most from random features?
 
-# %%
+# %% tags=["hide-input"]
 from ptsa_lite.losses import total_loss
 from ptsa_lite.training.loop import evaluate
 
@@ -701,7 +701,7 @@ epochs = -(-steps * batch_size // len(train_set))
 order = torch.cat([torch.randperm(len(train_set), generator=generator) for _ in range(epochs)])
 order = order[: steps * batch_size].split(batch_size)
 
-# %%
+# %% tags=["hide-input"]
 models, history = {}, {}
 for name, network in networks.items():
     torch.manual_seed(seed)  # the same heads at the start
@@ -714,7 +714,7 @@ for name, model in models.items():
     assert all(torch.equal(p, q) for p, q in zip(model.backbone.parameters(), networks[name].parameters(), strict=True))
 print("after training the heads, both backbones are what they were, bit by bit")
 
-# %%
+# %% tags=["hide-input"]
 def one_class(name):
     """mIoU in percent of a map that says the commonest class everywhere: the floor of a segmentation."""
     label = val[name][val[name] != IGNORE]
@@ -741,7 +741,7 @@ display(Markdown(f"**So:** {outcome}"))
 # One seed and a short schedule: enough to see a direction, not to fix a number (the third exercise asks for the
 # spread). And what do the heads see? Labels above, predictions of the heads on the *distilled* backbone below.
 
-# %%
+# %% tags=["hide-input"]
 few = [min(4, len(val["image"]) - 1)]
 with torch.no_grad():
     guesses = models["distilled"](val["image"][few])
@@ -817,7 +817,7 @@ print("the best random run is", "worse" if gap > 0 else "no worse", f"than the w
 #
 # ## What we found
 
-# %%
+# %% tags=["hide-input"]
 extras = sum(p.numel() for name, p in swin_t.named_parameters() if any(part in name for part in EXTRAS))
 display(Markdown(f"""
 - Rebuilt in a few lines, every piece of the Swin gives timm's numbers, and read in the paper's order its last map is

@@ -55,7 +55,7 @@ names = tuple(tasks)
 # the right nobody shares, at the price of four pairs and four copies of everything that comes after. A *group* is the
 # set of tasks that share a pair, and TGLoRA covers everything from the left drawing to the right one.
 
-# %%
+# %% tags=["hide-input"]
 pairs, singles = (names[:2], names[2:]), tuple((name,) for name in names)
 figure = draw_sharing({"One pair: shared LoRA": (names,), "A pair per group: TGLoRA": pairs,
                        "A pair per task": singles})
@@ -70,7 +70,7 @@ figure
 # We take a real one from the small Swin of notebook 01: the first MLP layer of stage three. It maps each token from
 # $C_{in} = 128$ channels to $C_{out} = 512$, so we expect $128 \cdot 512 + 512 = 66{,}048$ frozen numbers.
 
-# %%
+# %% tags=["hide-input"]
 from ptsa_lite.backbones import load_backbone
 
 backbone = load_backbone(img_size=img_size, seed=seed).requires_grad_(False)
@@ -93,7 +93,7 @@ print(f"{base}: {count:,} numbers, none of which will change")
 # The losses differ in size from task to task, so we scale every update to length one and keep its direction. That is
 # what we mean below by the update that a task *wants*.
 
-# %%
+# %% tags=["hide-input"]
 from ptsa_lite.data import make_loader, open_dataset
 from ptsa_lite.methods import build_model
 from ptsa_lite.similarity import task_gradients
@@ -206,7 +206,7 @@ figure
 # on the right are a corner of the first task's update and of its copy at the rank of the black line. All this is the
 # first step of a training on a few frames; a long training may want more directions.
 
-# %%
+# %% tags=["hide-input"]
 wanting = [needed[name] for name in names]
 display(Markdown(f"**So** a pair of rank {min(wanting)} to {max(wanting)} loses less than half of the length of what each "
                  f"task wants. W itself needs {needed['W itself']} and noise {needed['noise']}, of {c_in}."))
@@ -262,7 +262,7 @@ print(f"rank {rank}: {trained:,} trainable numbers, {trained / base.weight.numel
 # twice: doubling $s$ makes this step four times as strong. (With [Adam](https://arxiv.org/abs/1412.6980) it is twice as
 # strong, because Adam divides a gradient by its own size, and the scale in front of the pair is all that remains.)
 
-# %%
+# %% tags=["hide-input"]
 def pair_gradients(G, A, B, s):
     """What reaches the pair, given the gradient G (C_out, C_in) of the frozen matrix."""
     return s * B.T @ G, s * G @ A.T  # (R, C_in), (C_out, R)
@@ -328,7 +328,7 @@ for i, j in itertools.combinations(range(n), 2):
 # four separate pairs a quarter each. Which line will be highest when the budget is small? When it is large? Where does
 # each line end? Then try it: move the rank, and click a task to give it to another pair.
 
-# %%
+# %% tags=["hide-input"]
 from ptsa_lite.grouping import partitions
 from ptsa_lite.tree import TaskTree
 
@@ -368,7 +368,7 @@ Explorable("rank", rank_data(updates, 16, budgets) | looks, figure)
 # ceiling. The two lines in the middle spend the same rank on the same number of groups and differ only in who sits with
 # whom.
 
-# %%
+# %% tags=["hide-input"]
 best, worst = (curves[f"two and two, at {which}"][-1] for which in ("best", "worst"))
 display(Markdown(
     f"**So**, on this layer, one pair for all loses {curves['shared by all'][-1]:.0%} of what the {n} tasks want, "
@@ -395,7 +395,7 @@ display(Markdown(
 # each part and stacks the results. Follow the two groups through the drawing, then through the code: both use one
 # frozen matrix, and each has a narrow detour of its own.
 
-# %%
+# %% tags=["hide-input"]
 figure = draw_layer(pairs)
 save_figure(figure, "02_layer", out_dir)
 figure
@@ -443,7 +443,7 @@ class GroupedLoRA(nn.Module):
 # outputs *and* the gradients, of the input and of every pair. All three are the same sum in another order, so they may
 # differ by rounding and by nothing else.
 
-# %%
+# %% tags=["hide-input"]
 from ptsa_lite.lora import GroupedLoRALinear
 
 
@@ -506,7 +506,7 @@ print("one group equals a shared LoRA; a group for each task equals separate one
 # grouped adapter. The norms, the attention itself and the two residual sums have none. The drawing shows one block of
 # a stage in which the tasks stand in two groups; each of its four detours is the layer drawn above.
 
-# %%
+# %% tags=["hide-input"]
 figure = draw_block(pairs)
 save_figure(figure, "02_block", out_dir)
 figure
@@ -547,7 +547,7 @@ def run(backbone, tree, images):
 # make the check too easy. **Predict**: after which stages do the first two tasks, which stay together in stage 3 and
 # separate in stage 4, read different maps?
 
-# %%
+# %% tags=["hide-input"]
 two_by_two = TaskTree(((names,), (names,), pairs, singles))
 ours = insert(copy.deepcopy(backbone), two_by_two, rank, scale)
 theirs = build_model("ptsa", backbone, tasks, two_by_two, rank, scale=scale).eval()
@@ -578,7 +578,7 @@ print(f"our maps are the package's, for {n} tasks and four stages; {names[0]} an
 # A formula is only as good as its agreement with a real model. Made on the `meta` device, which stores no numbers, a
 # full Swin-Tiny at 448x448 costs neither memory nor time, and every adapter in it can be counted.
 
-# %%
+# %% tags=["hide-input"]
 from ptsa_lite.costs import count_parameters
 from ptsa_lite.model import ROLES
 
@@ -622,7 +622,7 @@ print(f"{'trainable':>28} {counts['trainable']:>12,}")
 #
 # **Predict.** All stages at the same rank: which owns the most parameters? In which do the pairs reach the most?
 
-# %%
+# %% tags=["hide-input"]
 adapted = list(model.backbone.adapted_linears())  # (stage, module, name, layer)
 wanted = wanted_updates([linear.weight for *_, linear in adapted])
 reach = torch.zeros(4, 32)  # (stages, ranks)
@@ -673,7 +673,7 @@ Explorable("ranks", play, figure)
 # everything. **Before you go on**, look with the steppers for a setting that reaches as much as equal ranks do, for
 # fewer numbers.
 
-# %%
+# %% tags=["hide-input"]
 choices = play["ranks"]
 equal = float(reach[:, rank_here - 1].mean())
 cheapest = min((sum(p * r * g for p, r, g in zip(price, ranks, similar.n_groups, strict=True)), ranks)
@@ -722,7 +722,7 @@ print(f"multiply-adds: {before:,} with pairs, {after:,} merged, {frozen:,} for t
 #
 # **Predict.** Merging removes all low-rank work. Does it make both models cheaper?
 
-# %%
+# %% tags=["hide-input"]
 image, work = batch["image"][:2], {}
 for title, tree in {"one group": TaskTree.shared(names), "groups (1, 1, 2, 4)": similar}.items():
     whole = build_model("ptsa", backbone, tasks, tree, rank)
@@ -811,7 +811,7 @@ print(f"{len(fits)} choices fit, among them {fits[:4]}: a rounded total does not
 # not help it. The trainings of notebook 08 on drawn scenes (four tasks, 64 x 64 pixels, three seeds per rank) let us
 # hold it against metrics. $\Delta_m$ is the mean relative gain of the tasks over one model per task.
 
-# %%
+# %% tags=["hide-input"]
 from ptsa_lite.experiments.results import collected
 from ptsa_lite.experiments.tables import summarise
 from ptsa_lite.workshop.places import RESULTS

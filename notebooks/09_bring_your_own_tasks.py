@@ -103,7 +103,7 @@ own = Path(out_dir) / "own"
 #
 # Beside these two there are three that the package has met before: people (yes or no), depth and normals.
 
-# %%
+# %% tags=["hide-input"]
 MATERIALS = ("plaster", "wood", "cloth", "earth", "leaf", "skin and clothes")
 MADE_OF = {
     "wall": 0, "ceiling": 0, "floor": 1, "table": 1, "chair": 1, "cabinet": 1, "sofa": 2, "lamp": 2, "picture": 2,
@@ -131,7 +131,7 @@ def png(array):
 # The files are Parquet, one for each split, with pictures as PNG in them. This is how most sets on the Hugging Face hub
 # are stored. A folder of pictures with a `metadata.csv` would do as well; so would a list of dicts in Python.
 
-# %%
+# %% tags=["hide-input"]
 PNG, NUMBERS = datasets.Image(), datasets.List(datasets.List(datasets.Value("float32")))
 features = datasets.Features({
     "photo": PNG, "material_map": PNG, "person_mask": PNG, "normal_map": PNG, "inside": NUMBERS, "depth": NUMBERS,

@@ -8,6 +8,9 @@ from statistics import mean, stdev
 
 import pytest
 
+from ptsa_lite.workshop.check import reading_minutes
+from ptsa_lite.workshop.notebooks import read, sources
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -24,6 +27,15 @@ def test_readmes_table_of_notebooks_equals_the_folder():
     rows = [line for line in readme.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
     listed = [stem for row in rows for stem in re.findall(r"\(notebooks/(\d\d_\w+)\.ipynb\)", row)]
     assert listed == sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.py"))
+
+
+def test_readmes_times_to_read_are_within_a_minute_of_the_notebooks():
+    """To renew them: ptsa_lite.workshop.check.reading_minutes(ptsa_lite.workshop.notebooks.read(source))."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    said = dict(re.findall(r"notebooks/(\w+)\.ipynb\) \| [^|]+ \| (\d+) min \|", text))
+    took = {path.stem: reading_minutes(read(path)) for path in sources(ROOT / "notebooks")}
+    assert said.keys() == took.keys()
+    assert {stem: n for stem, n in said.items() if abs(int(n) - took[stem]) > 1} == {}, took
 
 
 def test_the_glossary_is_in_alphabetical_order_and_names_no_word_twice():

@@ -9,10 +9,11 @@ from pathlib import Path
 import nbformat
 
 from .fingerprint import fingerprint
-from .notebooks import built_from, cell_with_parameters, declared, read, sources
+from .notebooks import FOLDED, built_from, cell_with_parameters, declared, read, sources
 
 LARGEST = 1_000_000  # bytes; beyond it GitHub's viewer gives up now and then
 LONGEST = 30  # lines of one code cell, imports aside
+WORDS, LINES = 200, 12  # words of prose, and lines of code that stands open, that a reader takes in a minute
 WORD = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*")
 IMPORT = re.compile(r"(?m)^(?:from|import) (?:[^(\n]*|[^(\n]*\([^)]*\).*)\n")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)[^)]*\)|<(?:img|a)\b[^>]*?(?:src|href)=[\"']([^\"']+)")
@@ -85,6 +86,18 @@ def prose_and_code(notebook) -> tuple[int, int]:
             words, names = _read_code(cell.source)
             prose, code = prose + words, code + names
     return prose, code
+
+
+def reading_minutes(notebook) -> int:
+    """Minutes of reading: prose, and the code that does not stand folded."""
+    prose = lines = 0
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            open_prose = re.sub(r"(?s)<details>.*?</details>|\]\([^)]*\)", " ", cell.source)
+            prose += len(WORD.findall(open_prose))
+        elif not FOLDED & set(cell.metadata.get("tags", [])):
+            lines += sum(bool(line.strip()) for line in cell.source.splitlines())
+    return round(prose / WORDS + lines / LINES)
 
 
 def _read_code(source: str) -> tuple[int, int]:

@@ -32,6 +32,7 @@ from .kernel import Progress
 from .parameters import Parameter, accept, read_cell
 
 NAME = re.compile(r"\d\d_[a-z0-9_]+\.py")
+FOLDED = {"solution", "hide-input"}  # tags of cells whose code stands folded
 METADATA = {  # as JupyterLab and jupytext write it: a notebook that is opened and saved stays the same file
     "jupytext": {"cell_metadata_filter": "tags,-all", "notebook_metadata_filter": "-all"},
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
@@ -162,7 +163,7 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 def _folded(tags: list[str]) -> dict:
     """JupyterLab's words for a cell that stands folded: a solution, or what is tagged "hide-input"."""
-    folded = {"source_hidden": True} if {"solution", "hide-input"} & set(tags) else {}
+    folded = {"source_hidden": True} if FOLDED & set(tags) else {}
     return {"jupyter": folded | ({"outputs_hidden": True} if "solution" in tags else {})} if folded else {}
 
 

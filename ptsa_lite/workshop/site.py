@@ -16,13 +16,12 @@ from PIL import Image
 
 from ptsa_lite.data.disk import make_folder, write_text
 
-from .check import prose_and_code
+from .check import reading_minutes
 from .notebooks import sources
 from .pages import page, title_of
 
 SERIES = "ptsa-lite"
 END = "<!-- the site's first page ends here -->"  # in README.md: what stands above it is told on the site as well
-WORDS, NAMES = 180, 80  # words of prose, and names and numbers of code, that a reader takes in a minute
 
 
 def build_site(folder: Path, out: Path, repository: str = "", say: Callable[[str], None] = print) -> list[Path]:
@@ -83,8 +82,9 @@ def cards(built: dict[str, nbformat.NotebookNode], titles: dict[str, str]) -> st
     for stem, notebook in built.items():
         picture = first_picture(notebook)
         image = f'<img src="{picture}" alt="">' if picture else ""
+        takes = f"<small>{reading_minutes(notebook)} minutes</small>"
         shown.append(f'<a href="{stem}.html">{image}<span><b>{stem[:2]} {escape(titles[stem])}</b>'
-                     f"{escape(purpose(notebook))} <small>{minutes(notebook)} minutes</small></span></a>")  # fmt: skip
+                     f"{escape(purpose(notebook))} {takes}</span></a>")  # fmt: skip
     return f'<div class="cards">{"".join(shown)}</div>'
 
 
@@ -95,11 +95,6 @@ def purpose(notebook: nbformat.NotebookNode) -> str:
             words = re.sub(r"\[([^\]]*)\]\([^)]*\)|[*`]", r"\1", " ".join(block.removeprefix("- ").split()))
             return re.split(r"(?<=[.?!])\s", words)[0]
     return ""
-
-
-def minutes(notebook: nbformat.NotebookNode) -> int:
-    prose, code = prose_and_code(notebook)
-    return round(prose / WORDS + code / NAMES)
 
 
 def first_picture(notebook: nbformat.NotebookNode, width: int = 480) -> str:

@@ -3,7 +3,7 @@
 import nbformat
 import pytest
 
-from ptsa_lite.workshop.check import check, out_of_date, prose_and_code
+from ptsa_lite.workshop.check import check, out_of_date, prose_and_code, reading_minutes
 from ptsa_lite.workshop.fingerprint import fingerprint
 from ptsa_lite.workshop.notebooks import read
 
@@ -184,3 +184,10 @@ def test_a_figure_may_be_named_by_an_f_string(folder):
 
 def test_an_empty_folder_is_a_fault(tmp_path):
     assert check(tmp_path) == [f"{tmp_path.name}/ holds no notebook NN_verb_object.py"]
+
+
+def test_reading_takes_a_minute_for_200_words_or_12_lines_and_what_is_folded_takes_none(folder):
+    prose = "# %% [markdown]\n# " + "word " * 400 + "\n# <details>" + "word " * 999 + "</details>\n\n"
+    code = '# %%{}\n' + "x = 1\n\n" * 36 + "\n"
+    folded = code.format(' tags=["hide-input"]') + code.format(' tags=["solution"]')
+    assert reading_minutes(read_source(folder, prose + code.format("") + folded)) == 2 + 3
