@@ -60,9 +60,9 @@ looking = open_dataset(data, root, "val", img_size=look_size, tasks=list(every_t
 sample = looking[3]
 
 # %% [markdown]
-# An image enters from the left. Each **grey** column is a stage of the frozen network: one set of weights, the same for
-# every task. Each **hourglass** is an adapter, and its stripes are the tasks that share it. The strands separate from
-# stage to stage, and each ends in a **head** that paints one answer.
+# An image enters from the left. Each **grey** column is a stage of the frozen network, the **backbone**: one set of
+# weights, the same for every task. Each **hourglass** is an adapter, and its stripes are the tasks that share it. The
+# strands separate from stage to stage, and each ends in a **head** that paints one answer.
 
 # %%
 half = (len(names) + 1) // 2
@@ -101,7 +101,7 @@ figure
 # - **edge**: where does one thing end and another begin?
 #
 # The six maps have the same outlines and differ in what they paint inside. Sharing lives on such agreement. Every task
-# comes with its own scale of success, and on some scales less is better:
+# comes with its own scale of success, its **metric**, and on some scales less is better:
 
 # %% tags=["hide-input"]
 for name, task in every_task.items():
@@ -127,10 +127,11 @@ if data == "scenes":
 #
 # $$T\,(P + h) \quad\text{numbers instead of}\quad P + \text{a little for each task},$$
 #
-# and runs the whole network $T$ times per image. Let us count for the paper's setting: a
-# [Swin-Tiny](https://arxiv.org/abs/2103.14030), 448 x 448 pixels, the four tasks of PASCAL-Context. (PyTorch's `meta`
-# device keeps shapes and no numbers, so the full-size models cost milliseconds here.) **Predict**: of six ways to do
-# it, what share of "a model per task" does the cheapest train, and which run fastest?
+# and runs the whole network $T$ times per image. Let us count for the paper's setting (work in GMACs, billions of
+# multiply-adds for one image): a [Swin-Tiny](https://arxiv.org/abs/2103.14030), 448 x 448 pixels, the four tasks of
+# PASCAL-Context. (PyTorch's `meta` device keeps shapes and no numbers, so the full-size models cost milliseconds here.)
+# **Predict**: of six ways to do it, what share of "a model per task" does the cheapest train, and which run fastest?
+# (*Decoders only* trains nothing but the heads; LoRA is the usual kind of adapter, and comes below.)
 
 # %%
 from ptsa_lite.backbones import load_backbone
@@ -164,8 +165,8 @@ assert count_parameters(swin_t)["total"] == 27_517_818, "this is not the Swin-Ti
 # numbers are trained. The tree lies in between, at 38.37, because it runs the early stages once and only the late ones
 # several times.
 #
-# (GMACs are billions of multiply-adds for one image. They are counted by the paper's convention, which leaves out the
-# adapters' own products; notebook 02 counts those as well.)
+# (GMACs are counted by the paper's convention, which leaves out the adapters' own products; notebook 02 counts those as
+# well.)
 #
 # Here are the four schemes side by side. Colour is trained, grey is frozen:
 
@@ -198,8 +199,8 @@ figure
 #
 # Here $x$ goes in, $h$ comes out, $b$ is the bias and $s$ a fixed scale. The **rank** $R$ is small, so the signal is
 # squeezed from $C_{in}$ channels to $R$ and widened again, which is why we draw an hourglass. And $B$ starts at zero: a
-# fresh adapter changes nothing. **Predict**: what share of the largest qkv matrix in Swin-Tiny (768 to 2304) does a
-# pair of rank 16 have? Write a number in place of `None`, and a later cell sets it beside the result. You will meet a
+# fresh adapter changes nothing. **Predict**: what share of a large matrix in Swin-Tiny (from 768 channels to 2304) does
+# a pair of rank 16 have? Write a number in place of `None`, and a later cell sets it beside the result. You will meet a
 # few more such cells on the way; leave them alone if you would rather read on.
 
 # %%
@@ -217,9 +218,9 @@ assert pair == 49_152
 reveal("share of the pair, in per cent", 100 * pair / matrix)
 
 # %% [markdown]
-# Less than three in a hundred. In a block of the Swin, four layers are linear, and each gets adapters: one pair **per
-# group of tasks**. That is the whole of TGLoRA, $h_G = W x_G + b + s\,B_G A_G\,x_G$ for each group $G$. The drawing
-# shows a block of a stage with two groups.
+# Less than three in a hundred. A stage of the Swin is a run of blocks. In a block four layers are linear, and each gets
+# adapters: one pair **per group of tasks**. That is the whole of TGLoRA, $h_G = W x_G + b + s\,B_G A_G\,x_G$ for each
+# group $G$. The drawing shows a block of a stage with two groups.
 
 # %%
 draw_block(pairs)
@@ -292,8 +293,9 @@ print(f"{'all':<22}{small['total']:>11,}   of which trained: {small['trainable']
 
 # %% [markdown]
 # The heads look large only because this Swin is small; on the full Swin-Tiny they are under 2 of 32 million. Note the
-# last rows of the trained ones: norms, patch mergings and a few more are trained *inside* the "frozen" backbone.
-# [MTLoRA](https://arxiv.org/abs/2403.20320), on which the paper builds, does so, and notebook 01 counts it.
+# last rows of the trained ones: norms, which scale activations, patch mergings, which halve the grid between stages,
+# and a few more are trained *inside* the "frozen" backbone. [MTLoRA](https://arxiv.org/abs/2403.20320), on which the
+# paper builds, does so, and notebook 01 counts it.
 #
 # **First check.** $B$ starts at zero, so with all these adapters in place each task must read exactly the features of
 # the untouched backbone, whatever the tree:

@@ -140,7 +140,7 @@ reveal("the factor", everywhere // inside)
 
 # %% [markdown]
 # Hundreds, for every block of the first stage. That is why a Swin can afford fine maps at all, and fine maps are what
-# dense prediction needs.
+# dense prediction, an answer for every pixel, needs.
 #
 # Now the same in code: cut into windows, attend, put back. The three functions below are the equation above, plus the
 # bookkeeping of windows. `attn` holds the frozen parameters of
@@ -301,8 +301,8 @@ assert torch.allclose(merged, merging(x), atol=1e-4), "the order of the four nei
 #
 # Published results depend on a small point. timm stores the merging at the *start* of the next stage. The original code
 # of the Swin, and with it MTLoRA and the paper, counts it at the *end* of its own stage, and reads a stage's features
-# **after** it. Hence the strides 8, 16, 32, 32: the last stage has no merging. The modules are the same, only the
-# folder differs:
+# **after** it. Hence the strides, the pixels from one token to the next, of 8, 16, 32, 32: the last stage has no
+# merging. The modules are the same, only the folder differs:
 #
 # $$f_i = \mathrm{merge}_i(\mathrm{blocks}_i(f_{i-1})), \quad i = 1, 2, 3, \qquad f_4 = \mathrm{blocks}_4(f_3)$$
 #
@@ -504,7 +504,7 @@ print(len(theirs), "tensors of the backbone stay trainable, by either function")
 # **distillation** of features. No label of any of our tasks and none of our scenes took part. Notebook
 # [90](90_distil_a_small_swin.ipynb) does it again in small.
 #
-# A feature map has up to 256 channels, too many to look at. **Principal components** find the three directions in
+# A feature map has up to 256 channels, too many to look at. **Principal components** (PCA) find the three directions in
 # which the tokens of several frames differ most, and we paint them as red, green and blue. *Same colour means similar
 # features*; the colours themselves mean nothing. The directions are common to all frames of a column, so that colours
 # can be compared down the column.
@@ -656,8 +656,8 @@ display(Markdown(f"**So** the distilled network {'is ahead' if min(gaps) > 0 els
 # The plainest way to use a frozen backbone is to put a **head** per task on top and train only these, which tables call
 # *decoders only*. The next notebooks fit their heads just like this before they measure anything.
 #
-# Freezing has a pleasant consequence. Without augmentation the features of a frame never change, and we have already
-# computed them. So no step below touches the backbone at all.
+# Freezing has a pleasant consequence. Without augmentation (random flips, turns and zooms) the features of a frame
+# never change, and we have already computed them. So no step below touches the backbone at all.
 #
 # A head (the package's `HRNetHead`, as in MTLoRA, after [HRNet](https://arxiv.org/abs/1908.07919)) projects each of the
 # four maps to 18, 36, 72 and 144 channels, brings them to the finest grid, mixes them with two small matrices, and

@@ -67,8 +67,9 @@ figure
 #
 # $$h = W x + b$$
 #
-# We take a real one from the small Swin of notebook 01: the first MLP layer of stage three. It maps each token from
-# $C_{in} = 128$ channels to $C_{out} = 512$, so we expect $128 \cdot 512 + 512 = 66{,}048$ frozen numbers.
+# We take a real one from the small Swin of notebook 01: the first layer of the small network (MLP) in a block of stage
+# three. It maps each token from $C_{in} = 128$ channels to $C_{out} = 512$, so we expect
+# $128 \cdot 512 + 512 = 66{,}048$ frozen numbers.
 
 # %% tags=["hide-input"]
 from ptsa_lite.backbones import load_backbone
@@ -220,7 +221,8 @@ display(Markdown(f"**So** a pair of rank {min(wanting)} to {max(wanting)} loses 
 # $$h = W x + b + s\,B A x, \qquad A: R \times C_{in},\quad B: C_{out} \times R$$
 #
 # Here $x$ is a token, $h$ what the layer makes of it, $b$ its bias, $s$ a fixed scale and $R$ the rank. $A$ starts
-# random ([Kaiming-uniform](https://arxiv.org/abs/1502.01852)), $B$ starts at zero. That is all that the class does.
+# random ([Kaiming-uniform](https://arxiv.org/abs/1502.01852): of a size that suits the layer), $B$ starts at zero. That
+# is all that the class does.
 #
 # **Count it first.** $A$ has $R\,C_{in}$ numbers and $B$ has $R\,C_{out}$, together $R\,(C_{in} + C_{out})$: for this
 # layer 640 numbers per rank. And a fresh adapter must leave every output as it was, because with $B = 0$ the added
@@ -503,8 +505,9 @@ print("one group equals a shared LoRA; a group for each task equals separate one
 # ## Where adapters sit in a Swin block
 #
 # A block has four linear layers: `qkv` and `proj` around the attention, `fc1` and `fc2` in the MLP. All four get a
-# grouped adapter. The norms, the attention itself and the two residual sums have none. The drawing shows one block of
-# a stage in which the tasks stand in two groups; each of its four detours is the layer drawn above.
+# grouped adapter. The norms, the attention itself and the two sums that add a result to what was there have none. The
+# drawing shows one block of a stage in which the tasks stand in two groups; each of its four detours is the layer drawn
+# above.
 
 # %% tags=["hide-input"]
 figure = draw_block(pairs)
@@ -516,8 +519,9 @@ figure
 #
 # Two short functions turn a frozen Swin into the paper's model. `insert` exchanges the four linear layers of every
 # block for grouped ones, with as many groups as the stage has. `run` follows the tree: at the start of a stage each
-# group takes over what its parent left, so that siblings begin with the same activations; then timm's own blocks run
-# over the stack; and each task reads the map of its group. This is the only place in the model where tasks separate.
+# group takes over what its parent left, so that siblings, groups of one parent, begin with the same activations; then
+# timm's own blocks run over the stack; and each task reads the map of its group. This is the only place in the model
+# where tasks separate.
 
 # %% tags=["open"]
 def insert(backbone, tree, rank, scale):
