@@ -785,9 +785,9 @@ PAPER, MT = (f"[{number}](https://arxiv.org/abs/{number})" for number in ("2509.
 LOG, EXACT, NOT_RUN = "[a public log](https://github.com/Malygossssss/MT-LoRA)", "exact", "not run"
 against_trees, sure_of_trees = less(PTSA, OTHER)
 claims = [  # what is said; where; what we found; how sure
-    (f"(1, 1, 2, 4) gains {late['delta_m']:+.2f} % on PASCAL-Context (P)", PAPER,
+    (f"Groups (1, 1, 2, 4) gain {late['delta_m']:+.2f} % on PASCAL-Context (P)", PAPER,
      f"not trained at 448 px; small, and not comparable: {gain_of(PTSA)}", NOT_RUN),
-    (f"(1, 2, 2, 4) gains {early['delta_m']:+.2f} % (S), {early['delta_m'] - late['delta_m']:.2f} more", PAPER,
+    (f"Groups (1, 2, 2, 4) gain {early['delta_m']:+.2f} % (S), {early['delta_m'] - late['delta_m']:.2f} more", PAPER,
      *less(EARLY, PTSA)),
     (f"They take {late['gmacs']} (P) and {early['gmacs']} GMACs (S/M)", PAPER, " and ".join(gmacs), EXACT),
     (f"{late['trainable_m']} M parameters are trained (P), a fifth of full fine-tuning (P, first version)", PAPER,
