@@ -493,7 +493,7 @@ display(Markdown(f"The loss of {furthest} falls furthest, to {rest[furthest]:.0%
 # example, but the one that notebook 04 grows on scenes. Here are two scenes on which it was not trained. **Predict**:
 # which task, the last one above, will have gained most?
 
-# %%
+# %% tags=["hide-input"]
 from ptsa_lite.experiments.train import TOUR, load_run
 from ptsa_lite.predict import paint, predict
 
@@ -522,7 +522,7 @@ display(Markdown("\n".join(lines)))
 # labels. Upload a photograph, and **predict** which of the tasks will cope at all with a real one, after nothing but
 # drawings. (The picture is cropped to a square. It goes to this notebook's kernel and nowhere else.)
 
-# %%
+# %% tags=["hide-input"]
 from PIL import Image, ImageOps
 
 from ptsa_lite.data.pictures import read_picture
@@ -537,12 +537,11 @@ def show_answers(picture):
 
 
 unseen = Image.fromarray(picture_of(looking[5]["image"]))
-show_answers(unseen)
 
-# %% tags=["hide-input"]
+
 def upload_widget(picture=()):
     try:
-        display(show_answers(io.BytesIO(picture[0].content) if picture else unseen))
+        return show_answers(io.BytesIO(picture[0].content) if picture else unseen)
     except ValueError as error:
         print(f"{picture[0].name}: {error}")
 
@@ -741,7 +740,7 @@ with torch.no_grad():
 #
 # *Rebuilt, and exact:*
 
-# %%
+# %% tags=["hide-input"]
 chosen, all_of_it = costs["ptsa"], costs["single_task"]
 display(Markdown(f"""
 - {len(PASCAL)} separate Swin-Tinys train {whole / 1e6:.1f} M parameters and take {all_of_it[1]:.1f} GMACs per image. PTSA
