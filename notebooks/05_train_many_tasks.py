@@ -539,6 +539,7 @@ KIND = {  # method: its family, what it trains that all tasks share, what each t
     "dora_shared": ("low-rank pairs", "a pair and magnitudes per layer *", "nothing"),
     "dora_separate": ("low-rank pairs", "nothing but *", "a pair and magnitudes per layer"),
     "mtlora": ("low-rank pairs", "a pair per layer *", "a small pair at the end of each stage"),
+    "tadformer": ("low-rank pairs", "a pair per layer, filters made of their input *", "a prompt that picks features"),
     "ptsa": ("low-rank pairs", "pairs of early stages *", "pairs of late stages; between, a pair per group"),
     "ditask": ("singular values", "a monotone map per layer *", "a map at the end of each stage"),
     "adapter": ("bottleneck adapters", "norms", "two adapters per block"),
@@ -577,7 +578,8 @@ for place, method in enumerate(order):
 say("\n".join(lines))
 say(f"M: millions of trained parameters, heads included (every method has {counts['heads'] / 1e6:.3f} M of them). "
     f"Low-rank methods have rank {rank}. The star stands for norms, position tables, patch embedding and patch "
-    "mergings, which these methods also train, as MTLoRA's public code does (C). The bold methods are trained below.")
+    "mergings, which these methods also train, as MTLoRA's public code does (C); TADFormer freezes the mergings. The "
+    "bold methods are trained below.")
 
 # %% [markdown]
 # The last column shows what sharing decides. A method that gives each task its own adapters *inside* the backbone has

@@ -32,6 +32,7 @@ EVERYTHING = ("heads", "patch_embed", "positions", "norms", "merging", "backbone
 TABLES = ("heads", "positions")
 PROMPTS = ("heads", "adapters")
 ADAPTERS = ("heads", "adapters", "norms")  # as in Houlsby's line; MTLoRA's trains more
+NO_MERGING = ("heads", "adapters", "patch_embed", "positions", "norms")
 
 METHODS = {
     "single_task": Method("Single task", low_rank=False, alone="full_finetune"),
@@ -54,6 +55,7 @@ METHODS = {
     "polyhistor_lite": Method("Polyhistor-Lite", TaskTree.separate, roles=ADAPTERS, rival="polyhistor:LiteModel"),
     "mtlora": Method("MTLoRA", TaskTree.shared, rival="mtlora:MTLoRAModel"),
     "ditask": Method("DiTASK", TaskTree.shared, rival="ditask:DiTASKModel"),
+    "tadformer": Method("TADFormer", TaskTree.shared, roles=NO_MERGING, rival="tadformer:TADFormerModel"),
     "ptsa": Method("PTSA (TGLoRA)"),
 }
 """Every method by the name that code uses, in the tables' order."""

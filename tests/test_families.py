@@ -176,7 +176,7 @@ def test_mtlora_is_not_for_the_second_swin_whose_blocks_are_built_otherwise():
 @pytest.mark.parametrize("method", METHODS)
 def test_methods_work_on_other_families(family, method):
     _, backbone = tiny_family(family)
-    if method in ("mtlora", "ditask", "vpt_shallow", "vpt_deep", "relative_bias"):
+    if method in ("mtlora", "ditask", "tadformer", "vpt_shallow", "vpt_deep", "relative_bias"):
         with pytest.raises(ValueError, match="defined for (a|the first) Swin"):
             build_model(method, backbone, PASCAL, rank=4)
         return

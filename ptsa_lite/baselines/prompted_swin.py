@@ -1,4 +1,5 @@
-"""A Swin with prompts beside its tokens: every window's attention has those of its image in front. For `vpt`."""
+"""A Swin with prompts beside its tokens: every window's attention has those of its image in front. For `vpt`;
+`tadformer` has its attention."""
 
 import torch
 from timm.models.swin_transformer import WindowAttention
@@ -25,8 +26,12 @@ class PromptedAttention(WindowAttention):
         if mask is not None:
             bias = bias + F.pad(mask, (n, 0, n, 0)).repeat(len(self.prompts), 1, 1)[:, None]
         scores = (q * self.scale @ k.mT + bias).softmax(-1)
-        x = self.proj_drop(self.proj((self.attn_drop(scores) @ v).transpose(1, 2).flatten(2)))
-        self.prompts = x[:, :n].unflatten(0, (-1, n_windows)).mean(1)
+        return self.project((self.attn_drop(scores) @ v).transpose(1, 2).flatten(2), q, k)
+
+    def project(self, mixed: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        """The last step: from what attention gives prompts and tokens (B*windows, n+N, C) to what it puts out."""
+        x, n = self.proj_drop(self.proj(mixed)), self.prompts.shape[1]
+        self.prompts = x[:, :n].unflatten(0, (len(self.prompts), -1)).mean(1)
         return x[:, n:]
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.integrate import solve_ivp
+from scipy.signal import correlate2d
 from tiny import tiny_family
 from torch import nn
 from torch.nn import functional as F
@@ -15,8 +16,10 @@ from ptsa_lite.baselines.ditask import SpectralLinear
 from ptsa_lite.baselines.dora import DoRALinear
 from ptsa_lite.baselines.monotone import flow
 from ptsa_lite.baselines.prompted_swin import PromptedAttention
+from ptsa_lite.baselines.task_block import FilteredLinear
 from ptsa_lite.costs import count_macs, count_parameters, executed_macs
 from ptsa_lite.fast import FastHRNetHead
+from ptsa_lite.lora import GroupedLoRALinear
 from ptsa_lite.methods import METHODS, build_model
 from ptsa_lite.model import role_of
 from ptsa_lite.recipe import TrainConfig, parameter_groups
@@ -30,7 +33,7 @@ TRAINS = {
     "adapter": HOULSBY, "compacter": HOULSBY, "hyperformer": HOULSBY, "hyperformer_plus": HOULSBY,
     "polyhistor": HOULSBY, "polyhistor_lite": HOULSBY, "vpt_shallow": {"heads", "adapters"},
     "vpt_deep": {"heads", "adapters"}, "relative_bias": {"heads", "positions"}, "dora_shared": LINE,
-    "dora_separate": LINE, "mtlora": LINE, "ditask": LINE,
+    "dora_separate": LINE, "mtlora": LINE, "ditask": LINE, "tadformer": LINE - {"merging"},
 }  # fmt: skip
 OPTIONS = [
     ("hyperformer", "embedding", 8), ("hyperformer_plus", "embedding", 8), ("polyhistor", "factor", 2),
@@ -40,6 +43,8 @@ OPTIONS = [
 UNREAD = {"mtlora": ("mlp.fc2",), "ditask": ("attn.proj", "mlp.fc1", "mlp.fc2")}
 """Of the last block, where nothing reads the shared stream any more: layers whose shared parameters train in vain."""
 TWO = select(PASCAL, ["human_parts", "normals"])
+STREAMS = ("mtlora", "ditask", "tadformer")
+PROMPTED = ("vpt_shallow", "vpt_deep", "tadformer")
 NO_SCALE = {"vpt_shallow", "vpt_deep", "relative_bias"}
 rivals = pytest.mark.parametrize("method", RIVALS)
 
@@ -80,7 +85,7 @@ def test_a_fresh_model_is_the_backbone_but_for_prompts(method):
     plain = rival("decoders_only").eval()
     plain.heads.load_state_dict(model.heads.state_dict())
     same = all(torch.allclose(p, plain(images)[name], atol=1e-5) for name, p in model(images).items())
-    assert same == (not method.startswith("vpt"))
+    assert same == (method not in PROMPTED)
     if method != "relative_bias":
         assert not torch.allclose(woken(model)(images)["normals"], plain(images)["normals"], atol=1e-5)
 
@@ -97,6 +102,8 @@ def swin_t():
     ("dora_separate", 16, 6_280_506), ("hyperformer", (12, 24, 48, 96), 70_226_560),
     ("hyperformer_plus", (12, 24, 48, 96), 13_006_720), ("polyhistor", (12, 24, 48, 96), 6_422_080),
     ("polyhistor_lite", (12, 24, 48, 96), 202_216), ("ditask", 64, 1_602_714),
+    ("tadformer", 64, 7_373_310 - 1_946_624), ("tadformer", 32, 4_770_174 - 1_946_624),
+    ("tadformer", 16, 3_551_550 - 1_946_624),
 ])  # fmt: skip
 def test_trained_parameters_besides_heads_are_those_of_the_file_s_head(swin_t, method, rank, trained):
     with torch.device("meta"):
@@ -110,7 +117,7 @@ def test_multiply_adds(method):
     shared, separate = (count_macs(rival(m)) for m in ("lora_shared", "lora_separate"))
     model = rival(method)
     paper, everything = count_macs(model), count_macs(model, "all")
-    if method in ("mtlora", "ditask"):
+    if method in STREAMS:
         assert shared < paper
     elif method.startswith("vpt"):
         assert paper > separate
@@ -135,7 +142,7 @@ def test_what_is_linear_merges_and_what_is_not_says_so(method):
 @rivals
 def test_a_part_of_the_tasks_is_predicted_alone(method):
     model, images = woken(rival(method, PASCAL)).eval(), torch.randn(1, 3, 64, 64)
-    if method in ("mtlora", "ditask"):
+    if method in STREAMS:
         with pytest.raises(ValueError, match="streams are made together"):
             model.only(["saliency"])
         return
@@ -343,6 +350,76 @@ def test_every_window_sees_the_prompts_and_prompts_see_every_window():
     torch.testing.assert_close(attention.prompts, got, atol=1e-5, rtol=1e-4)
 
 
+def test_tadformer_filters_each_channel_of_each_map_by_a_kernel_made_of_the_map_s_mean():
+    torch.manual_seed(0)
+    layer = FilteredLinear(GroupedLoRALinear(nn.Linear(6, 5), 1, 3, 2.0)).requires_grad_(False)
+    pair, about = layer.shared, layer.adapter_filter
+    pair.lora_B.normal_()
+    streams = list(torch.randn(3, 2, 4, 5, 6))  # the shared one and two tasks', two images
+    out, frozen = layer.streams(streams), pair.base(streams[0])
+    torch.testing.assert_close(out[0], pair(streams[0]))
+    for x, h in zip(streams[1:], out[1:], strict=True):
+        filtered = torch.zeros(2, 4, 5, 3)
+        for i in range(2):
+            y = (x[i] @ pair.lora_A[0].T).numpy()  # (4, 5, 3)
+            made = about.make.weight.numpy() @ y.mean((0, 1)) + about.make.bias.numpy()
+            for c in range(3):
+                nine = slice(9 * c, 9 * c + 9)
+                kernel = (made[nine] - made[nine].mean()) / made[nine].std(ddof=1)
+                kernel = about.gain[nine].numpy() * kernel + about.shift[nine].numpy()
+                filtered[i, ..., c] = torch.tensor(correlate2d(y[..., c], kernel.reshape(3, 3), "same"))
+        torch.testing.assert_close(h, frozen + 2.0 * filtered @ pair.lora_B[0].T, atol=1e-4, rtol=1e-4)
+
+
+def test_tadformer_s_prompts_pick_from_the_tokens_head_by_head():
+    torch.manual_seed(0)
+    block = woken(rival("tadformer")).eval().requires_grad_(False).backbone.blocks(2)[1]
+    attention, windows, c = block.attn, 4, 32
+    x, prompts = torch.randn(windows, 16, c), torch.randn(1, 2, c)  # the windows of one image
+    attention.prompts = prompts
+    h_0, *rest = attention(x).split(windows)
+    plain = copy.copy(attention)
+    plain.__class__, plain.prompts = PromptedAttention, prompts
+    torch.testing.assert_close(plain(x), h_0, atol=1e-5, rtol=1e-4)  # the shared stream knows nothing of tasks
+    torch.testing.assert_close(plain.prompts, attention.prompts, atol=1e-5, rtol=1e-4)
+    mixed = {}
+    attention.proj.register_forward_hook(lambda _, inputs, out: mixed.update(x=inputs[0]))
+    attention.prompts = prompts
+    plain.proj, plain.prompts = attention.proj, prompts
+    plain(x)
+    q, k, _ = attention.qkv(torch.cat([prompts.expand(windows, -1, -1), x], 1)).unflatten(2, (3, c)).unbind(2)
+    tokens, size = mixed["x"][:, 2:], c // attention.num_heads
+    for t in range(2):
+        picked = torch.zeros(windows, 16, c)
+        for w in range(windows):
+            for place in range(16):
+                for channel in range(c):
+                    head = slice(channel // size * size, channel // size * size + size)
+                    affinity = F.gelu(q[w, t, head] @ k[w, 2 + place, head])
+                    picked[w, place, channel] = affinity * tokens[w, place, channel]
+        torch.testing.assert_close(rest[2 + t], picked, atol=1e-5, rtol=1e-4)
+        start = F.layer_norm(tokens + picked, (c,), attention.adapter_norm.weight, attention.adapter_norm.bias)
+        grids = [tokens.unflatten(1, (4, 4)), start.unflatten(1, (4, 4))]
+        torch.testing.assert_close(rest[t], attention.proj.streams(grids)[1].flatten(1, 2), atol=1e-5, rtol=1e-4)
+
+
+def test_tadformer_s_heads_read_between_what_was_picked_and_what_was_made():
+    model, images = woken(rival("tadformer")).eval().requires_grad_(False), torch.randn(2, 3, 64, 64)
+    swin, blocks = model.backbone, {}
+    for stage in range(4):
+        swin.blocks(stage)[-1].register_forward_hook(lambda _, __, out, stage=stage: blocks.update({stage: out}))
+    maps = model.features(images)
+    for stage in range(4):
+        (x, *made), prompts, picked = blocks[stage]
+        gate = 1 / (1 + np.exp(-swin.adapter_gate[stage].item()))
+        for t, task in enumerate(model.tasks):
+            expected = swin.end(stage, gate * picked[t] + (1 - gate) * made[t])
+            torch.testing.assert_close(maps[task][stage], expected, atol=1e-5, rtol=1e-4)
+        if stage < 3:  # the shared stream and the prompts go on
+            inputs = swin.end(stage, x), prompts @ swin.adapter_widen[stage].weight.T
+            torch.testing.assert_close(swin.stage(stage + 1, inputs)[0][1], maps["human_parts"][stage + 1])
+
+
 def test_deep_prompts_enter_every_block_and_shallow_ones_the_first():
     shallow, deep = rival("vpt_shallow"), rival("vpt_deep")
     assert [p.shape for p in shallow.backbone.adapter_prompts] == [(2, 4, 8)]
@@ -361,6 +438,7 @@ def test_deep_prompts_enter_every_block_and_shallow_ones_the_first():
     ("polyhistor_lite", {"rank": (4, 4, 6, 8)}, "no multiple of the first stage's 4"),
     ("vpt_shallow", {"rank": (4, 4, 2, 4)}, "one number of prompts"),
     ("ditask", {"rank": 1}, "at least 2 cells"), ("dora_separate", {"rank": 0}, "without adapters"),
+    ("tadformer", {"rank": (0, 4, 4, 4)}, "at least 1 in every stage"),
 ])  # fmt: skip
 def test_what_cannot_be_built_is_refused(method, options, said):
     with pytest.raises(ValueError, match=said):
