@@ -792,7 +792,7 @@ claims = [  # what is said; where; what we found; how sure
     (f"They take {late['gmacs']} (P) and {early['gmacs']} GMACs (S/M)", PAPER, " and ".join(gmacs), EXACT),
     (f"{late['trainable_m']} M parameters are trained (P), a fifth of full fine-tuning (P, first version)", PAPER,
      f"{counted['ptsa_1124']['parameters']['trainable']:,} at ranks (64, 64, 16, 16), one of {fits} choices of powers of "
-     f"two; {late['trainable_m'] / full['trainable_m']:.1%} of the {full['trainable_m']} M printed for the other (R)",
+     f"two; {late['trainable_m'] / full['trainable_m']:.1%} of the {full['trainable_m']} M printed for the latter (R)",
      f"{EXACT}; the ranks are open"),
     ("The groups per stage are chosen by hand (P)", PAPER,
      f"{sum(1 for _ in TaskTree.enumerate(four, (1, 1, 2, 4)))} trees of four tasks have (1, 1, 2, 4); all are trained",
