@@ -554,7 +554,7 @@ KIND = {  # method: its family, what it trains that all tasks share, what each t
 ARXIV = {  # where a method was first described
     "bitfit": "2106.10199", "lora_shared": "2106.09685", "dora_shared": "2402.09353", "mtlora": "2403.20320",
     "ptsa": "2509.19602", "ditask": "2502.06029", "adapter": "1902.00751", "compacter": "2106.04647",
-    "tadformer": "2501.04293", "hyperformer": "2106.04489", "polyhistor": "2210.03265", "vpt_shallow": "2203.12119", "tadformer": "2501.04293",
+    "tadformer": "2501.04293", "hyperformer": "2106.04489", "polyhistor": "2210.03265", "vpt_shallow": "2203.12119",
 }
 
 # %% tags=["hide-input"]
