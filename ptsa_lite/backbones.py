@@ -1,12 +1,13 @@
 """A frozen backbone from timm, or the small Swin that ships with the package, with the weights that are asked for."""
 
+import math
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -26,6 +27,8 @@ SMALL_WEIGHTS = Path(__file__).parent / "assets" / "swin_small_distilled.safeten
 WRAPPERS = ("model", "state_dict", "model_state_dict", "model_ema")
 """Keys under which training codes store the weights beside their optimiser and settings."""
 
+TABLE = "relative_position_bias_table"
+
 LEFT_OUT = re.compile(r"^(norm|fc_norm|head)\.|relative_position_index|relative_coords_table|attn_mask|mask_token")
 """The last norm and the classifier, which a backbone has not, and buffers that are computed anew."""
 
@@ -42,9 +45,10 @@ def load_backbone(
     name     `swin_small_distilled`, or timm's name of a Swin (`swin_tiny_patch4_window7_224.ms_in1k`), SwinV2, PVTv2
              (`pvt_v2_b0.in1k`), ConvNeXt or DINO ViT (`vit_small_patch14_dinov2`, `vit_small_patch16_dinov3`)
     weights  `pretrained` (the packaged file for the small Swin, the hub for timm's), `random`, or a file: .safetensors
-             or .pth, timm's or Microsoft's. Nothing but `pretrained` of a timm name touches the network
+             or .pth, by timm's names or its authors'. Nothing but `pretrained` of a timm name touches the network
 
-    Tables of relative positions are cut or interpolated where a stage's window differs from the file's.
+    Tables of relative positions are cut or interpolated where a stage's window differs from the file's, and a ViT's
+    positions where its grid does.
     Raises ValueError on an unknown name, a size or weights that do not fit; OSError where the hub can't be reached.
     """
     height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
@@ -100,19 +104,23 @@ def load_weights(backbone: nn.Module, path: Path) -> None:
 
     Raises FileNotFoundError, or ValueError naming the first key that is missing, unknown or of another shape.
     """
-    state = {key: value for key, value in read_weights(path).items() if not LEFT_OUT.search(key)}
     wanted = backbone.state_dict()
+    state = as_timm_reads(read_weights(path), backbone, wanted)
+    state = {key: value for key, value in state.items() if not LEFT_OUT.search(key)}
     for key in wanted:
         if key not in state:
             raise ValueError(f"{path} has no {key}; it was written for another backbone")
-        if key.endswith("relative_position_bias_table"):
-            state[key] = fit_position_table(state[key].float(), wanted[key].shape)
+        state[key] = state[key].float()
+        if key.endswith(TABLE) and state[key].ndim == 2 and math.isqrt(len(state[key])) ** 2 == len(state[key]):
+            state[key] = fit_position_table(state[key], wanted[key].shape)
         if state[key].shape != wanted[key].shape:
             raise ValueError(f"{path}: {key} is {tuple(state[key].shape)}, expected {tuple(wanted[key].shape)}")
+        if not state[key].isfinite().all():
+            raise ValueError(f"{path}: {key} holds values that are not finite; fetch the weights again")
     unknown = sorted(set(state) - set(wanted))
     if unknown:
         raise ValueError(f"{path} has {unknown[0]}, which this backbone lacks; it was written for another one")
-    backbone.load_state_dict({key: value.float() for key, value in state.items()})
+    backbone.load_state_dict(state)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -122,29 +130,33 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         safe = path.suffix == ".safetensors"
         state = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is not a whole safetensors file ({error}); fetch or write it again") from error
-    except Exception as error:  # torch raises whatever the wrong bytes lead it to
+    except Exception as error:  # safetensors and torch raise whatever the wrong bytes lead them to
         reason = " ".join(str(error).split())[:120]
         raise ValueError(
-            f"{path} is no file of plain tensors ({type(error).__name__}: {reason}); write one by "
-            "safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
+            f"{path} is no whole file of plain tensors ({type(error).__name__}: {reason}); fetch it again or write one "
+            "by safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
         ) from error
     for key in WRAPPERS:
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path} holds no tensors by name, nor under one of: {', '.join(WRAPPERS)}")
-    prefix = r"^(module\.|backbone\.|encoder\.)+"
-    return _by_timms_names({re.sub(prefix, "", key): value for key, value in state.items()})
+    prefix = r"^(module\.|_orig_mod\.|model\.|net\.|backbone\.|encoder\.)+"
+    return {re.sub(prefix, "", key): value for key, value in state.items()}
 
 
-def _by_timms_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Microsoft's Swin keeps patch merging at the end of a stage, timm at the start of the next one."""
-    if not any(key.startswith("layers.0.downsample.") for key in state):
+def as_timm_reads(state: dict[str, Tensor], backbone: Any, wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The state by timm's names, where it has others, and a ViT's positions on this backbone's grid.
+
+    timm knows the names that the authors of its models gave. What it would fit besides, tables and patches, stays.
+    """
+    if all(key in state and (key != "pos_embed" or state[key].shape == wanted[key].shape) for key in wanted):
         return state
-    later = re.compile(r"^layers\.(\d)\.downsample\.")
-    return {later.sub(lambda m: f"layers.{int(m[1]) + 1}.downsample.", key): value for key, value in state.items()}
+    as_stored = {key: state[key] for key in state if key.endswith((TABLE, "patch_embed.proj.weight"))}
+    try:
+        return sys.modules[backbone.net_class.__module__].checkpoint_filter_fn(dict(state), backbone) | as_stored
+    except Exception:  # whatever another family's names lead it to: they are told as they are
+        return state
 
 
 def fit_position_table(table: Tensor, shape: torch.Size) -> Tensor:

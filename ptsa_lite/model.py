@@ -92,8 +92,9 @@ class MultiTaskModel(nn.Module):
         check_tree(self.tree, self.tasks, self.ranks)
         for stage, parent, name, linear in list(backbone.adapted_linears()):
             if self.ranks[stage]:
-                groups = self.tree.n_groups[stage]
-                setattr(parent, name, layer(linear, groups, self.ranks[stage], scale, dropout))
+                if not isinstance(linear, nn.Linear):
+                    raise ValueError(f"{backbone.name}: {name} is a {type(linear).__name__}; adapters need linear ones")
+                setattr(parent, name, layer(linear, self.tree.n_groups[stage], self.ranks[stage], scale, dropout))
         self.heads = nn.ModuleDict({name: head(backbone.channels, task.channels) for name, task in tasks.items()})
 
     def forward(self, images: Tensor, resize: bool = True) -> dict[str, Tensor]:
@@ -141,7 +142,7 @@ class MultiTaskModel(nn.Module):
             "backbone": self.backbone.name,
             "widths": list(self.backbone.widths),
             "img_size": list(self.img_size),
-            "tasks": {name: {"kind": task.kind, "channels": task.channels} for name, task in self.tasks.items()},
+            "tasks": {n: {"kind": t.kind, "channels": t.channels, "unit": t.unit} for n, t in self.tasks.items()},
             "heads": sorted({getattr(head, "plain", type(head)).__name__ for head in self.heads.values()}),
             "tree": self.tree.to_dict(),
             "ranks": list(self.ranks),

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -6,9 +7,10 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_file, save_file
-from tiny import tiny_backbone
+from timm.layers import resample_abs_pos_embed
+from tiny import tiny_backbone, tiny_family
 
-from ptsa_lite.backbones import SMALL, SMALL_WEIGHTS, fit_position_table, load_backbone
+from ptsa_lite.backbones import SMALL, SMALL_WEIGHTS, fit_position_table, load_backbone, load_weights
 
 
 def plain_swin(img_size=64, **shape):
@@ -80,10 +82,10 @@ def test_wrong_or_truncated_weights_are_refused_with_the_reason(tmp_path):
     save_file(whole, path)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(ValueError, match="not a whole safetensors file"):
+    with pytest.raises(ValueError, match="no whole file of plain tensors"):
         load_backbone(weights=path, img_size=64)
     path.write_bytes(b"\x80\x02c__builtin__\nprint\n.")  # a pickle is not even looked into
-    with pytest.raises(ValueError, match="not a whole safetensors file"):
+    with pytest.raises(ValueError, match="no whole file of plain tensors"):
         load_backbone(weights=path, img_size=64)
     save_file({k: v for k, v in whole.items() if k != "patch_embed.proj.bias"}, path)
     with pytest.raises(ValueError, match="has no patch_embed.proj.bias"):
@@ -144,6 +146,55 @@ def test_weights_load_as_people_hold_them(tmp_path, wrapped, named):
         assert torch.equal(value, swin.state_dict()[key]), key
 
 
+AUTHORS = {  # timm's name, and what the models' authors call it
+    "pvt": [
+        ("patch_embed.", "patch_embed1."), (r"stages.(\d).downsample.", r"patch_embed\1+1."),
+        (r"stages.(\d).blocks.", r"block\1+1."), (r"stages.(\d).norm.", r"norm\1+1."), ("dwconv", "dwconv.dwconv"),
+    ],
+    "convnext": [
+        ("stem.", "downsample_layers.0."), (r"stages.(\d).downsample.", r"downsample_layers.\1."),
+        (r"stages.(\d).blocks.", r"stages.\1."), ("conv_dw", "dwconv"), ("mlp.fc", "pwconv"), ("head.norm", "norm"),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", AUTHORS)
+def test_weights_by_the_names_of_their_authors_load(tmp_path, family):
+    (net, _), (_, backbone), theirs = tiny_family(family), tiny_family(family, seed=1), {}
+    for key, value in net.state_dict().items():
+        for ours, named in AUTHORS[family]:
+            key = re.sub(ours, named, key)
+        theirs[re.sub(r"(\d)\+1", lambda m: str(int(m[1]) + 1), key)] = value
+    torch.save({"model": theirs}, tmp_path / "theirs.pth")
+    load_weights(backbone, tmp_path / "theirs.pth")
+    assert all(torch.equal(value, net.state_dict()[key]) for key, value in backbone.state_dict().items())
+
+
+def test_a_vits_positions_are_brought_to_another_grid(tmp_path):
+    (net, _), (_, backbone) = tiny_family("dinov2", 64), tiny_family("dinov2", 96, seed=1)
+    save_file(net.state_dict(), tmp_path / "w.safetensors")
+    load_weights(backbone, tmp_path / "w.safetensors")
+    assert torch.equal(backbone.patch_embed.proj.weight, net.patch_embed.proj.weight)
+    assert torch.equal(backbone.pos_embed, resample_abs_pos_embed(net.pos_embed, (6, 6), num_prefix_tokens=0))
+
+
+@pytest.mark.parametrize("changed", [torch.nan, 1e39])
+def test_weights_that_are_not_finite_are_refused(tmp_path, changed):
+    state = load_backbone(weights="random", img_size=64).state_dict()
+    state["patch_embed.proj.bias"] = state["patch_embed.proj.bias"].double().fill_(changed)
+    save_file(state, tmp_path / "w.safetensors")
+    with pytest.raises(ValueError, match="w.safetensors: patch_embed.proj.bias holds values that are not finite"):
+        load_backbone(weights=tmp_path / "w.safetensors", img_size=64)
+
+
+def test_a_table_of_positions_that_is_none_is_refused(tmp_path):
+    state = load_backbone(weights="random", img_size=64).state_dict()
+    state["layers.0.blocks.0.attn.relative_position_bias_table"] = torch.zeros(50, 1)
+    save_file(state, tmp_path / "w.safetensors")
+    with pytest.raises(ValueError, match=r"relative_position_bias_table is \(50, 1\), expected \(49, 1\)"):
+        load_backbone(weights=tmp_path / "w.safetensors", img_size=64)
+
+
 def test_microsofts_names_in_safetensors_load_too(tmp_path):
     swin = timm.create_model("swin_tiny_patch4_window7_224", pretrained=False, img_size=64, **SMALL)
     save_file(as_microsoft_has_it(swin.state_dict()), tmp_path / "theirs.safetensors")
@@ -157,7 +208,7 @@ def test_a_pth_is_read_and_nothing_in_it_is_executed(tmp_path):
             return (Path(tmp_path / "executed").touch, ())
 
     torch.save({"model": Foreign()}, tmp_path / "foreign.pth")
-    with pytest.raises(ValueError, match=r"no file of plain tensors.*save_file"):
+    with pytest.raises(ValueError, match=r"no whole file of plain tensors.*save_file"):
         load_backbone(weights=tmp_path / "foreign.pth", img_size=64)
     assert not (tmp_path / "executed").exists()
     torch.save({"epoch": 3}, tmp_path / "other.pth")

@@ -196,3 +196,10 @@ def test_the_forward_compiles_in_one_piece(family):
     torch.manual_seed(0)
     for name, out in compiled(images, resize=False).items():
         torch.testing.assert_close(out, expected[name], atol=1e-5, rtol=1e-5)
+
+
+def test_a_family_member_whose_layers_are_convolutions_is_refused_by_name():
+    """ConvNeXt's smallest have 1x1 convolutions where the others have linear layers."""
+    backbone = load_backbone("convnext_atto", "random", 64)
+    with pytest.raises(ValueError, match="convnext_atto: fc1 is a Conv2d; adapters need linear ones"):
+        build_model("lora_shared", backbone, PASCAL, rank=2)

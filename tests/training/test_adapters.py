@@ -13,7 +13,7 @@ from ptsa_lite.fast import fast
 from ptsa_lite.heads import HRNetHead
 from ptsa_lite.lora import GroupedLoRALinear
 from ptsa_lite.methods import METHODS, build_model
-from ptsa_lite.tasks import NYUD, PASCAL, select
+from ptsa_lite.tasks import NYUD, PASCAL, Task, select
 from ptsa_lite.training.adapters import adapter_state, load_adapters, read_metadata, save_adapters
 from ptsa_lite.training.sameness import POSITION_TABLES
 from ptsa_lite.tree import TaskTree
@@ -75,6 +75,7 @@ class OtherLayer(GroupedLoRALinear):
 
 
 METRES = PASCAL | {"saliency": replace(PASCAL["saliency"], kind="depth")}
+REACH = {unit: {"reach": Task("reach", "regression", unit=unit)} for unit in ("cm", "m")}
 
 
 @pytest.mark.parametrize(
@@ -97,6 +98,12 @@ def test_a_model_that_it_does_not_fit_refuses_it_and_says_where(other, says, pat
     save_adapters(model_of(), path)
     with pytest.raises(ValueError, match=f"a.safetensors is for another model: ({says})"):
         load_adapters(other(), path)
+
+
+def test_another_unit_is_another_model(path):
+    save_adapters(model_of("lora_shared", tasks=REACH["cm"]), path)
+    with pytest.raises(ValueError, match=r"tasks\.reach\.unit is 'cm' in the file and 'm' here"):
+        load_adapters(model_of("lora_shared", tasks=REACH["m"]), path)
 
 
 def test_a_quicker_form_of_the_same_layer_and_head_is_the_same_model(path):
