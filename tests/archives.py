@@ -1,5 +1,7 @@
 """Tiny archives in the exact layouts, written by the tests, and where the real frames lie."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,18 @@ def random_frame(seed: int, height: int = 24, width: int = 32) -> dict[str, np.n
         "normals": normals,
         "depth": blocks(lambda s: rng.uniform(0.8, 9.0, s)).astype(np.float32),
     }
+
+
+def png(path, bits, kind, rows):
+    """A PNG of bytes that are packed already, as no writer at hand packs them; kind 0 is grey, 2 is RGB."""
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    width = len(rows[0]) * 8 // bits // {0: 1, 2: 3}[kind]
+    header = struct.pack(">IIBBBBB", width, len(rows), bits, kind, 0, 0, 0)
+    data = zlib.compress(b"".join(b"\0" + bytes(row) for row in rows))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b""))
+    return path
 
 
 def save(path: Path, array: np.ndarray, **options) -> Path:

@@ -3,7 +3,7 @@
 import multiprocessing
 
 import pytest
-from campaigns import bad_inputs
+from campaigns import bad_inputs, files
 from campaigns.cases import Case, outcome
 
 needs_fork = pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="cannot fork a process")
@@ -15,6 +15,13 @@ def test_some_bad_inputs_of_each_kind_are_refused_clearly_or_handled():
     assert said == []
     assert all(counts["refused"] + counts["handled"] == counts["inputs"] == 20 for counts in found.values())
     assert all(counts["refused"] > 5 for counts in found.values())
+
+
+def test_some_files_as_other_people_hold_them_are_read_as_what_they_are_or_refused_clearly():
+    said = []
+    found = bad_inputs.run(80, seed=7, say=said.append, families=(files.pictures, files.weights))
+    assert said == []
+    assert all(counts["handled"] > 5 for counts in found.values())
 
 
 def test_an_input_that_is_taken_wrongly_or_refused_unclearly_would_be_told():

@@ -37,6 +37,8 @@ TURNS = {  # by EXIF's number for how the camera was held; 1 is upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+BACK = {TURNS[6]: TURNS[8], TURNS[8]: TURNS[6]}  # every other turn is its own way back
+PROGRAMS = ("EPS", "WMF")  # formats that other programs would have to execute
 
 
 def read_picture(
@@ -52,10 +54,10 @@ def read_picture(
     if isinstance(source, np.ndarray):
         return _rgb(_picture_of(source), 8, "the array", remarks)
     name = _name(source)
-    picture, bits = _decoded(source)
+    picture, bits, how = _decoded(source)
     if not colour and (bits > 8 or picture.mode not in ("RGB", "RGBA", "P")):
         raise DataError("range", f"{name} has mode {picture.mode} in {bits} bits; expected three channels, RGB, of 8")
-    if (how := _turn(picture)) is not None:
+    if how is not None:
         remark(remarks, "EXIF rotation applied" if turn else "EXIF rotation not applied")
         picture = picture.transpose(how) if turn else picture
     return _rgb(picture, bits, name, remarks, ground=colour)
@@ -65,23 +67,34 @@ def _name(source) -> str | Path:
     return source if isinstance(source, str | Path) else "the picture"
 
 
-def _decoded(source: str | Path | BinaryIO | Image.Image) -> tuple[Image.Image, int]:
-    """A picture, and the bits of a stored value: Pillow widens 1, 2 and 4 of them to 8, and cuts a colour's 16."""
+def _decoded(source: str | Path | BinaryIO | Image.Image) -> tuple[Image.Image, int, Image.Transpose | None]:
+    """A picture as it is stored, the bits of a stored value, and what would make it upright.
+
+    Pillow widens 1, 2 and 4 bits to 8, and cuts a colour's 16; it turns a TIFF by itself, which is turned back here.
+    """
     name = _name(source)
     try:
         picture = source if isinstance(source, Image.Image) else Image.open(source)
+        if picture is not source:
+            picture.filename = ""  # else Pillow 13 maps a grey TIFF that is turned from its file, in wrong order
         # How the file packs its values stands in its tiles, and only until it is loaded: "RGB;16B", "L;4", "I;12".
         packed = " ".join(str(tile[3]) for tile in getattr(picture, "tile", ())) or picture.mode
         bits = re.search(r";(\d+)", packed)
+        if picture.format in PROGRAMS:
+            raise ValueError(f"{picture.format} is a program that draws")
+        how = _turn(picture)
         picture.load()
-        return picture, int(bits[1]) if bits else 32 if picture.mode in ("I", "F") else 8
+        if how is not None and _turn(picture) is None:
+            picture = picture.transpose(BACK.get(how, how))
+        return picture, int(bits[1]) if bits else 32 if picture.mode in ("I", "F") else 8, how
     except FileNotFoundError:
         raise DataError("missing", f"{name} is missing") from None
     except Exception as error:  # Pillow raises whatever the broken bytes lead it to
         words = " ".join(str(error).replace(str(name), "it").split())[:120] or type(error).__name__
         empty = isinstance(source, str | Path) and Path(source).is_file() and not Path(source).stat().st_size
         reason = "it is empty" if empty else words
-        raise DataError("unreadable", f"{name} cannot be decoded as a picture ({reason}); fetch it again") from None
+        words = f"{name} cannot be decoded as a picture ({reason})"
+        raise DataError("unreadable", f"{words}; fetch it again, or save it as a smaller PNG or JPEG") from None
 
 
 def _rgb(picture: Image.Image, bits: int, name, remarks: list | None, ground: bool = True) -> np.ndarray:
@@ -154,7 +167,7 @@ def read_grey(source: Path | BinaryIO | Image.Image, stored: bool = False, real:
     stored: the numbers as they are in the file instead, which differ where a pixel has 1, 2 or 4 bits.
     real: a channel of real numbers will do, too.
     """
-    picture, bits = _decoded(source)
+    picture, bits, _ = _decoded(source)
     if picture.mode not in ("L", "P", "1", "I", "I;16", "I;16B", *("F",) * real):
         words = f"{_name(source)} has mode {picture.mode}; expected a label picture of one"
         raise DataError("range", f"{words} channel" if real else f"{words} integer channel")

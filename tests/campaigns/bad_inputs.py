@@ -31,14 +31,17 @@ FAMILIES = (
 )  # fmt: skip
 
 
-def run(inputs: int, seed: int, say: Callable[[str], None] = print) -> dict[str, dict]:
+FAULTS = ("unclear", "silent", "wrong kind")
+
+
+def run(inputs: int, seed: int, say: Callable[[str], None] = print, families: tuple = FAMILIES) -> dict[str, dict]:
     """Counts by family, `inputs` shared by all of them; what is a fault of ours is told with its number."""
     found = {}
-    for family in FAMILIES:
+    for family in families:
         folder = Path(tempfile.mkdtemp())
         counts = Counter({"inputs": 0, "refused": 0, "handled": 0, "unclear": 0, "silent": 0, "wrong kind": 0})
         cases = family(random.Random(f"{family.__name__} {seed}"), folder)
-        for number in range(-(-inputs // len(FAMILIES))):
+        for number in range(-(-inputs // len(families))):
             case = next(cases)
             kind, words = outcome(case)
             counts.update(["inputs", kind])
@@ -56,5 +59,5 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, help="a JSON file, in which this campaign's entry is replaced")
     args = parser.parse_args()
     counts = run(args.inputs, args.seed)
-    record("bad_inputs", counts, args.out)
-    sys.exit(any(kind[fault] for kind in counts.values() for fault in ("unclear", "silent", "wrong kind")))
+    record("bad_inputs", counts, args.out, args.seed)
+    sys.exit(any(kind[fault] for kind in counts.values() for fault in FAULTS))

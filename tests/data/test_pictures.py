@@ -1,16 +1,14 @@
 """Pictures: one table of rules for predict, archives and notebooks; each rule, and each refusal by name."""
 
-import struct
-import zlib
 from io import BytesIO
 
 import numpy as np
 import pytest
-from archives import random_frame, save, truncate
+from archives import png, random_frame, save, truncate
 from PIL import Image
 
 from ptsa_lite.data.files import DataError
-from ptsa_lite.data.pictures import read_ids, read_picture
+from ptsa_lite.data.pictures import read_grey, read_ids, read_picture
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "CMYK", "RGBA", "1"])
@@ -41,6 +39,26 @@ def test_a_rotation_in_exif_is_applied_where_no_labels_lie_on_the_stored_pixels(
     remarks = []
     assert np.array_equal(read_picture(tmp_path / "x.png", remarks, turn=False), stored)
     assert remarks == ["EXIF rotation not applied"] * (how != 1)
+
+
+@pytest.mark.parametrize("how", range(1, 9))
+def test_a_tiff_is_turned_no_more_than_others_though_pillow_turns_it_by_itself(tmp_path, how):
+    stored, exif = random_frame(1)["image"], Image.Exif()
+    exif[274] = how
+    for name in ("x.png", "x.tif"):
+        Image.fromarray(stored).save(tmp_path / name, exif=exif)
+    assert np.array_equal(read_picture(tmp_path / "x.tif", turn=False), stored)
+    assert np.array_equal(read_picture(tmp_path / "x.tif"), read_picture(tmp_path / "x.png"))
+    Image.fromarray(stored[..., 0]).save(tmp_path / "label.tif", exif=exif)
+    assert np.array_equal(read_grey(tmp_path / "label.tif"), stored[..., 0])
+
+
+def test_a_picture_that_a_program_would_have_to_draw_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("subprocess.check_call", lambda *call, **options: pytest.fail("Ghostscript was called"))
+    Image.fromarray(random_frame(1)["image"]).save(tmp_path / "x.eps")
+    (tmp_path / "x.eps").rename(tmp_path / "x.png")
+    with pytest.raises(DataError, match=r"x\.png cannot be decoded .* \(EPS is a program that draws\); .* PNG"):
+        read_picture(tmp_path / "x.png")
 
 
 def test_truncated_empty_and_missing_pictures_are_refused(tmp_path):
@@ -119,18 +137,6 @@ def test_an_array_is_read_by_its_types_scale():
                          (rgb / np.nan, "beyond 0..1")):  # fmt: skip
         with pytest.raises(DataError, match=words):
             read_picture(array)
-
-
-def png(path, bits, kind, rows):
-    """A PNG of bytes that are packed already, as no writer at hand packs them; kind 0 is grey, 2 is RGB."""
-    def chunk(name, data):
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    width = len(rows[0]) * 8 // bits // {0: 1, 2: 3}[kind]
-    header = struct.pack(">IIBBBBB", width, len(rows), bits, kind, 0, 0, 0)
-    data = zlib.compress(b"".join(b"\0" + bytes(row) for row in rows))
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b""))
-    return path
 
 
 @pytest.mark.parametrize("bits, row, ids", [
