@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .checks import known
+from .checks import SHARE, SIDES, SIZE, TEXT, check, known
 from .families import FAMILIES, Backbone, SwinBackbone, ViTBackbone
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -51,6 +51,7 @@ def load_backbone(
     positions where its grid does.
     Raises ValueError on an unknown name, a size or weights that do not fit; OSError where the hub can't be reached.
     """
+    check({"name": TEXT, "img_size": SIDES, "seed": SIZE, "drop_path": SHARE}, locals())
     height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
     size, small, from_hub = (height, width), name == SMALL_NAME, weights == "pretrained"
     options: dict[str, Any] = dict(num_classes=0, drop_path_rate=drop_path)

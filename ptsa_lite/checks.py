@@ -23,6 +23,10 @@ SIZE: Rule = (lambda v: whole(v) and v >= 0, "a whole number of at least 0")
 POSITIVE: Rule = (lambda v: number(v) and v > 0, "a number above 0")
 AT_LEAST_0: Rule = (lambda v: number(v) and v >= 0, "a number of at least 0")
 SHARE: Rule = (lambda v: number(v) and 0 <= v < 1, "a number from 0 to below 1")
+SIDES: Rule = (
+    lambda v: COUNT[0](v) or isinstance(v, tuple | list) and len(v) == 2 and all(map(COUNT[0], v)),
+    "a whole number of at least 1, or two of them",
+)
 FLAG: Rule = (lambda v: isinstance(v, bool), "True or False")
 TEXT: Rule = (lambda v: isinstance(v, str), "a text")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .checks import known
+from .checks import POSITIVE, SHARE, check, known
 from .families import Backbone
 from .model import MultiTaskModel, freeze
 from .tasks import Task
@@ -77,11 +77,14 @@ def build_model(
     options  those of `MultiTaskModel`, or of the rival's own model
 
     All low-rank methods also train patch embedding, norms, patch mergings and position tables, as MTLoRA's line does.
-    Raises ValueError on an unknown method, no task, or a tree that is missing or not taken.
+    Raises ValueError on an unknown method, no task, or a tree that is missing or not taken, or an option out of range.
     """
     row = METHODS[known(method, METHODS, "method")]
     if not isinstance(tasks, dict) or not tasks:
         raise ValueError("tasks must map names to tasks, at least one: PASCAL, NYUD, or a selection of them")
+    check({"scale": POSITIVE, "dropout": SHARE}, options)
+    if tree is not None and not isinstance(tree, TaskTree):
+        raise ValueError(f"tree must be a TaskTree, such as TaskTree.parse reads, not {tree!r:.80}")
     if (tree is not None) != (method == "ptsa"):
         raise ValueError("ptsa needs a tree" if method == "ptsa" else f"{method} has its own tree; leave out {tree}")
     if row.alone:

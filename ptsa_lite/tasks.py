@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .checks import known
+from .checks import AT_LEAST_0, COUNT, TEXT, check, known
 
 IGNORE = 255
 """The value that marks "no label here", the same in every label tensor of the project.
@@ -68,6 +68,7 @@ class Task:
         _, more = METRICS.get(plain_metric(metric), ((), None))
         given = {"channels": self.channels or channels, "metric": metric}
         given["higher_is_better"] = more if self.higher_is_better is None else self.higher_is_better
+        check({"name": TEXT, "channels": COUNT, "loss_weight": AT_LEAST_0}, vars(self) | given)
         for key, value in given.items():
             object.__setattr__(self, key, value)
 

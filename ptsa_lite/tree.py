@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .checks import known
+from .checks import TEXT, check, known
 from .grouping import average_linkage, check_n_groups, check_similarity, nested_partitions
 
 Group = tuple[str, ...]
@@ -130,6 +130,7 @@ class TaskTree:
     @classmethod
     def parse(cls, text: str) -> "TaskTree":
         """The inverse of `str`: "a+b+c > a+b | c" has two stages, and parts c from the others in the second."""
+        check({"tree": TEXT}, {"tree": text})
         stages = [[group.split("+") for group in stage.split("|")] for stage in text.split(">")]
         return cls.from_dict({"stages": [[[task.strip() for task in group] for group in stage] for stage in stages]})
 

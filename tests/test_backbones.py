@@ -110,6 +110,17 @@ def test_an_image_size_that_the_stages_cannot_halve_is_refused(img_size):
         load_backbone(weights="random", img_size=img_size)
 
 
+@pytest.mark.parametrize(
+    "option",
+    [dict(img_size=64.0), dict(img_size="64"), dict(img_size=-64), dict(img_size=(64,)), dict(img_size=None),
+     dict(name=None), dict(seed=-1), dict(seed="0"), dict(drop_path=2.0), dict(drop_path=float("nan"))],
+    ids=str,
+)  # fmt: skip
+def test_an_option_of_another_kind_is_refused_by_its_name(option):
+    with pytest.raises(ValueError, match=f"{next(iter(option))} must be "):
+        load_backbone(**{"weights": "random", "img_size": 64} | option)
+
+
 def test_importing_the_package_brings_in_nothing_heavy_beyond_torch_and_timm():
     code = (
         "import sys, torch, timm\nimport ptsa_lite, ptsa_lite.methods, ptsa_lite.similarity, ptsa_lite.data\n"

@@ -1,9 +1,11 @@
 """The model against slow twins: a plain loop over tasks, the peft library, timm itself."""
 
 import copy
+import math
 
 import pytest
 import torch
+from tiny import tiny_backbone
 from torch import nn
 from torch.nn import functional as F
 
@@ -11,7 +13,7 @@ from ptsa_lite.backbones import load_backbone
 from ptsa_lite.lora import GroupedLoRALinear
 from ptsa_lite.methods import METHODS, build_model
 from ptsa_lite.model import MultiTaskModel
-from ptsa_lite.tasks import PASCAL
+from ptsa_lite.tasks import PASCAL, Task
 from ptsa_lite.tree import TaskTree
 
 NAMES = tuple(PASCAL)
@@ -274,5 +276,21 @@ def test_what_cannot_be_built_is_refused_with_the_reason(backbone):
         build_model("ptsa", backbone, PASCAL, TaskTree.shared(("a", "b")), rank=2)
     with pytest.raises(ValueError, match="did you mean 'normals'"):
         build_model("decoders_only", backbone, PASCAL).only(["normal"])
+    with pytest.raises(ValueError, match="tree must be a TaskTree, such as TaskTree.parse reads, not {}"):
+        build_model("ptsa", backbone, PASCAL, {}, rank=2)
     with pytest.raises(ValueError, match="at least one"):
         build_model("decoders_only", backbone, {})
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("option", [{"scale": math.nan}, {"scale": "4"}, {"dropout": 1.0}, {"dropout": math.nan}])
+def test_an_option_that_cannot_be_is_refused_by_every_method(method, option):
+    with pytest.raises(ValueError, match=f"{next(iter(option))} must be a number .*, not "):
+        build_model(method, tiny_backbone(), PASCAL, TREES[3] if method == "ptsa" else None, rank=4, **option)
+
+
+@pytest.mark.parametrize("task", [("a", "segmentation"), ("a", "segmentation", -3), (3, "binary"),
+                                  ("a", "binary", 1, math.nan), ("a", "depth", 1.5)], ids=str)  # fmt: skip
+def test_a_task_that_cannot_be_is_refused(task):
+    with pytest.raises(ValueError, match="(channels|name|loss_weight) must be"):
+        Task(*task)

@@ -89,6 +89,12 @@ def test_average_linkage_beyond_eight_tasks_finds_blocks_and_nests():
     assert set(map(frozenset, tree.stages[1])) == {frozenset(names[i : i + 4]) for i in (0, 4, 8)}
 
 
+@pytest.mark.parametrize("text", [None, 3, ["a"]])
+def test_what_is_no_text_is_not_read_as_a_tree(text):
+    with pytest.raises(ValueError, match="tree must be a text, not"):
+        TaskTree.parse(text)
+
+
 def test_similarity_of_a_wrong_kind_is_refused():
     with pytest.raises(ValueError, match="expected"):
         TaskTree.from_similarity(np.eye(3), FOUR, (1, 1, 2, 4))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ptsa_lite.checks import COUNT, check
+from ptsa_lite.checks import COUNT, SIZE, check
 from ptsa_lite.scenes import SCENES_VERSION, render_scene
 from ptsa_lite.tasks import PASCAL, SCENES, Task, known, suite
 
@@ -91,6 +91,7 @@ def open_dataset(
 
     Raises ValueError (DataError for the archive's own faults) in one sentence.
     """
+    check({"seed": SIZE}, {"seed": seed})
     split = _checked(split, img_size=img_size, n_frames=n_frames, work_size=work_size)
     if work_size and work_size < img_size:
         raise ValueError(f"work_size {work_size} is below img_size {img_size}; give at least img_size, or None")

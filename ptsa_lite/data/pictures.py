@@ -73,6 +73,9 @@ def _decoded(source: str | Path | BinaryIO | Image.Image) -> tuple[Image.Image, 
     Pillow widens 1, 2 and 4 bits to 8, and cuts a colour's 16; it turns a TIFF by itself, which is turned back here.
     """
     name = _name(source)
+    if not isinstance(source, str | Path | Image.Image) and not hasattr(source, "read"):
+        kinds = "a path, an open file, a PIL picture or an array"
+        raise DataError("unreadable", f"a picture is {kinds}, not {type(source).__name__}")
     try:
         picture = source if isinstance(source, Image.Image) else Image.open(source)
         if picture is not source:

@@ -45,7 +45,7 @@ RULES = {
     "seed": SIZE, "img_size": COUNT, "scale": POSITIVE, "dropout": SHARE, "drop_path": SHARE,
     "holdout": (lambda v: SIZE[0](v) and v != 1, "0, or a whole number of at least 2"),
     "similarity": (lambda v: isinstance(v, Mapping), "a map of settings to values"),
-    "metrics": (lambda v: isinstance(v, Mapping), "a map of tasks to metrics"),
+    "metrics": (lambda v: isinstance(v, Mapping) and all(map(TEXT[0], v.values())), "a map of tasks to metrics"),
 }  # fmt: skip
 SIMILARITY_RULES = {"epochs": COUNT, "lr": POSITIVE, "frames": COUNT, "batch_size": COUNT}  # of `grow.measure`
 

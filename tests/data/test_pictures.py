@@ -124,6 +124,12 @@ def test_transparency_shows_white(tmp_path, mode):
     assert "transparent, laid on white" in remarks
 
 
+@pytest.mark.parametrize("source", [None, 3, {}, b"\x89PNG"])
+def test_what_is_no_picture_at_all_is_refused_by_its_type(source):
+    with pytest.raises(DataError, match=f"a picture is a path, .* not {type(source).__name__}"):
+        read_picture(source)
+
+
 def test_an_array_is_read_by_its_types_scale():
     rgb = random_frame(1)["image"]
     for array in (rgb, rgb.astype(np.uint16) * 257, rgb / 255, (rgb / 255).astype(np.float32)):

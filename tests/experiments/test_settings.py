@@ -40,6 +40,7 @@ BAD = [
     ({"holdout": 1}, "holdout must be 0, or a whole number of at least 2"), ({"seed": -1}, "seed must be"),
     ({"config": 3}, "config must map"), ({"config": {"epoch": 3}}, "did you mean 'epochs'"),
     ({"similarity": {"frame": 3}}, "did you mean 'frames'"), ({"similarity": {"lr": 0}}, "lr must be a number above 0"),
+    ({"metrics": {"semseg": 3}}, "metrics must be a map of tasks to metrics"),
     ({"include": "none.yaml"}, "includes none.yaml, which is no file"),
     ({"rows": {"a": 3}}, "rows must map names to settings"),
     ({"include": "run.yaml"}, "includes run.yaml, which includes it"),
