@@ -52,8 +52,8 @@ def load_backbone(
     Raises ValueError on an unknown name, a size or weights that do not fit; OSError where the hub can't be reached.
     """
     check({"name": TEXT, "img_size": SIDES, "seed": SIZE, "drop_path": SHARE}, locals())
-    height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
-    size, small, from_hub = (height, width), name == SMALL_NAME, weights == "pretrained"
+    size = (img_size, img_size) if isinstance(img_size, int) else img_size
+    small, from_hub = name == SMALL_NAME, weights == "pretrained"
     options: dict[str, Any] = dict(num_classes=0, drop_path_rate=drop_path)
     family = SwinBackbone if small else _family(name)
     if family in (SwinBackbone, ViTBackbone):  # the others take any size
@@ -82,8 +82,9 @@ def _family(name: str) -> type[Backbone]:
 
 def _from_timm(name: str, pretrained: bool, options: dict) -> nn.Module:
     base, _, tag = name.partition(".")
-    if tag and not timm.is_model_pretrained(base) or tag and tag not in _tags(base):
-        raise ValueError(f"timm has no weights {tag!r} of {base}; it has: {', '.join(_tags(base)) or 'none'}")
+    tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{base}.*")]
+    if tag and tag not in tags:
+        raise ValueError(f"timm has no weights {tag!r} of {base}; it has: {', '.join(tags) or 'none'}")
     try:
         return timm.create_model(name, pretrained=pretrained, **options)
     except Exception as error:
@@ -94,10 +95,6 @@ def _from_timm(name: str, pretrained: bool, options: dict) -> nn.Module:
             f"the weights of {name} could not be fetched from the Hugging Face hub ({words}); connect to the network, "
             "give the path of a file as weights, or weights='random'"
         ) from error
-
-
-def _tags(base: str) -> list[str]:
-    return [full.partition(".")[2] for full in timm.list_pretrained(f"{base}.*")]
 
 
 def load_weights(backbone: nn.Module, path: Path) -> None:
@@ -167,10 +164,8 @@ def fit_position_table(table: Tensor, shape: torch.Size) -> Tensor:
     offsets, and the table is interpolated.
     """
     old, new = round(table.shape[0] ** 0.5), round(shape[0] ** 0.5)
-    if old == new:
-        return table
     grid = table.T.reshape(1, -1, old, old)  # (1, heads, 2w-1, 2w-1)
-    if new < old:
+    if new <= old:
         margin = (old - new) // 2
         grid = grid[..., margin : margin + new, margin : margin + new]
     else:

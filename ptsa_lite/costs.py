@@ -53,7 +53,8 @@ def count_macs(model: MultiTaskModel | SingleTaskModels, convention: str = "pape
             if not any(module.children()):
                 module.register_forward_hook(count(place))
     found: dict = {}
-    executed = macs_of(lambda: found.update(shadow.features(_one_image(shadow))))
+    image = next(shadow.parameters()).new_empty(1, 3, *shadow.img_size)
+    executed = macs_of(lambda: found.update(shadow.features(image)))
     for task, maps in found.items():
         shadow.heads[task](maps)
     in_backbone = counts["backbone products"] if convention == "paper" else executed
@@ -69,25 +70,12 @@ def _others(module: nn.Module, place: str) -> int:
     return int(isinstance(module, nn.LayerNorm | nn.GELU | nn.ReLU))
 
 
-def _one_image(model: Any) -> Tensor:
-    return next(model.parameters()).new_empty(1, 3, *model.img_size)
-
-
-def shape_only(model: nn.Module, plain: bool = True) -> Any:
-    """A copy that holds no numbers, in evaluation mode; with `plain`, what has a faster form is its equation in it."""
-    tensors = [*model.parameters(), *model.buffers()]
-    memo = {id(t): t.detach().to("meta") if not isinstance(t, nn.Parameter) else
-            nn.Parameter(t.detach().to("meta"), t.requires_grad) for t in tensors}  # fmt: skip
-    shadow = copy.deepcopy(model, memo).eval()
+def shape_only(model: nn.Module) -> Any:
+    """A copy that holds no numbers, in evaluation mode; what has a faster form is its equation in it."""
+    shadow = copy.deepcopy(model).to("meta").eval()
     for module in shadow.modules():
-        module.__class__ = getattr(module, "plain", type(module)) if plain else type(module)
+        module.__class__ = getattr(module, "plain", type(module))
     return shadow
-
-
-def executed_macs(model: nn.Module) -> int:
-    """Multiply-adds that the model's forward really executes for one image: its matrix products, by torch's counter."""
-    model = shape_only(model, plain=False)
-    return macs_of(lambda: model(_one_image(model), resize=False))
 
 
 def macs_of(work: Callable[[], object]) -> int:

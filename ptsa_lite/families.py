@@ -17,10 +17,11 @@ class Backbone(nn.Module):
     classifier are left out.
 
     What stands here is how most of timm's models are built: `stages`, each with its `blocks`, and at its start a
-    `downsample`. A family answers only where it differs: `blocks`, `end`, `embed`, `run`, `map`, `LINEARS`.
+    `downsample`. A family answers only where it differs: `blocks`, `end`, `embed`, `run`, `map`, `LINEARS`, `NORM`.
     """
 
     LINEARS: tuple[str, ...] = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")  # of a block: what takes adapters
+    NORM = "norm1"  # of a block: a norm as wide as its tokens
     MULTIPLE = 32  # of an image's sides
     n_stages = 4
     name = ""
@@ -80,7 +81,7 @@ class Backbone(nn.Module):
     @property
     def widths(self) -> tuple[int, ...]:
         """Channels inside each stage's blocks: 96, 192, 384, 768 for Swin-T."""
-        return tuple(self.blocks(s)[0].norm1.weight.numel() for s in range(self.n_stages))
+        return tuple(getattr(self.blocks(s)[0], self.NORM).weight.numel() for s in range(self.n_stages))
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -125,11 +126,7 @@ class PVTv2Backbone(Backbone):
 class ConvNeXtBackbone(Backbone):
     """ConvNeXt: channels first; the two linear layers of a block take adapters, its depth-wise convolution does not."""
 
-    LINEARS = ("mlp.fc1", "mlp.fc2")
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        return tuple(self.blocks(s)[0].norm.weight.numel() for s in range(self.n_stages))
+    LINEARS, NORM = ("mlp.fc1", "mlp.fc2"), "norm"
 
     def embed(self, images: Tensor) -> Tensor:
         return self.stem(images)

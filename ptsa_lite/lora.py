@@ -1,5 +1,6 @@
 """The paper's layer: one frozen linear layer, one low-rank pair for each group of tasks."""
 
+import copy
 import math
 
 import torch
@@ -24,9 +25,8 @@ class GroupedLoRALinear(nn.Module):
     def __init__(self, base: nn.Linear, n_groups: int, rank: int, scale: float = 4.0, dropout: float = 0.0):
         super().__init__()
         c_out, c_in = base.weight.shape
-        largest = min(c_in, c_out)
-        if not 1 <= rank <= largest:
-            raise ValueError(f"rank {rank} does not fit a layer of {c_in} -> {c_out}; give 1 to {largest}")
+        if not 1 <= rank <= min(c_in, c_out):
+            raise ValueError(f"rank {rank} does not fit a layer of {c_in} -> {c_out}; give 1 to {min(c_in, c_out)}")
         if n_groups < 1:
             raise ValueError(f"{n_groups} groups; a layer serves at least one")
         self.base = base
@@ -56,13 +56,10 @@ class GroupedLoRALinear(nn.Module):
     def merged(self) -> nn.Module:
         """W_G = W + s B_G A_G: an nn.Linear for one group, a GroupedLinear for several. No low-rank work is left."""
         weight = self.base.weight + self.scale * self.lora_B @ self.lora_A  # (G, C_out, C_in)
-        bias = self.base.bias
         if self.n_groups > 1:
-            return GroupedLinear(weight, bias)
-        linear = nn.Linear(weight.shape[2], weight.shape[1], bias is not None, weight.device, weight.dtype)
+            return GroupedLinear(weight, self.base.bias)
+        linear = copy.deepcopy(self.base)
         linear.weight.copy_(weight[0])
-        if bias is not None:
-            linear.bias.copy_(bias)
         return linear
 
     def only(self, groups: list[int]) -> "GroupedLoRALinear":

@@ -23,10 +23,8 @@ def total_loss(
     missing.
     """
     require(tasks, predictions, batch)
-    counts = counts or {}
-    losses = {
-        name: task_loss(task, predictions[name], batch[name], counts.get(name)) for name, task in tasks.items()
-    }
+    losses = {name: task_loss(task, predictions[name], batch[name], (counts or {}).get(name))
+              for name, task in tasks.items()}  # fmt: skip
     total: Any = sum(task.loss_weight * losses[name] for name, task in tasks.items())
     return total, losses
 
@@ -55,7 +53,8 @@ def task_loss(task: Task, prediction: Tensor, target: Tensor, counts: Tensor | N
     counts = label_counts(target) if counts is None else counts
     x = resize(prediction.float(), target.shape[-2:])  # (B, C, H, W)
     if task.kind == "segmentation":
-        total = _cross_entropy_sum(x, target)
+        # pixel by pixel: torch's own sum adds up in no fixed order on a GPU, and slowly
+        total = F.cross_entropy(x, target, ignore_index=IGNORE, reduction="none").sum()
     elif task.kind == "binary":
         total = balanced_error(task, x, target, counts).sum()
     else:
@@ -84,11 +83,6 @@ def balanced_error(task: Task, logits: Tensor, target: Tensor, counts: Tensor) -
     return F.binary_cross_entropy_with_logits(logits, labels, weight=weight, reduction="none")
 
 
-def _cross_entropy_sum(logits: Tensor, target: Tensor) -> Tensor:
-    # pixel by pixel: torch's own sum adds up in no fixed order on a GPU, and slowly
-    return F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="none").sum()
-
-
 def unit(vectors: Tensor) -> Tensor:
     """x / sqrt(||x||^2 + 1e-12) along dimension 1: unit vectors, with a finite gradient at zero."""
     return vectors * vectors.square().sum(1, keepdim=True).add(1e-12).rsqrt()
@@ -103,12 +97,11 @@ def require(tasks: Mapping[str, Task], predictions: Mapping, batch: Mapping) -> 
 
 
 def _check_shapes(task: Task, prediction: Tensor, target: Tensor) -> None:
-    n, size = len(prediction), target.shape[-2:]
-    ids = task.kind == "segmentation"
-    expected = (n, *size) if ids else (n, task.channels, *size)
+    channels = () if task.kind == "segmentation" else (task.channels,)
+    expected = (len(prediction), *channels, *target.shape[-2:])
     if prediction.ndim != 4 or prediction.shape[1] != task.channels or target.shape != expected:
-        wanted = "(B, H, W)" if ids else f"(B, {task.channels}, H, W)"
+        wanted = ", ".join(map(str, ("B", *channels, "H", "W")))
         raise ValueError(
             f"task {task.name!r}: prediction {tuple(prediction.shape)} and target {tuple(target.shape)} do not fit; "
-            f"expected (B, {task.channels}, H, W) and {wanted}"
+            f"expected (B, {task.channels}, H, W) and ({wanted})"
         )

@@ -55,8 +55,7 @@ def freeze(model: nn.Module, roles: Iterable[str] | None = None, biases: bool = 
     """
     roles = [role for role, about in ROLES.items() if about.trains] if roles is None else list(roles)
     for name, parameter in model.named_parameters():
-        is_bias = name.endswith("bias")
-        parameter.requires_grad_(role_of(name) in roles or (biases and is_bias))
+        parameter.requires_grad_(role_of(name) in roles or (biases and name.endswith("bias")))
     return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
 
 

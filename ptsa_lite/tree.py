@@ -159,14 +159,11 @@ def _in_order(stages: Iterable[Iterable[Iterable[str]]], tasks: Group) -> tuple[
 
 
 def _check_stage(number: int, stage: Stage, tasks: Group) -> None:
-    named = [task for group in stage for task in group]
-    for task in named:
-        if named.count(task) > 1:
-            raise ValueError(f"task {task!r} is in two groups of stage {number}: {stage}; give it one")
-        known(task, tasks, f"task in stage {number}")
+    named = [known(task, tasks, f"task in stage {number}") for group in stage for task in group]
     for task in tasks:
-        if task not in named:
-            raise ValueError(f"task {task!r} is in no group of stage {number}; groups are {stage}")
+        if named.count(task) != 1:
+            held = "two groups" if task in named else "no group"
+            raise ValueError(f"task {task!r} is in {held} of stage {number}: {stage}; it belongs in one")
     if not all(stage):
         raise ValueError(f"stage {number} has an empty group: {stage}; leave it out")
 

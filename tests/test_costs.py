@@ -1,8 +1,9 @@
 import pytest
 import torch
+from tiny import executed_macs
 
 from ptsa_lite.backbones import load_backbone
-from ptsa_lite.costs import count_macs, count_parameters, executed_macs
+from ptsa_lite.costs import count_macs, count_parameters
 from ptsa_lite.methods import build_model
 from ptsa_lite.tasks import NYUD, PASCAL
 from ptsa_lite.tree import TaskTree

@@ -5,11 +5,11 @@ import copy
 import pytest
 import timm
 import torch
-from tiny import FAMILIES, tiny_family
+from tiny import FAMILIES, executed_macs, tiny_family
 from torch import nn
 
 from ptsa_lite.backbones import load_backbone
-from ptsa_lite.costs import count_macs, count_parameters, executed_macs
+from ptsa_lite.costs import count_macs, count_parameters
 from ptsa_lite.lora import GroupedLoRALinear
 from ptsa_lite.methods import METHODS, build_model
 from ptsa_lite.tasks import PASCAL

@@ -3,6 +3,7 @@
 import timm
 import torch
 
+from ptsa_lite.costs import macs_of, shape_only
 from ptsa_lite.families import ConvNeXtBackbone, PVTv2Backbone, SwinBackbone, ViTBackbone
 
 STAGES = dict(depths=(1, 1, 2, 1), num_heads=(1, 2, 4, 4))
@@ -32,3 +33,10 @@ def tiny_family(family, img_size=64, seed=0, drop_path_rate=0.0):
         torch.manual_seed(seed)
         model = timm.create_model(name, pretrained=False, num_classes=0, drop_path_rate=drop_path_rate, **options)
     return model, ours(model, (img_size, img_size))
+
+
+def executed_macs(model):
+    """Multiply-adds that a model's forward really executes for one image: its matrix products, by torch's counter."""
+    model = shape_only(model)
+    image = torch.empty(1, 3, *model.img_size, device="meta")
+    return macs_of(lambda: model(image, resize=False))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.integrate import solve_ivp
 from scipy.signal import correlate2d
-from tiny import tiny_family
+from tiny import executed_macs, tiny_family
 from torch import nn
 from torch.nn import functional as F
 
@@ -17,7 +17,7 @@ from ptsa_lite.baselines.dora import DoRALinear
 from ptsa_lite.baselines.monotone import flow
 from ptsa_lite.baselines.prompted_swin import PromptedAttention
 from ptsa_lite.baselines.task_block import FilteredLinear
-from ptsa_lite.costs import count_macs, count_parameters, executed_macs
+from ptsa_lite.costs import count_macs, count_parameters
 from ptsa_lite.fast import FastHRNetHead
 from ptsa_lite.lora import GroupedLoRALinear
 from ptsa_lite.methods import METHODS, build_model
