@@ -58,7 +58,7 @@ def notebooks() -> None:
 @notebooks.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--force", is_flag=True, help="Build also what is up to date.")
-def build(names, force) -> int:
+def build(names, force) -> None:
     """Execute sources and write the .ipynb beside them.
 
     Executes notebooks/NN_*.py with their defaults and writes NN_*.ipynb with outputs, and the figures that they save
@@ -68,7 +68,6 @@ def build(names, force) -> int:
     from .workshop.places import notebooks_folder
 
     notebooks.build(notebooks_folder(), names, force=force)
-    return 0
 
 
 @notebooks.command()
@@ -76,7 +75,7 @@ def build(names, force) -> int:
 @click.option("--settings", default="", metavar="NAME", help="notebooks/settings/NAME.yaml, such as paper.")
 @SET
 @click.option("--out", default="", metavar="FILE", help="The notebook to write (default runs/NAME.ipynb).")
-def run(name, settings, changes, out) -> int:
+def run(name, settings, changes, out) -> None:
     """Execute one notebook with other parameters.
 
     NAME is a number or a name, such as 06. It is written with its outputs to FILE; the one in notebooks/ stays as it
@@ -94,7 +93,6 @@ def run(name, settings, changes, out) -> int:
     notebooks.execute(source, output, overlay.get(source.stem, {}) | changes_of(changes),
                       lambda done, cells, line: line and say(line))  # fmt: skip
     say(f"executed: {output}")
-    return 0
 
 
 @notebooks.command()
@@ -120,7 +118,7 @@ def check(built) -> int:
 @click.argument("out", type=FOLDER, metavar="OUT")
 @click.option("--repository", default="", metavar="URL",
               help="Where links to the repository's files lead (default: such links are plain words).")  # fmt: skip
-def site(out, repository) -> int:
+def site(out, repository) -> None:
     """Write the series as pages of HTML that fetch nothing.
 
     OUT/index.html and a page for each built notebook, to be read without a kernel and without a network: formulas,
@@ -130,7 +128,6 @@ def site(out, repository) -> int:
     from .workshop.site import build_site
 
     build_site(notebooks_folder(), out, repository, say)
-    return 0
 
 
 @notebooks.command()
@@ -159,7 +156,7 @@ def tour(changes, out) -> int:
 @click.option("--cluster", default="", metavar="NAME", help="Hand the runs to slurm (or local) by submitit.")
 @SET
 @click.option("--out", default="", metavar="DIR", help="Folder of runs (default runs/study/NAME).")
-def study(grid, root, jobs, cluster, changes, out) -> int:
+def study(grid, root, jobs, cluster, changes, out) -> None:
     """Run a grid of trainings, with what was done before kept.
 
     Trains every run of GRID.yaml that is not done, and collects the results in figures/results; figures/grids holds
@@ -183,20 +180,18 @@ def study(grid, root, jobs, cluster, changes, out) -> int:
         from .experiments.cluster import submit_study
 
         n = len(submit_study(runs, folder, cluster))
-        say(f"{n} runs are with {cluster}; the same command without --cluster waits for them and collects")
-        return 0
+        return say(f"{n} runs are with {cluster}; the same command without --cluster waits for them and collects")
     try:
         run_study(runs, folder, jobs, report)
     finally:
         left = collect(runs, folder, path, command, say)
         say(f"{left} runs left" if left else f"all runs are done: {path}")
-    return 0
 
 
 @cli.command()
 @click.argument("grid", metavar="GRID.yaml")
 @click.option("--without", multiple=True, metavar="TASK", help="Leave a task out of delta_m; as often as needed.")
-def compare(grid, without) -> int:
+def compare(grid, without) -> None:
     """Say what a study found, by the plan in its grid.
 
     Reads what `study` has collected in figures/results, and prints tables in Markdown: every condition; each comparison
@@ -214,7 +209,6 @@ def compare(grid, without) -> int:
     for task in without:
         known(task, results[0]["run"]["tasks"], "task")
     say(report(results, plan, without))
-    return 0
 
 
 @cli.command()
@@ -226,7 +220,7 @@ def compare(grid, without) -> int:
 @click.option("--conditions", default=0, metavar="N", help="Only the first N conditions (default: all).")
 @click.option("--tasks", default="", metavar="A,B", help="Tasks to measure (default: the data set's usual ones).")
 @click.option("--out", type=FOLDER, metavar="FILE", help="Default figures/results/similarity_NAME.json, _SIZE added.")
-def similarity(data, root, limit, size, samples, conditions, tasks, out) -> int:
+def similarity(data, root, limit, size, samples, conditions, tasks, out) -> None:
     """Measure the task similarity under many choices, and the tree of each.
 
     Other heads, loss weights and numbers of samples; what tree each would have grown goes to figures/results. The same
@@ -243,7 +237,6 @@ def similarity(data, root, limit, size, samples, conditions, tasks, out) -> int:
         n_conditions=conditions or None, command=command, report=say,
     )  # fmt: skip
     say(f"{len(report['conditions'])} conditions in {path}")
-    return 0
 
 
 @cli.command()
@@ -253,7 +246,7 @@ def similarity(data, root, limit, size, samples, conditions, tasks, out) -> int:
 @click.option("--out", default="", metavar="DIR", help="Folder of the run (default runs/train/CONFIG-ROW).")
 @click.option("--log", default="", metavar="NAME", help="Tell each epoch also to tensorboard, in the run's folder.")
 @SET
-def train(config, row, root, out, log, changes) -> int:
+def train(config, row, root, out, log, changes) -> None:
     """Train at full size what a YAML file describes, on one GPU or, under torchrun, on several.
 
     CONFIG is a YAML file, or pascal or nyud: the paper's settings; ROW is one of its rows, such as ptsa_1124. Data of
@@ -267,14 +260,13 @@ def train(config, row, root, out, log, changes) -> int:
     run = read_run(config, row, ({"root": root} if root else {}) | changes_of(changes))
     name = "-".join(part for part in (find(config).stem, row) if part)
     train_run(run, out or Path("runs") / "train" / name, say, log)
-    return 0
 
 
 @cli.command()
 @RUN
 @WEIGHTS
 @click.option("--root", default="", metavar="PATH", help="Where the archive lies, if not where it did.")
-def evaluate(run_folder, weights, root) -> int:
+def evaluate(run_folder, weights, root) -> None:
     """Measure a trained run again.
 
     Measures what `train` left in the folder RUN on the test frames, and writes evaluation-*.json there.
@@ -291,7 +283,6 @@ def evaluate(run_folder, weights, root) -> int:
         for name, value in found["metrics"].items():
             better = "higher" if tasks[name].higher_is_better else "lower"
             say(f"{name:>12} {tasks[name].metric} {value:.4g} ({better} is better)")
-    return 0
 
 
 @cli.command()
@@ -321,7 +312,7 @@ def predict(run_folder, pictures, weights, out) -> int:
 @click.argument("file", type=FOLDER, metavar="MODEL.pt2")
 @WEIGHTS
 @click.option("--tasks", default="", metavar="A,B", help="Tasks to keep (default: all).")
-def export(run_folder, file, weights, tasks) -> int:
+def export(run_folder, file, weights, tasks) -> None:
     """Write a trained run as a program for other runtimes.
 
     The merged model of RUN, for batches of any number of images (batch, 3, H, W), as torch.export writes it, or for
@@ -334,7 +325,6 @@ def export(run_folder, file, weights, tasks) -> int:
     apart = write_program(load_run(run_folder, weights)[1], file, tasks.split(",") if tasks else ())
     reader = "onnxruntime" if file.suffix == ".onnx" else "torch.export.load"
     say(f"written: {file}; {reader} reads it, and says what the model says, to {apart:.0e} of its largest number")
-    return 0
 
 
 @cli.group(no_args_is_help=False)
@@ -376,7 +366,7 @@ def verify(name, root) -> int:
 @click.option("--size", default=448, metavar="N", help="Side of the frames trained at (default 448).")
 @click.option("--tasks", default="", metavar="A,B", help="Tasks to keep (default: all that the archive has).")
 @click.option("--limit", default=0, metavar="N", help="At most N frames of each split.")
-def prepare(name, root, out, size, tasks, limit) -> int:
+def prepare(name, root, out, size, tasks, limit) -> None:
     """Decode an archive once, for fast training from its own folder.
 
     NAME is nyud or pascal, ROOT its folder. Both splits are decoded, resized for training at SIZE (1.5 times as large
@@ -390,7 +380,6 @@ def prepare(name, root, out, size, tasks, limit) -> int:
     known(name, ARCHIVES, "archive")
     made = prepare_archive(name, root, out, size, tasks.split(",") if tasks else None, limit or None, say)
     say(f"ready; train from it with --root {made.parent}")
-    return 0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -404,7 +393,7 @@ def main(arguments: list[str] | None = None) -> int:
     traceback = "--traceback" in words or os.environ.get("PTSA_TRACEBACK")  # wherever it stands
     try:
         words = [word for word in words if word != "--traceback"]
-        return cli.main(words, prog_name="python -m ptsa_lite", standalone_mode=False)
+        return cli.main(words, prog_name="python -m ptsa_lite", standalone_mode=False) or 0
     except (KeyboardInterrupt, click.Abort):
         print("\nptsa_lite: stopped; the same command goes on from here", file=sys.stderr)
         return 130

@@ -58,12 +58,11 @@ def average_linkage(matrix: np.ndarray) -> dict[int, list[list[int]]]:
 
 def check_n_groups(n_groups: Sequence[int], n_tasks: int) -> tuple[int, ...]:
     """Group counts that a tree can have: whole numbers from 1 to the number of tasks, never falling."""
-    if not isinstance(n_groups, list | tuple) or not all(map(whole, n_groups)):
-        raise ValueError(f"groups per stage {reprlib.repr(n_groups)}: give whole numbers, one a stage")
-    n_groups = tuple(n_groups)
-    if not n_groups or min(n_groups) < 1 or max(n_groups) > n_tasks or list(n_groups) != sorted(n_groups):
-        raise ValueError(f"groups per stage {n_groups}: give counts from 1 to {n_tasks} (tasks) that never fall")
-    return n_groups
+    counts = n_groups if isinstance(n_groups, list | tuple) else ()
+    if not counts or not all(whole(n) and 1 <= n <= n_tasks for n in counts) or list(counts) != sorted(counts):
+        words = f"give whole numbers that never fall, counts from 1 to {n_tasks} (tasks), one a stage"
+        raise ValueError(f"groups per stage {reprlib.repr(n_groups)}: {words}")
+    return tuple(counts)
 
 
 def check_similarity(similarity: Any, n_tasks: int, n_stages: int) -> np.ndarray:

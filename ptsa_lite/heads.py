@@ -23,14 +23,14 @@ class HRNetHead(nn.Module):
     Source: MTLoRA's code, whose decoder follows HRNet's (Wang et al. 2020).
     """
 
-    def __init__(self, channels: Sequence[int], outputs: int, widths: Sequence[int] = WIDTHS, expansion: int = 4):
+    def __init__(self, channels: Sequence[int], outputs: int):
         super().__init__()
-        joined = sum(widths)
-        self.project = nn.ModuleList(nn.Linear(c, w, bias=False) for c, w in zip(channels, widths, strict=True))
-        self.fuse = nn.Linear(joined, expansion * joined)
-        self.norm = nn.BatchNorm1d(expansion * joined)
+        joined = sum(WIDTHS)
+        self.project = nn.ModuleList(nn.Linear(c, w, bias=False) for c, w in zip(channels, WIDTHS, strict=True))
+        self.fuse = nn.Linear(joined, 4 * joined)
+        self.norm = nn.BatchNorm1d(4 * joined)
         self.relu = nn.ReLU()
-        self.predict = nn.Linear(expansion * joined, outputs)
+        self.predict = nn.Linear(4 * joined, outputs)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Maps (B, h_i, w_i, C_i), finest first -> (B, outputs, h_1, w_1)."""

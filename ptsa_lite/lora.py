@@ -70,9 +70,6 @@ class GroupedLoRALinear(nn.Module):
             layer.lora_B.copy_(self.lora_B[groups])
         return layer
 
-    def extra_repr(self) -> str:
-        return f"groups={self.n_groups}, rank={self.rank}, scale={self.scale}"
-
 
 class GroupedLinear(nn.Module):
     """h_G = W_G x_G + b: one whole weight for each group, as merging leaves it. Shapes as in GroupedLoRALinear."""

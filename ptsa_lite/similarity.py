@@ -182,13 +182,13 @@ def gradient_similarity(
 @contextlib.contextmanager
 def evaluating(model: nn.Module, weights: Iterable[nn.Parameter]) -> Iterator[None]:
     """Evaluation mode, and gradients for these weights alone; everything is put back afterwards."""
-    training, wanted = model.training, [(p, p.requires_grad) for p in model.parameters()]
+    training, trained = model.training, [p for p in model.parameters() if p.requires_grad]
     model.eval().requires_grad_(False)
     for weight in weights:
         weight.requires_grad_(True)
     try:
         yield
     finally:
-        model.train(training)
-        for parameter, was in wanted:
-            parameter.requires_grad_(was)
+        model.train(training).requires_grad_(False)
+        for parameter in trained:
+            parameter.requires_grad_(True)

@@ -88,21 +88,21 @@ def _suite(*tasks: Task) -> dict[str, Task]:
 
 
 PASCAL = _suite(
-    Task("semseg", "segmentation", 21, 1.0, "mIoU", True),
-    Task("human_parts", "segmentation", 7, 2.0, "mIoU", True, foreground=True),
-    Task("saliency", "binary", 1, 5.0, "maxIoU", True),
-    Task("normals", "normals", 3, 10.0, "mean angle (°)", False),
+    Task("semseg", "segmentation", 21),
+    Task("human_parts", "segmentation", 7, loss_weight=2.0, foreground=True),
+    Task("saliency", "binary", loss_weight=5.0),
+    Task("normals", "normals", loss_weight=10.0),
 )
 
 NYUD = _suite(
-    Task("semseg", "segmentation", 40, 1.0, "mIoU", True),
-    Task("depth", "depth", 1, 1.0, "RMSE (m)", False),
-    Task("normals", "normals", 3, 10.0, "mean angle (°)", False),
-    Task("edge", "binary", 1, 50.0, "loss", False, positive_weight=0.95),
+    Task("semseg", "segmentation", 40),
+    Task("depth", "depth"),
+    PASCAL["normals"],
+    Task("edge", "binary", loss_weight=50.0, metric="loss", positive_weight=0.95),
 )
 
 SCENES = _suite(  # the procedural scenes carry exact labels for every task of both suites
-    Task("semseg", "segmentation", 14, 1.0, "mIoU", True),
+    Task("semseg", "segmentation", 14),
     PASCAL["human_parts"],
     PASCAL["saliency"],
     NYUD["depth"],

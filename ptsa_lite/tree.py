@@ -32,9 +32,8 @@ class TaskTree:
 
     def __post_init__(self) -> None:
         if not _nested(self.stages, 3):
-            raise ValueError(f"a tree is stages of groups of task names; got {reprlib.repr(self.stages)}")
-        if not self.stages or not self.stages[0]:
-            raise ValueError("a tree needs at least one stage with one group; got none")
+            words = "at least one stage of groups of task names, and no empty group"
+            raise ValueError(f"a tree is {words}; got {reprlib.repr(self.stages)}")
         for number, stage in enumerate(self.stages, 1):
             _check_stage(number, stage, self.tasks)
         for number, (coarse, fine) in enumerate(itertools.pairwise(self.stages), 2):
@@ -66,11 +65,6 @@ class TaskTree:
         if stage == 0:
             return (0,) * len(self.stages[0])
         return tuple(self.group_of(stage - 1, group[0]) for group in self.stages[stage])
-
-    def leaf_order(self) -> Group:
-        """Tasks in an order in which every group of every stage stands together: for drawing."""
-        n_stages = len(self.stages)
-        return tuple(sorted(self.tasks, key=lambda task: [self.group_of(s, task) for s in range(n_stages)]))
 
     def only(self, tasks: Iterable[str]) -> "TaskTree":
         """The tree of some of the tasks: groups that hold none of them are gone."""
@@ -120,7 +114,7 @@ class TaskTree:
     @classmethod
     def from_dict(cls, data: dict) -> "TaskTree":
         """The inverse of `to_dict`; raises ValueError on anything else."""
-        if not isinstance(data, dict) or set(data) != {"stages"}:
+        if not isinstance(data, dict) or data.keys() != {"stages"}:
             raise ValueError(f"a tree is written as {{'stages': [[[task, ...], ...], ...]}}; got {reprlib.repr(data)}")
         return cls(data["stages"])
 
@@ -164,15 +158,12 @@ def _check_stage(number: int, stage: Stage, tasks: Group) -> None:
         if named.count(task) != 1:
             held = "two groups" if task in named else "no group"
             raise ValueError(f"task {task!r} is in {held} of stage {number}: {stage}; it belongs in one")
-    if not all(stage):
-        raise ValueError(f"stage {number} has an empty group: {stage}; leave it out")
 
 
 def _nested(value: Any, depth: int) -> bool:
-    """Whether a value is lists of lists, so deep, of names: never a name where a list of names should stand."""
-    if depth == 0:
-        return isinstance(value, str) and bool(value)
-    return isinstance(value, list | tuple) and all(_nested(inner, depth - 1) for inner in value)
+    """Whether a value is lists of lists, so deep, of names, none empty: never a name for a list of names."""
+    kind: Any = list | tuple if depth else str
+    return isinstance(value, kind) and bool(value) and (not depth or all(_nested(inner, depth - 1) for inner in value))
 
 
 def _show(stage: Stage) -> str:

@@ -23,7 +23,8 @@ Folder = dict[str, dict[str, str]]  # {"0001": {".jpg": "0001.JPG"}, ...}: of ea
 
 @dataclass(frozen=True)
 class Archive:
-    """An archive that was looked at. Its layout says what `readable`, `label` and the lists are."""
+    """An archive that was looked at. Its layout says which `tasks` it has, where `files` and lists lie, and what a
+    `label` is."""
 
     root: Path
     folders: dict[str, Folder]  # what lies in each folder that is there

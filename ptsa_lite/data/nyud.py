@@ -94,10 +94,9 @@ def open_archive(root: str | Path) -> NyudArchive:
     kinds = {}
     for key, folder in FOLDERS.items():
         there = [kind for kind in READABLE[key] if archive.holds(folder, [kind])]
-        # Where a folder holds two kinds, the one that the split list's frames come in.
         listed = archive.folders.get(folder, {}).get(names[0], {}) if names else {}
-        if there:
-            kinds[key] = (*(kind for kind in there if kind in listed), *(kind for kind in there if kind not in listed))
+        if there:  # where a folder holds two kinds, first the one that the split list's frames come in
+            kinds[key] = tuple(sorted(there, key=lambda kind, listed=listed: kind not in listed))
     unit = _depth_unit(archive, names, kinds["depth"]) if "depth" in kinds else None
     return replace(archive, kinds=kinds, per_metre=unit)
 
@@ -105,7 +104,7 @@ def open_archive(root: str | Path) -> NyudArchive:
 def _depth_unit(archive: NyudArchive, names: list[str], kinds: tuple[str, ...]) -> float:
     """1, 1000 or 0 for neither: the archive's units in a metre, by the rule above. A file that differs is refused when
     it is read, and so are all of an archive in neither."""
-    depths = archive.of_a_few(names, lambda name: _read_depth(archive.root / archive.find("depth", name, kinds)))
+    depths = archive.of_a_few(names, lambda name: _numbers(archive.root / archive.find("depth", name, kinds)))
     whole = any(depth.dtype.kind in "ui" for depth in depths)
     medians = sorted(filter(None, map(median_depth, depths))) or [1000.0 if whole else 1.0]
     middle = medians[len(medians) // 2]
@@ -119,16 +118,12 @@ def median_depth(depth: np.ndarray) -> float:
     return float(np.median(positive)) if positive.size else 0.0
 
 
-def _read_depth(path: Path) -> np.ndarray:
+def _numbers(path: Path) -> np.ndarray:
     return read_grey(path) if path.suffix.lower() == ".png" else files.read_array(path)
 
 
-def _semseg(archive: NyudArchive, path: Path, remarks: list | None) -> np.ndarray:
-    return read_ids(path, highest=40) - np.uint8(1)  # 1..40 -> 0..39, and 0 wraps around to 255, ignore
-
-
 def _depth(archive: NyudArchive, path: Path, remarks: list | None) -> np.ndarray:
-    depth = _read_depth(path)
+    depth = _numbers(path)
     if archive.per_metre == 0:
         words = f"{path}: the archive's depth, here {median_depth(depth):.3g} in the middle, fits a room neither in "
         raise DataError("range", words + "metres nor in millimetres; write it in one of them")
@@ -141,9 +136,10 @@ def _normals(archive: NyudArchive, path: Path, remarks: list | None) -> np.ndarr
     return files.clean_normals(raw, path, remarks)
 
 
-def _edge(archive: NyudArchive, path: Path, remarks: list | None) -> np.ndarray:
-    raw = read_grey(path) if path.suffix.lower() == ".png" else files.read_array(path)
-    return files.above_half(raw, path, "edge")
-
-
-READERS = {"semseg": _semseg, "depth": _depth, "normals": _normals, "edge": _edge}
+READERS = {
+    # 1..40 -> 0..39, and 0 wraps around to 255, ignore
+    "semseg": lambda archive, path, remarks: read_ids(path, highest=40) - np.uint8(1),
+    "depth": _depth,
+    "normals": _normals,
+    "edge": lambda archive, path, remarks: files.above_half(_numbers(path), path, "edge"),
+}

@@ -34,15 +34,14 @@ def write_scene_archive(name: str, root: str | Path, train: int, val: int, size=
     lists, write = ARCHIVES[known(name, ARCHIVES, "archive")]
     names = {"train": [f"scene_{i:05d}" for i in range(train)], "val": [f"scene_{90_000 + i}" for i in range(val)]}
     numbers = {"train": range(train), "val": range(1_000_000, 1_000_000 + val)}  # the scenes' own splits
-    bar = progress(train + val, f"drawing scenes as a {name} archive")
-    for split, some in names.items():
-        for number, frame in zip(numbers[split], some, strict=True):
-            if not (root / "done" / frame).is_file():
-                write(root, frame, render_scene(number, seed=seed, size=size))
-                _at(root, f"done/{frame}").touch()
-            bar.update()
-        _at(root, f"{lists}/{split}.txt").write_text("\n".join(some) + "\n", encoding="utf-8")
-    bar.close()
+    with progress(train + val, f"drawing scenes as a {name} archive") as bar:
+        for split, some in names.items():
+            for number, frame in zip(numbers[split], some, strict=True):
+                if not (root / "done" / frame).is_file():
+                    write(root, frame, render_scene(number, seed=seed, size=size))
+                    _at(root, f"done/{frame}").touch()
+                bar.update()
+            _at(root, f"{lists}/{split}.txt").write_text("\n".join(some) + "\n", encoding="utf-8")
     return root
 
 

@@ -137,10 +137,9 @@ def warp_image(image: np.ndarray, size: int, warp: Warp, aspect: float) -> np.nd
         out = np.asarray(out)
         return out[:, ::-1] if warp.flip else out
     m = max(round(size * warp.scale), 1)
-    a, b, c, d, e, f = (m * number for number in warp.source(size, aspect))
     if (w, h) != (m, m):
         picture = picture.resize((m, m), Image.Resampling.BICUBIC)
-    matrix = (a, b, c, d, e, f)
+    matrix = tuple(m * number for number in warp.source(size, aspect))
     turned = picture.transform((size, size), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=FILL)
     return np.asarray(turned)
 

@@ -1,8 +1,9 @@
 """What is missing or wrong in an archive: every file of both splits read once, everything found told at once."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -127,49 +128,39 @@ def verify_own(described: Description, root: str | Path = "", splits: Sequence[s
 
 
 def _check_table(table: Table, split: str) -> list[Row]:
-    n = len(table.rows)
-    rows = {task: Row(split, task, n, kind=one.moves) for task, one in table.tasks.items()}
-    image_row = Row(split, "image", n)
-    with progress(n, f"checking {table.name}") as bar:
-        for i in range(n):
-            row = table.rows[i]
-            image = _check(image_row, lambda remarks, r=row, i=i: table.image(r, i, remarks))
-            size = None if image is None else image.shape[:2]
-            for task, found in rows.items():
-                if row.get(table.columns[task]) in (None, ""):
-                    found.remarks["not annotated"] += 1
-                else:
-                    _check(found, lambda remarks, t=task, r=row, i=i, s=size: table.label(t, r, i, s, remarks))
-            bar.update()
-    return _told([image_row, *rows.values()])
+    rows = {task: Row(split, task, len(table.rows), kind=one.moves) for task, one in table.tasks.items()}
+    found = ((partial(table.image, row, i), {task: partial(table.label, task, row, i) for task in rows
+              if row.get(table.columns[task]) not in (None, "")}) for i, row in enumerate(table.rows))  # fmt: skip
+    return _check_all(split, len(table.rows), rows, found, f"checking {table.name}")
 
 
 def _check_split(archive, tasks, split: str, names: list[str]) -> list[Row]:
     rows = {label: Row(split, label, len(names), unread=label not in archive.tasks, kind=frames.KINDS[label])
             for label in tasks}  # fmt: skip
-    image_row = Row(split, "image", len(names))
-    bar = progress(len(names), f"checking {split} of {archive.root}")
-    present = [task for task in tasks if task in archive.tasks]
-    for name in names:
-        paths = archive.files(name, present)
-        image = _check(image_row, lambda remarks, p=paths: archive.image(p, remarks))
-        size = None if image is None else image.shape[:2]
-        for task in present:
-            if not paths[task]:
-                rows[task].remarks["not annotated"] += 1
-                continue
-            _check(rows[task], lambda remarks, t=task, p=paths, s=size: archive.label(t, p, s, remarks))
-        bar.update()
-    bar.close()
-    return _told([image_row, *rows.values()])
+    paths = (archive.files(name, [task for task in tasks if not rows[task].unread]) for name in names)
+    found = ((partial(archive.image, those), {task: partial(archive.label, task, those) for task in rows
+              if those.get(task)}) for those in paths)  # fmt: skip
+    return _check_all(split, len(names), rows, found, f"checking {split} of {archive.root}")
 
 
-def _told(rows: list[Row]) -> list[Row]:
-    """The rows, with a remark on a label of one value."""
-    for row in rows[1:]:
+def _check_all(split: str, n: int, rows: dict[str, Row], found: Iterable, title: str) -> list[Row]:
+    """The rows of the pictures and of each label, read once. found: of each frame, what reads its picture, and what
+    reads each label that it has."""
+    pictures = Row(split, "image", n)
+    with progress(n, title) as bar:
+        for read, labels in found:
+            image = _check(pictures, read)
+            size = None if image is None else image.shape[:2]
+            for task, row in rows.items():
+                if task in labels:
+                    _check(row, partial(labels[task], size))
+                elif not row.unread:
+                    row.remarks["not annotated"] += 1
+            bar.update()
+    for row in rows.values():
         if row.good > 2 and not row.remarks["not annotated"] and row.low >= row.high:
             row.remarks[ONE_VALUE] += row.good
-    return rows
+    return [pictures, *rows.values()]
 
 
 def _check(row: Row, read) -> np.ndarray | None:

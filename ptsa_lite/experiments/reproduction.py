@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+import pandas
 import torch
 
 from ptsa_lite.backbones import load_backbone
@@ -129,13 +130,10 @@ def published(data: str) -> dict[str, Sequence[Published]]:
 
 def aligned(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table as text, the first column to the left, the others to the right."""
-    table = [list(map(str, line)) + [""] * (len(header) - len(line)) for line in (header, *rows)]
-    widths = [max(len(line[k]) for line in table) for k in range(len(header))]
-    pads = [str.ljust, *[str.rjust] * (len(header) - 1)]
-    return "\n".join(
-        "  ".join(pad(text, width) for pad, text, width in zip(pads, line, widths, strict=True)).rstrip()
-        for line in (table[0], ["-" * width for width in widths], *table[1:])
-    )
+    table = pandas.DataFrame([list(map(str, row)) for row in rows], columns=list(header)).fillna("")
+    first = table.columns[0]
+    table[first] = table[first].str.ljust(table[first].str.len().max())
+    return table.to_string(index=False)
 
 
 def _number(value: float | None, sign: bool = False) -> str:

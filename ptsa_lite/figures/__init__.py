@@ -1,8 +1,4 @@
-"""Every figure of the project: pure functions that return a Figure, in one style.
-
-As the last line of a cell a figure is shown once; elsewhere, and in a widget, `IPython.display.display(figure)` shows
-it. `save_figure` writes it as PNG and SVG.
-"""
+"""Every figure of the project: pure functions that return a Figure, in one style (`style`)."""
 
 # ruff: noqa: F401, I001
 from .costs import BILL, BY_STAGE, draw_bars, draw_costs, draw_work_and_size

@@ -19,14 +19,11 @@ def draw_block(groups: Sequence[Sequence[str]]) -> Figure:
         axes.plot([start, start, end, end], [0, 1.1, 1.1, 0], color=SOFT, linewidth=1.2, zorder=0)
         plus(axes, end, 0, 15)
     for x in (0.75, 6.05):
-        box(axes, x, 0, 0.5, 0.9, PAPER, edge=INK, zorder=3)
-        axes.text(x, 0, "norm", ha="center", va="center", fontsize=9, rotation=90, zorder=4)
+        box(axes, x, 0, 0.5, 0.9, PAPER, edge=INK, zorder=3, words="norm", rotation=90)
     for x, width, words in ((3.1, 1.15, "attention\nin windows"), (8.25, 0.8, "GELU")):
-        box(axes, x, 0, width, 0.7, BOX, edge=SOFT, dash=True, zorder=3)
-        axes.text(x, 0, words, ha="center", va="center", fontsize=9, zorder=4)
+        box(axes, x, 0, width, 0.7, BOX, edge=SOFT, dash=True, zorder=3, words=words)
     for x, words in ((1.8, "qkv"), (4.4, "proj"), (7.1, "fc1"), (9.4, "fc2")):
-        box(axes, x, 0, 0.8, 0.9, FROZEN, zorder=3)
-        axes.text(x, 0, words, ha="center", va="center", zorder=4, fontweight="bold", fontsize=9)
+        box(axes, x, 0, 0.8, 0.9, FROZEN, zorder=3, words=words, fontweight="bold")
         axes.plot([x - 0.56, x - 0.56, x + 0.56, x + 0.56], [0, low, low, 0], color=SOFT, linewidth=1, zorder=1)
         plus(axes, x + 0.56, 0, 7)
         for i, group in enumerate(groups):
@@ -44,8 +41,8 @@ def draw_layer(groups: Sequence[Sequence[str]]) -> Figure:
     """h_G = W x_G + b + s B_G A_G x_G for two groups: one frozen product for both, a low-rank detour for each."""
     first, second = groups
     figure, axes = sheet((-1.0, 7.0), (-2.9, 1.5))
-    box(axes, 2.5, -0.7, 1.7, 2.1, FROZEN, zorder=3)
-    axes.text(2.5, -0.7, "W, b\n\nfrozen,\nthe same for\nevery group", ha="center", va="center", zorder=6, fontsize=9)
+    words = "W, b\n\nfrozen,\nthe same for\nevery group"
+    box(axes, 2.5, -0.7, 1.7, 2.1, FROZEN, zorder=3, words=words)
     for number, group, y, side in ((1, first, 0.0, 1), (2, second, -1.4, -1)):
         for j, name in enumerate(group):
             for x in (0.0, 6.1):

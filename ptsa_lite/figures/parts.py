@@ -27,6 +27,13 @@ def sheet(xlim: tuple[float, float], ylim: tuple[float, float]) -> tuple[Figure,
     return figure, axes
 
 
+def leaves(tree: TaskTree, step: float) -> dict[str, float]:
+    """Each task's height, a step below the one before: in an order in which every group of every stage is together."""
+    stages = range(len(tree.stages))
+    order = sorted(tree.tasks, key=lambda task: [tree.group_of(stage, task) for stage in stages])
+    return {task: -step * i for i, task in enumerate(order)}
+
+
 def heights(
     tree: TaskTree, leaf: Mapping[str, float], ribbon: float = RIBBON, opened: Sequence[float] | None = None
 ) -> list[dict[str, float]]:
@@ -86,12 +93,14 @@ def plus(axes, x: float, y: float, size: float) -> None:
 
 
 def box(axes, x: float, y: float, width: float, height: float, colour: str, edge: str | None = None, alpha=None,
-        dash: bool = False, zorder: float = 2) -> None:  # fmt: skip
-    """A rounded box by its centre."""
+        dash: bool = False, zorder: float = 2, words: str = "", **look) -> None:  # fmt: skip
+    """A rounded box by its centre, with words in it that look so."""
     rounding = min(0.08, width / 3, height / 3)
     axes.add_patch(FancyBboxPatch((x - width / 2, y - height / 2), width, height, facecolor=colour, alpha=alpha,
                                   edgecolor=edge or "none", linewidth=1, linestyle=(0, (3, 2)) if dash else "-",
                                   boxstyle=f"round,pad=0,rounding_size={rounding}", zorder=zorder))
+    if words:
+        axes.text(x, y, words, **{"ha": "center", "va": "center", "fontsize": 9, "zorder": zorder + 1} | look)
 
 
 def picture(axes, image: Any, x: float, y: float, side: float, alpha: float = 1.0) -> None:

@@ -66,8 +66,7 @@ def draw_gradients(names: Sequence[str]) -> Figure:
     """Losses on top of one frozen backbone, a gradient back from each; beside it, gradients as (invented) arrows."""
     figure = Drawing(figsize=(10, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1.45, 1])
-    box(left, 1.65, 0, 1.5, 3.2, FROZEN)
-    left.text(1.65, 0, "frozen\nbackbone\n$\\theta$", ha="center", va="center", fontsize=11)
+    box(left, 1.65, 0, 1.5, 3.2, FROZEN, words="frozen\nbackbone\n$\\theta$", fontsize=11)
     left.text(0.15, 0, "frame $x$", ha="center", va="center", color=SOFT)
     left.annotate("", (0.88, 0), (0.45, 0), arrowprops=dict(arrowstyle="-|>", color=SOFT))
     for name, y in zip(names, np.linspace(1.25, -1.25, len(names)), strict=True):

@@ -12,16 +12,15 @@ from matplotlib.figure import Figure
 from ptsa_lite.tasks import Task
 from ptsa_lite.tree import TaskTree
 
-from .parts import adapter, box, heights, picture, sheet, strands
+from .parts import adapter, box, heights, leaves, picture, sheet, strands
 from .similarity import similarity_cells
 from .style import BOX, FROZEN, INK, PAPER, SOFT, Drawing, canvas, task_colour
 
 
 def draw_tree(tree: TaskTree, title: str = "", axes=None) -> Figure:
     """A TaskTree from left to right: a box per group in each stage, a coloured strand per task running through it."""
-    order, end = tree.leaf_order(), len(tree.stages) + 1
-    leaf = {name: -1.0 * i for i, name in enumerate(order)}
-    figure, axes = canvas((1.25 * end + 2.15, 0.62 * len(order) + 1.0), axes)
+    leaf, end = leaves(tree, 1.0), len(tree.stages) + 1
+    figure, axes = canvas((1.25 * end + 2.15, 0.62 * len(leaf) + 1.0), axes)
     strands(axes, heights(tree, leaf, 0.22), range(end + 1), width=4)
     axes.text(0, 0.75, "image", ha="center", color=SOFT)
     for x, groups in enumerate(tree.stages, 1):
@@ -38,7 +37,7 @@ def draw_tree(tree: TaskTree, title: str = "", axes=None) -> Figure:
 
 def draw_tree_beside(tree: TaskTree, similarity: Any, error: Any, names: Sequence[str], title: str) -> Figure:
     """The tree, and its similarity (T, T) ± its standard error in the order of the leaves: each leaf meets its row."""
-    order, row = tree.leaf_order(), 0.85  # inches
+    order, row = list(leaves(tree, 1.0)), 0.85  # inches
     at = [list(names).index(name) for name in order]
     side = row * len(names)
     width, height, foot = 6.4 + side + 0.3, side + 1.45 * row + 0.9, 0.9
@@ -62,7 +61,7 @@ def draw_adaptation(
     whose paths keep their colour while the others fade. opened: how far each stage's groups have separated, from 0 to
     1, for a drawing that moves.
     """
-    leaf = {name: -(1.15 if outputs else 0.75) * i for i, name in enumerate(tree.leaf_order())}
+    leaf = leaves(tree, 1.15 if outputs else 0.75)
     figure, axes, xs = _network(tree, leaf, 3.1 if outputs else 1.9, 0.5, highlight, opened)
     middle, low, head = min(leaf.values()) / 2, min(leaf.values()) - 0.55, xs[-1]
     for x, groups, share in zip(xs[1:], tree.stages, opened or [1.0] * len(tree.stages), strict=False):
@@ -82,7 +81,7 @@ def draw_adaptation(
 
 def draw_training(tree: TaskTree, tasks: Mapping[str, Task]) -> Figure:
     """One step of training: each task's weighted loss behind its head, their sum, and one gradient back."""
-    leaf = {name: -0.75 * i for i, name in enumerate(tree.leaf_order())}
+    leaf = leaves(tree, 0.75)
     figure, axes, xs = _network(tree, leaf, 4.8, 1.0)
     middle, low, head, first = min(leaf.values()) / 2, min(leaf.values()) - 0.55, xs[-1], xs[1]
     total = head + 4.2
@@ -90,8 +89,7 @@ def draw_training(tree: TaskTree, tasks: Mapping[str, Task]) -> Figure:
         axes.text(head + 0.4, y, f"{tasks[name].loss_weight:g} × loss of {name}", va="center", fontsize=9,
                   color=task_colour(name), fontweight="bold")  # fmt: skip
         axes.plot([head + 3.1, total], [y, middle], color=SOFT, linewidth=1, zorder=1)
-    box(axes, total, middle, 0.8, 0.6, BOX, SOFT, zorder=3)
-    axes.text(total, middle, "sum", ha="center", va="center", fontsize=9, zorder=4)
+    box(axes, total, middle, 0.8, 0.6, BOX, SOFT, zorder=3, words="sum")
     axes.plot([total, total, first], [middle - 0.3, low - 0.4, low - 0.4], color=INK, linewidth=1.5)
     arrow = dict(arrowstyle="-|>", color=INK, linewidth=1.5)
     axes.annotate("", (first, low), (first, low - 0.44), arrowprops=arrow)
@@ -120,8 +118,8 @@ def _network(
             y = np.mean([column[name] for name in group])
             adapter(axes, x, y, sorted(group, key=list(leaf).index), lit=lit)
     for name, y in leaf.items():
-        box(axes, xs[-1], y, 0.5, 0.42, task_colour(name), alpha=1.0 if lit is None or name in lit else 0.15, zorder=4)
-        axes.text(xs[-1], y, "head", ha="center", va="center", color=PAPER, fontsize=8, zorder=5)
+        alpha = 1.0 if lit is None or name in lit else 0.15
+        box(axes, xs[-1], y, 0.5, 0.42, task_colour(name), alpha=alpha, zorder=4, words="head", color=PAPER, fontsize=8)
     return figure, axes, xs
 
 
@@ -144,7 +142,7 @@ def draw_schemes(tree: TaskTree, notes: Mapping[str, str]) -> Figure:
     xlim, ylim = (-0.35, xs[-1] + 0.55), (-depth - 1.15, 1.05)
     figure = Drawing(figsize=(1.44 * (xlim[1] - xlim[0]), 1.44 * (ylim[1] - ylim[0])))
     for axes, (key, scheme) in zip(figure.subplots(2, 2).flat, trees.items(), strict=True):
-        leaf = {name: -0.75 * i for i, name in enumerate(scheme.leaf_order())}
+        leaf = leaves(scheme, 0.75)
         strands(axes, heights(scheme, leaf), xs)
         for x, groups in zip(xs[1:], scheme.stages, strict=False):
             if key != "own":

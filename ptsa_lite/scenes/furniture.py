@@ -3,6 +3,8 @@
 Every maker takes a generator and returns (shapes, half width, half depth): the footprint keeps things apart.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from .people import CLOTHES, limb
@@ -54,10 +56,6 @@ def table(rng, height=0.74):
     return shapes, half_w, half_d
 
 
-def coffee_table(rng):
-    return table(rng, rng.uniform(0.38, 0.46))
-
-
 def chair(rng):
     frame = wood(rng) if rng.random() < 0.6 else plain(rng.choice(CLOTHES), 0.2)
     seat = fabric(rng) if rng.random() < 0.4 else frame
@@ -95,8 +93,7 @@ def cabinet(rng):
     half_w, half_d, half_h = rng.uniform(0.4, 0.75), 0.22, rng.uniform(0.35, 0.55)
     paint = wood(rng)._replace(texture="doors", scale=1.0)
     if rng.random() < 0.35:
-        colour = rgb(rng.choice(["f8f9fa", "84a98c", "a8dadc", "e5989b", "457b9d"]))
-        paint = Paint("doors", colour, colour, 1.0, 0.1)
+        paint = plain(rng.choice(["f8f9fa", "84a98c", "a8dadc", "e5989b", "457b9d"]), 0.1)._replace(texture="doors")
     shapes = [box((0, 0, half_h + 0.04), (half_w, half_d, half_h), paint, CABINET)]
     shapes.append(box((0, 0, 2 * half_h + 0.055), (half_w + 0.02, half_d + 0.02, 0.015), wood(rng), CABINET))
     x, top = rng.uniform(-0.5, 0.5) * half_w, 2 * half_h + 0.07
@@ -160,12 +157,8 @@ def ball(rng, radius=None):
     radius = radius or rng.uniform(0.1, 0.2)
     first, second = (rgb(c) for c in rng.choice(CLOTHES, 2, replace=False))
     paint = Paint(rng.choice(["beach", "plain", "dots", "stripes"]), first, second, 1.4 / radius, 0.5)
-    return [_rolled(rng, ball_at((0, 0, radius), radius, paint, BALL))], radius, radius
-
-
-def _rolled(rng, shape: Shape) -> Shape:
-    axes = np.linalg.qr(rng.standard_normal((3, 3)))[0]
-    return Shape(shape.kind, shape.centre, axes, shape.size, shape.paint, shape.label)
+    rolled = np.linalg.qr(rng.standard_normal((3, 3)))[0]
+    return [replace(ball_at((0, 0, radius), radius, paint, BALL), axes=rolled)], radius, radius
 
 
 def tree(rng, autumn=0.2):

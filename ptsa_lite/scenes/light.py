@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .raycast import Camera, View
+from .raycast import Camera, View, slope_of
 from .textures import soft_noise
 
 BIAS = 0.012  # metres that a shadow ray starts above its surface, so that neighbours in contact do not shade it wrongly
@@ -101,16 +101,14 @@ def _cone_outline(o, d, shape):
         o[2] += length
         length *= 2
     square, along = np.einsum("ij,ij->j", d, d), np.einsum("ij,ij->j", d, o)
+    s, slope = 0.0, 0.0
     if length:
-        s = (square * o[2] - d[2] * along) / np.maximum(square - d[2] * d[2], 1e-9)
-        s = np.clip(s, 0, length)
-        t = np.maximum((d[2] * s - along) / square, 0)
-        gap = o + t * d
-        gap[2] -= s
-        return r0 - (r0 - r1) / length * s - np.sqrt(np.einsum("ij,ij->j", gap, gap)), t
-    t = np.maximum(-along / square, 0)
+        s = np.clip((square * o[2] - d[2] * along) / np.maximum(square - d[2] * d[2], 1e-9), 0, length)
+        slope = (r0 - r1) / length
+    t = np.maximum((d[2] * s - along) / square, 0)
     gap = o + t * d
-    return r0 - np.sqrt(np.einsum("ij,ij->j", gap, gap)), t
+    gap[2] -= s
+    return r0 - slope * s - np.sqrt(np.einsum("ij,ij->j", gap, gap)), t
 
 
 def _box_outline(o, d, size):
@@ -158,10 +156,7 @@ def _distance(shape, q) -> np.ndarray:
         return np.sqrt(np.einsum("ij,ij->j", out, out))
     rho2 = q[0] * q[0] + q[1] * q[1]
     if shape.kind == "cone":
-        r0, r1, length = shape.size
-        if not length:
-            return np.sqrt(rho2 + q[2] * q[2]) - r0
-        slope = (r0 - r1) / length
+        slope, r0, length = slope_of(shape.size), shape.size[0], shape.size[2]
         z = np.clip((q[2] - slope * np.sqrt(rho2) / max(1 - slope**2, 0.1) ** 0.5), 0, length)
         return np.sqrt(rho2 + (q[2] - z) ** 2) - (r0 - slope * z)
     r0, r1, half = shape.size

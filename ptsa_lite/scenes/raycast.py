@@ -147,7 +147,7 @@ def surface(kind: str, size, q: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.
         return normal, np.where(side == 0, y, x), np.where(side == 2, y, z)
     around = np.arctan2(x, y) * size[0]
     if kind == "cone":
-        slope, r0, length = _slope(size), size[0], size[2]
+        slope, r0, length = slope_of(size), size[0], size[2]
         centre = np.clip((z - slope * r0) / (1 - slope**2), 0, length)  # of the sphere that touches the hull here
         return np.stack([x, y, z - centre]), around, z
     r0, r1, half = size
@@ -176,7 +176,8 @@ def _extent(shape: Shape) -> tuple:
     return ((-r, -r, -c), (r, r, c)) if shape.kind == "tube" else ((-r, -r, -a), (r, r, c + b))
 
 
-def _slope(size) -> float:
+def slope_of(size) -> float:
+    """By how much the radius of a round cone falls along its axis."""
     return (size[0] - size[1]) / size[2] if size[2] else 0.0
 
 
@@ -207,7 +208,7 @@ def _hit_cone(o, d, size):
     t = np.fmin(_first_root(square, side + oz * dz, rim + oz * oz - r0 * r0), np.inf)
     if not length:
         return t
-    top, slope = oz - length, _slope(size)
+    top, slope = oz - length, slope_of(size)
     t = np.fmin(t, _first_root(square, side + top * dz, rim + top * top - r1 * r1))
     k, c2 = r0 - slope * oz, 1 - slope**2
     wall = _first_root(c2 * flat - slope**2 * dz * dz, c2 * side + k * slope * dz, c2 * rim - k * k)

@@ -159,7 +159,7 @@ def _lounge(scene: Scene, area, sofas) -> None:
     if sofas:
         x, y, yaw = sofas[0]
         x, y = x - 1.15 * np.sin(yaw), y + 1.15 * np.cos(yaw)
-    made = make.coffee_table(rng)
+    made = make.table(rng, rng.uniform(0.38, 0.46))
     if scene.try_put(made, x, y, yaw, area):
         _rug(scene, x, y, 1.1, 0.9)
         if rng.random() < 0.7:

@@ -129,14 +129,19 @@ def execute(
     return executed
 
 
-def _heading(notebook, text: str) -> str:
-    """The heading above the first cell with this text, in words."""
-    heading = ""
+def with_headings(notebook: nbformat.NotebookNode) -> list[tuple[nbformat.NotebookNode, str]]:
+    """Every cell with the last heading above it, or in it."""
+    heading, found = "", []
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            heading = (re.findall(r"(?m)^#+\s+(.+)$", cell.source) or [heading])[-1]
-        elif cell.source == text:
-            break
+            heading = (re.findall(r"(?m)^#+ (.+)$", cell.source) or [heading])[-1]
+        found.append((cell, heading))
+    return found
+
+
+def _heading(notebook: nbformat.NotebookNode, text: str) -> str:
+    """The heading above the first cell with this text, in words."""
+    heading = next((heading for cell, heading in with_headings(notebook) if cell.source == text), "")
     return f"under {heading!r}" if heading else "before its first heading"
 
 

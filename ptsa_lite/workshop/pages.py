@@ -5,7 +5,6 @@ draw themselves.
 """
 
 import posixpath
-import re
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
@@ -13,6 +12,8 @@ from pathlib import Path
 import nbformat
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+from .notebooks import with_headings
 
 Target = Callable[[str], str | None]  # where a link of the notebook leads on the page; None: nowhere
 
@@ -28,16 +29,6 @@ def page(
     for cell, heading in with_headings(notebook):
         cell.metadata.setdefault("alt", heading)  # what a figure shows, to whoever cannot see it
     return _Exporter(target, root, where).from_notebook_node(notebook, {"page": around})[0]
-
-
-def with_headings(notebook: nbformat.NotebookNode) -> list[tuple[nbformat.NotebookNode, str]]:
-    """Every cell with the last heading above it, or in it."""
-    heading, found = "", []
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            heading = (re.findall(r"(?m)^#+ (.+)$", cell.source) or [heading])[-1]
-        found.append((cell, heading))
-    return found
 
 
 def title_of(notebook: nbformat.NotebookNode) -> str:

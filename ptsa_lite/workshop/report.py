@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from ptsa_lite.data.disk import read_json, write_text
 
-from .pages import page, title_of, with_headings
+from .notebooks import with_headings
+from .pages import page, title_of
 
 METHOD_KEYS = ("method", "label", "tree", "rank", "metrics", "delta_m", "trainable", "gmacs", "seconds")
 

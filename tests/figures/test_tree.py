@@ -5,6 +5,7 @@ from matplotlib.colors import to_hex
 from matplotlib.patches import Polygon
 
 from ptsa_lite.figures.layer import draw_block, draw_layer, draw_sharing
+from ptsa_lite.figures.parts import leaves
 from ptsa_lite.figures.style import task_colour
 from ptsa_lite.figures.tree import (
     SCHEMES,
@@ -51,7 +52,8 @@ def test_beside_the_tree_each_row_of_the_matrix_meets_its_leaf():
     figure = draw_tree_beside(CROSSED, matrix, [[0.05] * 4] * 4, TASKS, "a tree")
     tree, cells = figure.axes
     assert cells.images[0].get_array()[0].tolist() == [1, 0.2, 0.1, 0.3]
-    for i, name in enumerate(CROSSED.leaf_order()):
+    assert list(leaves(CROSSED, 1.0)) == ["semseg", "saliency", "human_parts", "normals"]
+    for i, name in enumerate(leaves(CROSSED, 1.0)):
         y = next(text for text in tree.texts if text.get_text() == name).get_position()[1]
         heights = tree.transData.transform((0, y))[1], cells.transData.transform((0, i))[1]
         assert heights[0] == pytest.approx(heights[1], abs=3), f"{name}, in pixels"
