@@ -183,7 +183,8 @@ def check_ranks(rank: int | Sequence[int], n_stages: int) -> tuple[int, ...]:
     """One rank for all stages, or one each; ValueError on another length or a negative one."""
     ranks = tuple(rank) if isinstance(rank, Sequence) else (rank,) * n_stages
     if len(ranks) != n_stages or not all(map(SIZE[0], ranks)):
-        raise ValueError(f"rank {reprlib.repr(rank)}: give a whole number of at least 0, or {n_stages}, one a stage")
+        words = f"give one whole number, 0 or more, or {n_stages} of them, one a stage"
+        raise ValueError(f"rank {reprlib.repr(rank)}: {words}")
     return ranks
 
 

@@ -32,8 +32,8 @@ class TaskTree:
 
     def __post_init__(self) -> None:
         if not _nested(self.stages, 3):
-            words = "at least one stage of groups of task names, and no empty group"
-            raise ValueError(f"a tree is {words}; got {reprlib.repr(self.stages)}")
+            words = "a tree is stages of groups of task names, at least one stage and no empty group"
+            raise ValueError(f"{words}; got {reprlib.repr(self.stages)}")
         for number, stage in enumerate(self.stages, 1):
             _check_stage(number, stage, self.tasks)
         for number, (coarse, fine) in enumerate(itertools.pairwise(self.stages), 2):
