@@ -72,7 +72,10 @@ def _others(module: nn.Module, place: str) -> int:
 
 def shape_only(model: nn.Module) -> Any:
     """A copy that holds no numbers, in evaluation mode; what has a faster form is its equation in it."""
-    shadow = copy.deepcopy(model).to("meta").eval()
+    tensors = [*model.parameters(), *model.buffers()]
+    memo = {id(t): t.detach().to("meta") if not isinstance(t, nn.Parameter) else
+            nn.Parameter(t.detach().to("meta"), t.requires_grad) for t in tensors}  # fmt: skip
+    shadow = copy.deepcopy(model, memo).eval()  # whoever else holds one of the tensors holds its shadow, too
     for module in shadow.modules():
         module.__class__ = getattr(module, "plain", type(module))
     return shadow
