@@ -27,11 +27,11 @@ def moving_adaptation(
     """
     blank = {name: np.full((2, 2, 3), 235, np.uint8) for name in tree.tasks}
     opened, splits = [0.0] * len(tree.stages), [i for i, groups in enumerate(tree.stages) if len(groups) > 1]
-    yield _frame(tree, pictures[0], blank, opened, "shared by all tasks"), 900
+    yield _frame(tree, pictures[0], blank, opened, "all adapters shared"), 900
     for stage in reversed(splits):
         for share in np.linspace(0, 1, steps + 1)[1:]:
             opened[stage] = float(share * share * (3 - 2 * share))  # begins and ends slowly
-            yield _frame(tree, pictures[0], blank, opened, "separated from stage to stage"), 60
+            yield _frame(tree, pictures[0], blank, opened, "separating, stage by stage"), 60
     for title, maps in moments:
         yield _frame(tree, pictures[0], maps[0], opened, title), 420
     title, maps = moments[-1]
@@ -40,16 +40,17 @@ def moving_adaptation(
 
 
 def save_animation(frames: Iterator[tuple[Image.Image, int]], path: Any) -> None:
-    """An animated GIF that begins again when it is over. Its frames have the colours of the last one."""
+    """An animated GIF that begins again when it is over. All frames have the palette of the last four."""
     images, milliseconds = zip(*frames, strict=True)
-    colours = images[-1].quantize(256, dither=Image.Dither.NONE)
+    last = Image.fromarray(np.concatenate([np.asarray(image) for image in images[-4:]]))
+    colours = last.quantize(256, dither=Image.Dither.NONE)
     first, *rest = (image.quantize(palette=colours, dither=Image.Dither.NONE) for image in images)
     first.save(path, format="gif", save_all=True, append_images=rest, duration=milliseconds, loop=0, optimize=True)
 
 
 def _frame(tree: TaskTree, picture: Any, maps: Maps, opened: Sequence[float], title: str) -> Image.Image:
     figure = draw_adaptation(tree, picture, maps, opened=opened)
-    figure.text(0.01, 0.03, title, color=SOFT, fontsize=11)
+    figure.text(0.01, 0.9, title, color=SOFT, fontsize=11)
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=100)
     return Image.open(file).convert("RGB")
