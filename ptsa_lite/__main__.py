@@ -337,6 +337,32 @@ def export(run_folder, file, weights, tasks) -> int:
     return 0
 
 
+@cli.command()
+@click.argument("folders", nargs=-1, required=True, type=FOLDER, metavar="FOLDER...")
+@click.option("--teacher", "weights", required=True, type=FOLDER, metavar="FILE",
+              help="Weights of tf_efficientnet_lite0, by timm's names.")  # fmt: skip
+@SET
+@click.option("--out", default=Path("runs/distil"), type=FOLDER, metavar="DIR",
+              help="Folder to write (default runs/distil).")  # fmt: skip
+def distil(folders, weights, changes, out) -> int:
+    """Teach a Swin to see from photographs without labels (notebook 90).
+
+    The student imitates the teacher's feature maps on the photographs in each FOLDER; of an archive only the training
+    frames are looked at. DIR/backbone.safetensors can then be given as `weights`, by --set or in a YAML file. Settings:
+    backbone (the small Swin, or one of timm's such as swin_tiny_patch4_window7_224), size, minutes, views, batch_size,
+    amp and what else `DistilConfig` has. Teacher and student are on the GPU if there is one. The same call goes on
+    after an interruption.
+    """
+    from .experiments.settings import changes_of
+    from .workshop.distil import configured, distil
+    from .workshop.teacher import load_teacher
+
+    done = distil(folders, load_teacher(weights), out, configured(changes_of(changes)), say)
+    say(f"explained of the teacher, strides 4 to 32: {' '.join(f'{share:.3f}' for share in done['explained'])}")
+    say(f"weights: {out / 'backbone.safetensors'}")
+    return 0
+
+
 @cli.group(no_args_is_help=False)
 def data() -> None:
     """Look at an archive on disk, or decode it once."""
