@@ -47,6 +47,7 @@ BAD = [
     ({"plan": {"primary": ["a"]}}, "plan must"), ({"plan": {"primary": ["a", "b"], "others": ["a", "b"]}}, "plan must"),
     ({"plan": {"primary": ["a", "b"], "margin": 0}}, "plan must"),
     ({"plan": {"primary": ["a", "b"], "margins": 1}}, "plan must"),
+    ({"plan": {"primary": ["a", "b"], "remark": 1}}, "plan must"),
 ]  # fmt: skip
 
 
@@ -146,7 +147,8 @@ def test_a_plan_names_conditions_by_their_labels_and_changes_no_run(tmp_path):
         read_plan(path)
     path.write_text(text + "plan: {primary: [mine, BitFit], others: [[MTLoRA, mine]], margin: 1}")
     assert read_runs(path) == runs
-    assert read_plan(path) == {"primary": ["mine", "BitFit"], "others": [["MTLoRA", "mine"]], "margin": 1}
+    plan = {"primary": ["mine", "BitFit"], "others": [["MTLoRA", "mine"]], "margin": 1}
+    assert read_plan(path) == plan | {"remark": ""}
     path.write_text(text + "plan: {primary: [mine, MTLora]}")
     with pytest.raises(ValueError, match="g.yaml: plan: unknown label 'MTLora'; did you mean 'MTLoRA'"):
         read_plan(path)
