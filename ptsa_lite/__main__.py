@@ -157,21 +157,24 @@ def tour(changes, out) -> int:
 @ROOT
 @click.option("--jobs", default=1, metavar="N", help="Processes on this machine (default 1).")
 @click.option("--cluster", default="", metavar="NAME", help="Hand the runs to slurm (or local) by submitit.")
+@click.option("--rows", default="", metavar="A,B", help="Rows of the file to train (default: all).")
 @SET
 @click.option("--out", default="", metavar="DIR", help="Folder of runs (default runs/study/NAME).")
-def study(grid, root, jobs, cluster, changes, out) -> int:
+def study(grid, root, jobs, cluster, rows, changes, out) -> int:
     """Run a grid of trainings, with what was done before kept.
 
     Trains every run of GRID.yaml that is not done, and collects the results in figures/results; figures/grids holds
-    examples. The same call goes on after an interruption; several processes may share one folder.
+    examples, and pascal and nyud are the rows that `train` takes one of. The same call goes on after an interruption;
+    several processes may share one folder.
     """
     from .experiments.queue import run_study
     from .experiments.results import collect, restore
     from .experiments.settings import changes_of, read_runs
 
-    runs, name = read_runs(grid, ({"root": root} if root else {}) | changes_of(changes)), Path(grid).stem
+    names = rows.split(",") if rows else ()
+    runs, name = read_runs(grid, ({"root": root} if root else {}) | changes_of(changes), names), Path(grid).stem
     folder, path = Path(out or Path("runs") / "study" / name), Path("figures/results") / f"{name}.json"
-    command = f"python -m ptsa_lite study {grid}" + (" --root PATH" if root else "")
+    command = f"python -m ptsa_lite study {grid}" + " --root PATH" * bool(root) + f" --rows {rows}" * bool(rows)
 
     def report(line: str) -> None:
         collect(runs, folder, path, command, say)

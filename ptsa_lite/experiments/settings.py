@@ -26,7 +26,7 @@ that says what they are (`data.describe`); so these two are joined as well.
 
 import itertools
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -60,11 +60,15 @@ def read_run(path: str | Path, row: str = "", changes: Mapping | None = None) ->
     return found[0]
 
 
-def read_runs(path: str | Path, changes: Mapping | None = None) -> list[Run]:
-    """Every run that a file describes, each once, in the order of grid and rows; else as `read_run`."""
+def read_runs(path: str | Path, changes: Mapping | None = None, names: Sequence[str] = ()) -> list[Run]:
+    """Every run that a file describes, each once, in the order of grid and rows; else as `read_run`.
+
+    names: of the rows, where not all are wanted.
+    """
     path = find(path)
     content = _read(path)
-    return _runs(content, _rows(content), changes, path)
+    rows = _rows(content)
+    return _runs(content, {n: rows[known(n, rows, f"row of {path.name}")] for n in names or rows}, changes, path)
 
 
 def read_plan(path: str | Path) -> dict:

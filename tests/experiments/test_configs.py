@@ -1,6 +1,7 @@
 """The packaged configurations against the recipe and the costs that the paper and its line state (facts, section 3)."""
 
 import copy
+import json
 import re
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from ptsa_lite.methods import METHODS
 from ptsa_lite.recipe import learning_rate, parameter_groups
 from ptsa_lite.tasks import suite
 from ptsa_lite.training.step import Stepper
+from ptsa_lite.tree import TaskTree
 from ptsa_lite.workshop import notebooks
 from ptsa_lite.workshop.parameters import accept
 from ptsa_lite.workshop.reproduce import Request, read_settings
@@ -124,6 +126,17 @@ def test_rivals_of_equal_cost_in_the_larger_grids_cost_the_same(name):
             assert count_parameters(model)["trainable"] == pytest.approx(wanted, rel=5e-3), label
         else:
             assert count_macs(model, "all") == pytest.approx(count_macs(ours, "all"), rel=1e-3), label
+
+
+def test_the_tree_of_a_larger_grid_is_that_of_its_similarity():
+    results = GRIDS.parent / "results"
+    measured = json.loads((results / "similarity_pascal_224.json").read_text())["conditions"]
+    trees = {"pascal": {condition["trees"]["plain, same"]["tree"] for condition in measured}}
+    trees["nyud"] = {json.loads((results / "similarity_nyud_224.json").read_text())["tree"]}
+    for data, found in trees.items():
+        ours = read_plan(GRIDS / f"{data}_224.yaml")["primary"][0]
+        assert found == {str(TaskTree.from_dict(run.tree)) for run in read_runs(GRIDS / f"{data}_224.yaml")
+                         if run.label == ours}  # fmt: skip
 
 
 @pytest.mark.parametrize("number", ["06", "07"])
