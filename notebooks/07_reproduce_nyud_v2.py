@@ -203,10 +203,10 @@ say(markdown(("setting", "here", "recipe", "mark"), settings),
 # 300 epochs of 795 frames are a sixth of the steps that PASCAL-Context gets; whether the authors train longer here, we do
 # not know. If your result is below theirs, the first suspect is this table.
 #
-# Edges are trained with a weight of 50, and their positives with a fixed 0.95 (C). Their usual metric is odsF. The public
-# code of this line of work prints the training loss in its place (C), and so does this page: **lower is better**. With
-# `metrics: {edge: odsF}` in a file of settings edges are measured by odsF, as in the study of
-# [notebook 08](08_question_the_result.ipynb).
+# Edges are trained with a weight of 50, and their positives with a fixed 0.95 (C). Their usual metric is odsF, in per
+# cent: **higher is better**. The public code of this line of work prints the training loss in its place (C); its tables
+# and this page measure odsF, as the study of [notebook 08](08_question_the_result.ipynb) does. (The one published row that
+# has it gives it as a share of one.)
 #
 # ## What it costs
 #

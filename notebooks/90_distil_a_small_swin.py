@@ -24,7 +24,7 @@
 #
 # - Notebook [01](01_freeze_a_swin.ipynb) for the stages of a Swin. A minute on two processor cores for the default,
 #   which only shows the mechanics, no GPU, no network. A real run needs a folder of photographs, a file of the
-#   teacher's weights, and an hour or two of a CPU.
+#   teacher's weights, and an hour or two of a CPU; `python -m ptsa_lite distil` is it as a command.
 
 # %% [markdown]
 # ## Where this sits
@@ -62,6 +62,7 @@ def say(*paragraphs):
 # %% tags=["parameters"]
 folders: list = []  # folders of photographs; empty: scenes are drawn instead
 teacher_file: str = ""  # weights of tf_efficientnet_lite0; empty: an untrained teacher, mechanics only
+student_name: str = "swin_small_distilled"  # what *Run it* trains: the shape of the small Swin, or one of timm's Swins
 minutes: float = 0.5  # of training; the schedule ends there
 size: int = 64  # the student's crops; the packaged weights were trained at 128
 views: int = 2  # crops of each photograph
@@ -85,7 +86,8 @@ checked(globals(), seed=SIZE, minutes=POSITIVE, views=COUNT, batch_size=COUNT, l
 # %%
 out = Path(out_dir)
 config = distil.DistilConfig(
-    minutes=minutes, size=size, views=views, batch_size=batch_size, lr=lr, held_out=128 if folders else 16, seed=seed
+    minutes=minutes, size=size, views=views, batch_size=batch_size, lr=lr, held_out=128 if folders else 16, seed=seed,
+    backbone=student_name,
 )
 if not folders:
     drawn = out / "scenes"
@@ -104,6 +106,7 @@ print(f"{len(photographs)} photographs in {len(folders)} folders")
 # %%
 torch.manual_seed(seed)
 teach = teacher.load_teacher(teacher_file) if teacher_file else timm.create_model("tf_efficientnet_lite0").eval()
+teach = teach.cpu()  # until *Run it* everything is small
 print("the teacher is", "trained" if teacher_file else "untrained: this run shows mechanics only")
 _, maps = teach.forward_intermediates(torch.zeros(1, 3, 2 * size, 2 * size))
 for m in maps:
@@ -249,11 +252,12 @@ say(f"No tie: on the same crops, after the same number of steps, Muon explains {
 # %% [markdown]
 # ## Run it
 #
-# The learning rate warms up over the first hundredths of the minutes and falls along a cosine to zero at their end, whatever number of steps the machine manages. So this is the one notebook whose numbers differ from run to run. Held-out photographs are measured after every pass. Interrupt it and run the cell again: it goes on after the last pass.
+# The learning rate warms up over the first hundredths of the minutes and falls along a cosine to zero at their end, whatever number of steps the machine manages. So this is the one notebook whose numbers differ from run to run. Held-out photographs are measured after every pass. Interrupt it and run the cell again: it goes on after the last pass. Teacher and student are on the GPU if there is one.
 
 # %%
 passes = itertools.count()
-done = distil.distil(folders, teach, out / f"run_{seed}_{size}_{minutes:g}", config,
+place = f"run_{seed}_{size}_{minutes:g}" + ("" if student_name == backbones.SMALL_NAME else f"_{student_name}")
+done = distil.distil(folders, teach.to("cuda" if torch.cuda.is_available() else "cpu"), out / place, config,
                      report=lambda line: None if next(passes) % 10 else print(line, flush=True))
 first, last = done["history"][0]["held_out"][0], done["explained"][0]
 print(f"{done['steps']} steps in {done['minutes']:.1f} minutes; of the first map it explains {last:.2f}, {first:.2f} after a pass")
@@ -309,21 +313,40 @@ say(f"Was your order right? After {history[-1]['step']} steps in {history[-1]['m
 # Explained variance is not the point; dense prediction is. So the packaged Swin is frozen, decoders are trained on real NYUD-v2 frames at 128x128, and the same is done with random weights of the same shape: same heads, same schedule, three seeds. A random frozen network is no straw man. Its features are a rich random function of the picture, and a decoder can do something with them.
 
 # %% tags=["hide-input"]
-file = RESULTS / "backbone_nyud.json"
-study = json.loads(file.read_text())["runs"] if file.is_file() else []
 columns = {"semseg": "mIoU, higher is better", "depth": "RMSE in m, lower is better",
            "normals": "mean angle in degrees, lower is better"}
-worth = {task: {weights: [run["metrics"][task] for run in study if run["run"]["weights"] == weights]
-                for weights in ("pretrained", "random")} for task in columns}
-if study:
-    say(markdown(("task", "distilled", "random weights"), [
+
+
+def worth_of(name):
+    """{task: {"pretrained": its metric by seed, "random": ...}} of a study of one backbone; nothing where it was not run."""
+    file = RESULTS / f"{name}.json"
+    runs = json.loads(file.read_text())["runs"] if file.is_file() else []
+    chosen = {"pretrained": [run for run in runs if run["run"]["weights"] != "random"],
+              "random": [run for run in runs if run["run"]["weights"] == "random"]}
+    return {task: {weights: [run["metrics"][task] for run in found] for weights, found in chosen.items()}
+            for task in columns} if all(chosen.values()) else {}
+
+
+def table_of_worth(worth):
+    return markdown(("task", "distilled", "random weights"), [
         (f"{task}, {unit}", *(f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}" for values in worth[task].values()))
-        for task, unit in columns.items()]),
-        f"Means of {len(worth['semseg']['random'])} seeds. In every task the distilled backbone is ahead, by many times the "
-        "spread over seeds." if all(abs(np.mean(a) - np.mean(b)) > 4 * max(np.std(a, ddof=1), np.std(b, ddof=1))
-                                    for a, b in (one.values() for one in worth.values())) else "The spread is large.")
+        for task, unit in columns.items()])
+
+
+worth, larger = worth_of("backbone_nyud"), worth_of("backbone_nyud_swin_t")
+if worth:
+    ahead = all(abs(np.mean(a) - np.mean(b)) > 4 * max(np.std(a, ddof=1), np.std(b, ddof=1))
+                for a, b in (one.values() for one in worth.values()))
+    say(table_of_worth(worth), f"Means of {len(worth['semseg']['random'])} seeds. " + (
+        "In every task the distilled backbone is ahead, by many times the spread over seeds." if ahead
+        else "The spread is large."))
 else:
     say("Not run yet: `python -m ptsa_lite study figures/grids/backbone_nyud.yaml --root PATH` does it.")
+if larger:
+    say("The same of a Swin-T, nine times as large, distilled by the command at the end of this page:", table_of_worth(larger))
+else:
+    say("A Swin-T has not been distilled yet; `figures/grids/backbone_nyud_swin_t.yaml` asks the same of one, and names the "
+        "command that makes its weights.")
 
 # %% [markdown]
 # And without training anything: take the mean of the last map as a description of a photograph, and classify VOC photographs by their nearest neighbours. The class is the object that covers most of the mask.
@@ -346,7 +369,7 @@ say(f"**A small Swin can learn to see from another network's feature maps, witho
     f"{min(rivals):.1f} to {max(rivals):.1f} %.", *([
         f"**In dense prediction**, frozen under new decoders, it reaches {np.mean(worth['semseg']['pretrained']):.1f} "
         f"mIoU on real frames, random weights {np.mean(worth['semseg']['random']):.1f}; depth errs by "
-        f"{np.mean(worth['depth']['pretrained']):.2f} m in place of {np.mean(worth['depth']['random']):.2f}."] if study else []),
+        f"{np.mean(worth['depth']['pretrained']):.2f} m in place of {np.mean(worth['depth']['random']):.2f}."] if worth else []),
     f"**This page's own run** is a demonstration of {done['steps']} steps" + ("" if teacher_file else
     " with an untrained teacher") + f"; it explains {' '.join(f'{e:.2f}' for e in done['explained'])}.")
 
@@ -388,6 +411,6 @@ print("the cosine has brought the rate to zero by then: a longer schedule is ano
 #
 # - The paper's backbone was trained on 1.28 million labelled photographs for days on GPUs; ours learned from a few thousand unlabelled ones in less than two hours on two CPU cores. It stands in for it where the hub is out of reach. It is no rival.
 # - The student never sees the teacher's mistakes corrected: it can at best become the teacher.
-# - With a GPU, raise `minutes`, give it more photographs, and compute the teacher on the fly.
+# - With a GPU, raise `minutes` and give it more photographs. The command for a real run is `python -m ptsa_lite distil FOLDER... --teacher FILE`; `--set backbone=swin_tiny_patch4_window7_224 --set size=224` makes it a Swin-T, nine times as large. A view of it takes half a megabyte a photograph on disk.
 #
 # Back to the [tour](00_take_the_tour.ipynb), or to [what a frozen Swin is](01_freeze_a_swin.ipynb).

@@ -133,7 +133,7 @@ def site(out, repository) -> None:
 @notebooks.command()
 @SET
 @click.option("--out", type=FOLDER, default=Path("runs/tour"), metavar="DIR", help="Folder of the run.")
-def tour(changes, out) -> int:
+def tour(changes, out) -> None:
     """Train the model that comes with the package.
 
     Trains what ptsa_lite/configs/tour.yaml says, puts it into the package's assets, and draws figures/tour.gif. The
@@ -146,7 +146,6 @@ def tour(changes, out) -> int:
     train_tour(read_run("tour", changes=changes_of(changes)), out, say)
     pack_tour(out)
     animate_tour(out, notebooks_folder().parent / "figures" / "tour.gif")
-    return 0
 
 
 @cli.command()
@@ -154,21 +153,24 @@ def tour(changes, out) -> int:
 @ROOT
 @click.option("--jobs", default=1, metavar="N", help="Processes on this machine (default 1).")
 @click.option("--cluster", default="", metavar="NAME", help="Hand the runs to slurm (or local) by submitit.")
+@click.option("--rows", default="", metavar="A,B", help="Rows of the file to train (default: all).")
 @SET
 @click.option("--out", default="", metavar="DIR", help="Folder of runs (default runs/study/NAME).")
-def study(grid, root, jobs, cluster, changes, out) -> None:
+def study(grid, root, jobs, cluster, rows, changes, out) -> None:
     """Run a grid of trainings, with what was done before kept.
 
     Trains every run of GRID.yaml that is not done, and collects the results in figures/results; figures/grids holds
-    examples. The same call goes on after an interruption; several processes may share one folder.
+    examples, and pascal and nyud are the rows that `train` takes one of. The same call goes on after an interruption;
+    several processes may share one folder.
     """
     from .experiments.queue import run_study
     from .experiments.results import collect, restore
     from .experiments.settings import changes_of, read_runs
 
-    runs, name = read_runs(grid, ({"root": root} if root else {}) | changes_of(changes)), Path(grid).stem
+    names = rows.split(",") if rows else ()
+    runs, name = read_runs(grid, ({"root": root} if root else {}) | changes_of(changes), names), Path(grid).stem
     folder, path = Path(out or Path("runs") / "study" / name), Path("figures/results") / f"{name}.json"
-    command = f"python -m ptsa_lite study {grid}" + (" --root PATH" if root else "")
+    command = f"python -m ptsa_lite study {grid}" + " --root PATH" * bool(root) + f" --rows {rows}" * bool(rows)
 
     def report(line: str) -> None:
         collect(runs, folder, path, command, say)
@@ -325,6 +327,31 @@ def export(run_folder, file, weights, tasks) -> None:
     apart = write_program(load_run(run_folder, weights)[1], file, tasks.split(",") if tasks else ())
     reader = "onnxruntime" if file.suffix == ".onnx" else "torch.export.load"
     say(f"written: {file}; {reader} reads it, and says what the model says, to {apart:.0e} of its largest number")
+
+
+@cli.command()
+@click.argument("folders", nargs=-1, required=True, type=FOLDER, metavar="FOLDER...")
+@click.option("--teacher", "weights", required=True, type=FOLDER, metavar="FILE",
+              help="Weights of tf_efficientnet_lite0, by timm's names.")  # fmt: skip
+@SET
+@click.option("--out", default=Path("runs/distil"), type=FOLDER, metavar="DIR",
+              help="Folder to write (default runs/distil).")  # fmt: skip
+def distil(folders, weights, changes, out) -> None:
+    """Teach a Swin to see from photographs without labels (notebook 90).
+
+    The student imitates the teacher's feature maps on the photographs in each FOLDER; of an archive only the training
+    frames are looked at. DIR/backbone.safetensors can then be given as `weights`, by --set or in a YAML file. Settings:
+    backbone (the small Swin, or one of timm's such as swin_tiny_patch4_window7_224), size, minutes, views, batch_size,
+    amp and what else `DistilConfig` has. Teacher and student are on the GPU if there is one. The same call goes on
+    after an interruption.
+    """
+    from .experiments.settings import changes_of
+    from .workshop.distil import configured, distil
+    from .workshop.teacher import load_teacher
+
+    done = distil(folders, load_teacher(weights), out, configured(changes_of(changes)), say)
+    say(f"explained of the teacher, strides 4 to 32: {' '.join(f'{share:.3f}' for share in done['explained'])}")
+    say(f"weights: {out / 'backbone.safetensors'}")
 
 
 @cli.group(no_args_is_help=False)

@@ -42,7 +42,7 @@ def test_help_answers_at_once_without_importing_anything_heavy():
     "words",
     [[], ["reproduce"], ["notebooks"], ["notebooks", "build"], ["notebooks", "check"], ["notebooks", "run"], ["data"],
      ["data", "verify"], ["data", "prepare"], ["study"], ["compare"], ["similarity"], ["train"], ["evaluate"],
-     ["predict"], ["export"]],
+     ["predict"], ["export"], ["distil"]],
 )  # fmt: skip
 def test_every_command_has_a_help(words, capsys):
     assert __main__.main([*words, "--help"]) == 0 and len(capsys.readouterr().out) > 150

@@ -173,7 +173,8 @@ def report(results: Sequence[dict], plan: Mapping, without: Sequence[str] = ()) 
         markdown_table(summarise(results, "mean", without, by_label=True), tasks),
         f"delta_m of {', '.join(tasks)} against the mean of {n} single-task runs"
         + ("." if error is None else f", whose standard error is {error:.2f} per cent points."),
-        table_of(compare(results, **plan, without=without)),
+        *([plan["remark"]] if plan.get("remark") else []),
+        table_of(compare(results, plan["primary"], plan["others"], plan["margin"], without)),
         *([_of_trees(test)] if test else []),
     ])  # fmt: skip
 

@@ -14,6 +14,7 @@
       primary: [PTSA (TGLoRA), Single task]  # the first less the second; a run without a label has its method's title
       others: [[PTSA (TGLoRA), MTLoRA]]      # tested as well, and corrected together
       margin: 0.5                            # what counts as the same, in per cent points of delta_m
+      remark: Parts are pseudo-labels.       # what its tables must not be shown without
 
 A tree is written as trees are printed, `a+b > a | b`; or as groups a stage, `[1, 1, 2, 4]`, of a tree that is grown by
 the tasks' similarity, which `similarity` has the settings of; or as `{every: [1, 1, 2, 4]}`, a run for each tree with
@@ -25,13 +26,13 @@ that says what they are (`data.describe`); so these two are joined as well.
 
 import itertools
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
 from ptsa_lite.checks import POSITIVE, check
 from ptsa_lite.methods import METHODS
-from ptsa_lite.tasks import default_tasks, known
+from ptsa_lite.tasks import default_tasks, known, suite
 from ptsa_lite.tree import TaskTree
 
 from .run import RULES, Run
@@ -59,20 +60,24 @@ def read_run(path: str | Path, row: str = "", changes: Mapping | None = None) ->
     return found[0]
 
 
-def read_runs(path: str | Path, changes: Mapping | None = None) -> list[Run]:
-    """Every run that a file describes, each once, in the order of grid and rows; else as `read_run`."""
+def read_runs(path: str | Path, changes: Mapping | None = None, names: Sequence[str] = ()) -> list[Run]:
+    """Every run that a file describes, each once, in the order of grid and rows; else as `read_run`.
+
+    names: of the rows, where not all are wanted.
+    """
     path = find(path)
     content = _read(path)
-    return _runs(content, _rows(content), changes, path)
+    rows = _rows(content)
+    return _runs(content, {n: rows[known(n, rows, f"row of {path.name}")] for n in names or rows}, changes, path)
 
 
 def read_plan(path: str | Path) -> dict:
-    """A file's plan: {"primary", "others" (none where it names none), "margin" (0.5 where it names none)}.
+    """A file's plan: {"primary", "others", "margin", "remark"}; where it names none, no others, 0.5 and no remark.
 
     Raises ValueError where there is no plan, and for a label that no run of the file has.
     """
     path = find(path)
-    plan = {"others": [], "margin": 0.5} | _read(path).get("plan", {})
+    plan = {"others": [], "margin": 0.5, "remark": ""} | _read(path).get("plan", {})
     if "primary" not in plan:
         raise ValueError(f"{path} holds no plan; write what will be compared: `plan: {{primary: [LABEL, LABEL]}}`")
     labels = dict.fromkeys(run.label or METHODS[run.method].title for run in read_runs(path))
@@ -123,7 +128,7 @@ def _read(path: Path, includers: tuple[Path, ...] = ()) -> dict:
         ("grid", grid, isinstance(grid, dict) and all(isinstance(one, list) and one for one in grid.values()),
          "map settings to lists of values, such as `seed: [0, 1]`"),
         ("plan", plan, _is_plan(plan), "name primary: [LABEL, LABEL], and may name others: [[LABEL, LABEL]] and "
-         "margin: a number above 0"),
+         "margin: a number above 0, and remark: a text"),
     ):  # fmt: skip
         if not fits:
             raise ValueError(f"{path}: {key} must {wanted}, not be {reprlib.repr(value)}")
@@ -137,12 +142,12 @@ def _read(path: Path, includers: tuple[Path, ...] = ()) -> dict:
 
 
 def _is_plan(plan: object) -> bool:
-    if not isinstance(plan, dict) or not {"primary"} <= plan.keys() <= {"primary", "others", "margin"}:
+    if not isinstance(plan, dict) or not {"primary"} <= plan.keys() <= {"primary", "others", "margin", "remark"}:
         return False
     others = plan.get("others", [])
     pairs = [plan["primary"], *others] if isinstance(others, list) else [others]
     paired = all(isinstance(pair, list) and len(pair) == 2 and all(isinstance(x, str) for x in pair) for pair in pairs)
-    return paired and POSITIVE[0](plan.get("margin", 0.5))
+    return paired and POSITIVE[0](plan.get("margin", 0.5)) and isinstance(plan.get("remark", ""), str)
 
 
 def _rows(content: Mapping) -> dict[str, dict]:
@@ -188,7 +193,10 @@ def _with_trees(settings: dict) -> Iterator[Run]:
     check({"data": RULES["data"]}, settings)
     if isinstance(data := settings.get("data", "scenes"), str):
         settings.setdefault("tasks", list(default_tasks(data)))
-    check({"tasks": RULES["tasks"]}, settings)
+    check({key: RULES[key] for key in ("tasks", "metrics")}, settings)
+    if isinstance(data, str):  # of a file's metrics, those of tasks that are left out say nothing
+        left = suite(data).keys() - {*settings["tasks"]}
+        settings = settings | {"metrics": {t: m for t, m in settings.get("metrics", {}).items() if t not in left}}
     tree = settings.get("tree")
     if isinstance(tree, dict) and "by_seed" in tree:
         tree = tree["by_seed"][settings.get("seed", 0) % len(tree["by_seed"])]

@@ -1,4 +1,4 @@
-"""Distil a small Swin from the feature maps of a larger network: the recipe behind the packaged weights.
+"""Distil a Swin from the feature maps of another network: the recipe behind the packaged weights.
 
 Each map of the student is asked for the teacher's map one level deeper, on the same grid (`teacher.py`), and as much
 for the teacher's map of its own stride, averaged onto it; the last one, pooled, for the teacher's class scores. The
@@ -6,13 +6,13 @@ student answers through 1x1 projections that are thrown away. The loss is the me
 so 1 - loss is the share of the teacher's variance explained.
 
 Student and targets are flipped together; the student's colours are jittered against a fixed target. The matrices are
-trained by Muon, the rest by AdamW; notebook 90 lets them race.
+trained by Muon, the rest by AdamW; notebook 90 lets them race. Student and teacher share a device.
 """
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -21,20 +21,25 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ptsa_lite.backbones import IMAGENET_MEAN, IMAGENET_STD, load_backbone
+from ptsa_lite.backbones import IMAGENET_MEAN, IMAGENET_STD, SMALL_NAME, load_backbone
+from ptsa_lite.checks import AT_LEAST_0, COUNT, POSITIVE, SHARE, SIZE, TEXT, check, known
 from ptsa_lite.data.disk import make_folder, write_json, write_whole
-from ptsa_lite.families import Backbone
+from ptsa_lite.families import Backbone, SwinBackbone
 
 from .muon import Muon
-from .teacher import Views, channel_statistics, list_photographs, make_views
+from .teacher import Views, channel_statistics, device_of, list_photographs, make_views
 
 MEAN, STD = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
 HELD_OUT = 10_000  # the number of the view that is only measured on
 
+RULES = dict.fromkeys(("minutes", "lr", "lr_rest", "warmup"), POSITIVE)
+RULES |= {"weight_decay": SHARE, "score_weight": AT_LEAST_0, "seed": SIZE, "backbone": TEXT}
+RULES |= dict.fromkeys(("size", "views", "batch_size", "held_out"), COUNT)
+
 
 @dataclass(frozen=True)
 class DistilConfig:
-    """What decides the result; kept beside it."""
+    """What decides the result; kept beside it. Raises ValueError for a value that cannot be."""
 
     minutes: float = 1.0  # of training; the cosine schedule ends there
     size: int = 128  # the student's crops; the teacher's are twice as large
@@ -48,10 +53,21 @@ class DistilConfig:
     held_out: int = 128  # photographs kept for measuring
     seed: int = 0
     amp: str = "float32"  # of the student's forward pass; bfloat16 where the processor has instructions for it
+    backbone: str = SMALL_NAME  # the student: it, or one of timm's Swins
+
+    def __post_init__(self):
+        check(RULES, vars(self))
+        known(self.amp, ("float32", "bfloat16"), "amp")
+
+
+def configured(settings: Mapping) -> DistilConfig:
+    """The defaults with some settings changed; raises ValueError with the nearest name for an unknown one."""
+    names = [field.name for field in fields(DistilConfig)]
+    return DistilConfig(**{known(key, names, "setting of a distillation"): value for key, value in settings.items()})
 
 
 class Student(nn.Module):
-    """The small Swin and the projections through which it answers; the projections are thrown away afterwards."""
+    """A Swin and the projections through which it answers; the projections are thrown away afterwards."""
 
     def __init__(self, backbone: Backbone, target_channels: Sequence[int], n_scores: int):
         super().__init__()
@@ -94,7 +110,7 @@ def channels_of(targets: Sequence[Sequence[Tensor]]) -> list[int]:
 
 def jitter(images: Tensor, generator: torch.Generator) -> Tensor:
     """Brightness, contrast and saturation of each image scaled by 0.6 to 1.4; (B, 3, S, S) in 0..1."""
-    b, c, s = torch.empty(3, len(images), 1, 1, 1).uniform_(0.6, 1.4, generator=generator)
+    b, c, s = torch.empty(3, len(images), 1, 1, 1).uniform_(0.6, 1.4, generator=generator).to(images.device)
     images = images * b
     images = (images - images.mean((1, 2, 3), keepdim=True)) * c + images.mean((1, 2, 3), keepdim=True)
     grey = images.mean(1, keepdim=True)
@@ -102,7 +118,7 @@ def jitter(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def normalise(images: Tensor) -> Tensor:
-    return (images - MEAN.view(3, 1, 1)) / STD.view(3, 1, 1)
+    return (images - MEAN.to(images.device).view(3, 1, 1)) / STD.to(images.device).view(3, 1, 1)
 
 
 def distil(
@@ -112,18 +128,22 @@ def distil(
     config: DistilConfig,
     report: Callable[[str], None] = print,
 ) -> dict:
-    """Train the small Swin for `config.minutes`; resumes from `out`, leaves backbone.safetensors and history.json.
+    """Train the student for `config.minutes`, on the device of the teacher.
 
+    Resumes from `out`, leaves backbone.safetensors and history.json there.
     Returns {"steps", "minutes", "explained": share of variance per stage on held-out photographs, "history"}.
-    Raises ValueError where `out` holds a run of another configuration.
+    Raises ValueError for a backbone that is no Swin, and where `out` holds a run of another configuration.
     """
+    photographs = [path for folder in folders for path in list_photographs(folder)]
+    backbone = load_backbone(config.backbone, "random", config.size, config.seed)
+    if not isinstance(backbone, SwinBackbone):
+        raise ValueError(f"backbone {config.backbone} is no Swin, and only a Swin's maps lie on the teacher's grids")
     out = make_folder(Path(out))
-    kept, held = split_photographs([path for folder in folders for path in list_photographs(folder)], config)
+    kept, held = split_photographs(photographs, config)
     channel_statistics(kept, teacher, out, config.size, config.seed)
     test = make_views(held, teacher, out, HELD_OUT, config.size, config.seed)
     _, targets, scores = test.batch(np.arange(1))
-    backbone = load_backbone(weights="random", img_size=config.size, seed=config.seed)
-    student = Student(backbone, channels_of(targets), scores.shape[1])
+    student = Student(backbone, channels_of(targets), scores.shape[1]).to(device_of(teacher))
     optimisers = make_optimisers(student, config)
     state = _resume(out, student, optimisers, config)
     while state["seconds"] < config.minutes * 60:
@@ -182,7 +202,7 @@ def one_pass(student: Student, views: Views, optimisers, state: dict, config: Di
         images, targets, scores = views.batch(np.sort(rows[start : start + size]))
         if rng.random() < 0.5:  # student and targets together
             images, targets = images.flip(-1), [[t.flip(-1) for t in ts] for ts in targets]
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.amp == "bfloat16"):
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=config.amp == "bfloat16"):
             maps, answer = student(normalise(jitter(images, generator)))
         missed = unexplained(maps, targets).mean()
         wrong = F.kl_div(answer.float().log_softmax(1), scores.log_softmax(1), log_target=True, reduction="batchmean")
@@ -192,17 +212,17 @@ def one_pass(student: Student, views: Views, optimisers, state: dict, config: Di
         for optimiser in optimisers:
             optimiser.step()
         state["step"] += 1
-        missing.append(missed.item())
+        missing.append(missed.detach())  # not its number, which a GPU would have to be waited for
     state["seconds"] = before + time.monotonic() - started
     state["pass"] += 1
-    return 1 - float(np.mean(missing)) if missing else float("nan")
+    return 1 - float(torch.stack(missing).mean()) if missing else float("nan")
 
 
 def _resume(out: Path, student: Student, optimisers, config: DistilConfig) -> dict:
     """Progress so far, student and optimisers restored; a fresh start where nothing is saved."""
     if not (out / "state.pt").is_file():
         return {"step": 0, "pass": 0, "seconds": 0.0, "history": []}
-    saved = torch.load(out / "state.pt", weights_only=True)
+    saved = torch.load(out / "state.pt", map_location=device_of(student), weights_only=True)
     if saved["config"] != asdict(config):
         raise ValueError(f"{out} holds a run of another configuration: {saved['config']}; give another folder")
     student.load_state_dict(saved["student"])
@@ -215,7 +235,7 @@ def _resume(out: Path, student: Student, optimisers, config: DistilConfig) -> di
 def measure(student: Student, views: Views, batch_size: int = 64) -> list[float]:
     """The share of the teacher's variance that the student explains, per stage, on views it never trained on."""
     student.eval()
-    total = torch.zeros(4)
+    total = torch.zeros(4, device=device_of(student))
     for rows in np.array_split(np.arange(len(views)), max(1, len(views) // batch_size)):
         images, targets, _ = views.batch(rows)
         total += unexplained(student(normalise(images))[0], targets) * len(rows)
@@ -226,5 +246,5 @@ def _save(out: Path, student: Student, optimisers, state: dict, config: DistilCo
     content = {"student": student.state_dict(), "optimisers": [o.state_dict() for o in optimisers], "progress": state,
                "config": asdict(config)}  # fmt: skip
     write_whole(out / "state.pt", lambda beside: torch.save(content, beside))
-    weights = {key: value.half().contiguous() for key, value in student.backbone.state_dict().items()}
+    weights = {key: value.half().cpu().contiguous() for key, value in student.backbone.state_dict().items()}
     write_whole(out / "backbone.safetensors", lambda beside: save_file(weights, beside))

@@ -6,6 +6,7 @@ standardised per channel and kept in 8 bits a value.
 """
 
 from collections.abc import Sequence
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from ptsa_lite.backbones import read_weights
 
 STEP = 1 / 16  # of a standard deviation: the grid on which targets are kept as int8, to +-8 deviations
 
@@ -38,28 +41,49 @@ def list_photographs(folder: str | Path) -> list[Path]:
 
 
 def load_teacher(path: str | Path, name: str = "tf_efficientnet_lite0") -> nn.Module:
-    """An ImageNet classifier of timm from a file of its weights (read without running any code in it)."""
+    """An ImageNet classifier of timm from a file of its weights (read without running any code in it).
+
+    On the GPU if there is one; the student follows its teacher there. Raises ValueError for weights of something else.
+    """
     teacher = timm.create_model(name)
-    teacher.load_state_dict(torch.load(path, weights_only=True), strict=False)
-    return teacher.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    lacking = teacher.load_state_dict(read_weights(Path(path)), strict=False).missing_keys
+    for key in lacking:
+        if not key.endswith("num_batches_tracked"):  # counters that older files have not
+            raise ValueError(f"{path} has no {key}; give a file of the weights of {name}, by timm's names")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return teacher.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
 
 
-def random_crop(image: Image.Image, size: int, rng: np.random.Generator) -> np.ndarray:
-    """A crop of 25 to 100 % of the area, sides in ratio 3:5 to 5:3, resized to (2*size, 2*size, 3) uint8."""
+def device_of(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
+
+
+def random_box(image: Image.Image, rng: np.random.Generator) -> tuple[int, int, int, int]:
+    """The corners of 25 to 100 % of a photograph's area, sides in ratio 3:5 to 5:3."""
     width, height = image.size
     area, ratio = width * height * rng.uniform(0.25, 1.0), np.exp(rng.uniform(-1, 1) * np.log(5 / 3))
     w, h = min(width, round((area * ratio) ** 0.5)), min(height, round((area / ratio) ** 0.5))
-    x, y = rng.integers(width - w + 1), rng.integers(height - h + 1)
-    return np.asarray(image.convert("RGB").resize((2 * size, 2 * size), Image.BICUBIC, (x, y, x + w, y + h)))
+    x, y = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
+    return x, y, x + w, y + h
+
+
+def crop(image: Image.Image, box: tuple[int, int, int, int], size: int) -> np.ndarray:
+    """What is in a box, resized to (2*size, 2*size, 3) uint8: the teacher's copy of a crop."""
+    return np.asarray(image.convert("RGB").resize((2 * size, 2 * size), Image.BICUBIC, box))
+
+
+def random_crop(image: Image.Image, size: int, rng: np.random.Generator) -> np.ndarray:
+    return crop(image, random_box(image, rng), size)
 
 
 @torch.inference_mode()
 def teacher_maps(teacher: nn.Module, crops: Tensor) -> list[Tensor]:
     """uint8 (B, 3, 2S, 2S) -> maps on the student's grids S/4, S/8, S/16 (B, C, h, w), and class scores (B, K).
 
-    The S/4 grid holds the teacher's strides 4 (averaged down) and 8, the others strides 16 and 32.
+    The S/4 grid holds the teacher's strides 4 (averaged down) and 8, the others strides 16 and 32. On the teacher's
+    device.
     """
-    images = ((crops.float() / 255 - 0.5) / 0.5).contiguous(memory_format=torch.channels_last)
+    images = ((crops.to(device_of(teacher)).float() / 255 - 0.5) / 0.5).contiguous(memory_format=torch.channels_last)
     last, (_, stride_4, stride_8, stride_16, stride_32) = teacher.forward_intermediates(images)
     fine = torch.cat([F.avg_pool2d(stride_4, 2), stride_8], 1)
     return [fine, stride_16, stride_32, teacher.forward_head(last)]
@@ -86,7 +110,8 @@ class Views:
 
     names = ("image", "fine", "middle", "coarse", "scores")
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, device: torch.device):
+        self.device = device  # where batches go, before their bytes become floats
         self.arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in self.names}
 
     def __len__(self) -> int:
@@ -94,7 +119,7 @@ class Views:
 
     def batch(self, rows: np.ndarray) -> tuple[Tensor, list[list[Tensor]], Tensor]:
         """Rows -> images (B, 3, S, S) in 0..1, the targets of four stages, class scores (B, K)."""
-        image, *maps, scores = (torch.from_numpy(self.arrays[name][rows]) for name in self.names)
+        image, *maps, scores = (torch.from_numpy(self.arrays[name][rows]).to(self.device) for name in self.names)
         return image.float() / 255, student_targets([m.float() * STEP for m in maps]), scores.float()
 
 
@@ -109,22 +134,24 @@ def make_views(
         statistics = channel_statistics(photographs, teacher, folder, size, seed)
         rng = np.random.default_rng([seed, view])
         arrays: dict[str, np.ndarray] = {}
-        for start in range(0, len(photographs), 16):
-            opened = [Image.open(path) for path in photographs[start : start + 16]]
-            crops = torch.from_numpy(np.stack([random_crop(image, size, rng) for image in opened]))
-            crops = crops.permute(0, 3, 1, 2)  # (B, 3, 2S, 2S)
-            *maps, scores = teacher_maps(teacher, crops)
-            small = F.avg_pool2d(crops.float(), 2).round().byte()
-            stored = [small, *(_quantise(m, *s) for m, s in zip(maps, statistics, strict=True)), scores.half()]
-            for name, value in zip(Views.names, stored, strict=True):
-                if name not in arrays:
-                    shape = (len(photographs), *value.shape[1:])
-                    arrays[name] = np.lib.format.open_memmap(part / f"{name}.npy", "w+", value.numpy().dtype, shape)
-                arrays[name][start : start + len(value)] = value.numpy()
+        with ThreadPool() as threads:  # they decode side by side what has been drawn before, one after the other
+            for start in range(0, len(photographs), 16):
+                opened = [Image.open(path) for path in photographs[start : start + 16]]
+                boxes = [(image, random_box(image, rng), size) for image in opened]
+                crops = torch.from_numpy(np.stack(threads.starmap(crop, boxes))).permute(0, 3, 1, 2)  # (B, 3, 2S, 2S)
+                *maps, scores = (answer.cpu() for answer in teacher_maps(teacher, crops))
+                small = F.avg_pool2d(crops.float(), 2).round().byte()
+                stored = [small, *(_quantise(m, *s) for m, s in zip(maps, statistics, strict=True)), scores.half()]
+                for name, value in zip(Views.names, stored, strict=True):
+                    if name not in arrays:
+                        shape = (len(photographs), *value.shape[1:])
+                        dtype = value.numpy().dtype
+                        arrays[name] = np.lib.format.open_memmap(part / f"{name}.npy", "w+", dtype, shape)
+                    arrays[name][start : start + len(value)] = value.numpy()
         for array in arrays.values():
             array.flush()
         part.rename(final)
-    return Views(final)
+    return Views(final, device_of(teacher))
 
 
 def _quantise(value: Tensor, mean: Tensor, std: Tensor) -> Tensor:
@@ -142,7 +169,8 @@ def channel_statistics(
         maps: list[list[Tensor]] = []
         for rows in np.array_split(chosen, max(1, len(chosen) // 16)):
             crops = np.stack([random_crop(Image.open(photographs[i]), size, rng) for i in rows])
-            maps.append(teacher_maps(teacher, torch.from_numpy(crops).permute(0, 3, 1, 2))[:-1])
+            answers = teacher_maps(teacher, torch.from_numpy(crops).permute(0, 3, 1, 2))
+            maps.append([m.cpu() for m in answers[:-1]])
         arrays = {}
         for i, group in enumerate(zip(*maps, strict=True)):
             values = torch.cat(group)

@@ -109,17 +109,20 @@ def test_compare_prints_a_studys_tables_by_the_plan_of_its_grid(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     results = grown({(tree, seed): tree + 0.1 * (seed * tree % 2) for tree in (0, 1, 2) for seed in (0, 1, 2)})
     plan = {"primary": ["mine", "another"], "others": [["mine", "Single task"]], "margin": 0.4}
+    remark = {"remark": "Edges are derived."}
     runs = [{key: one["run"][key] for key in ("method", "label", "seed", "tree")} for one in results]
     for run in runs:
         run["tree"] = run["tree"] and str(TaskTree.from_dict(run["tree"]))
-    (tmp_path / "g.yaml").write_text(yaml.safe_dump({"data": "nyud", "rank": 1, "plan": plan, "runs": runs}))
+    (tmp_path / "g.yaml").write_text(yaml.safe_dump({"data": "nyud", "rank": 1, "plan": plan | remark, "runs": runs}))
     assert main(["compare", "g.yaml"]) == 2
     assert "no results in figures/results/g.json; run python -m ptsa_lite study g.yaml" in capsys.readouterr().err
     (tmp_path / "figures" / "results").mkdir(parents=True)
     (tmp_path / "figures" / "results" / "g.json").write_text(json.dumps({"runs": results}))
     assert main(["compare", "g.yaml"]) == 0
     said = capsys.readouterr().out
-    assert said.strip() == report(results, plan) and table_of(compare(results, **plan)) in said
+    assert said.strip() == report(results, plan | remark) and "\n\nEdges are derived.\n\n" in said
+    assert report(results, plan) == said.strip().replace("Edges are derived.\n\n", "")
+    assert table_of(compare(results, **plan)) in said
     for words in ("| mine − another | 3 | -1.52 [", "mean of 9 single-task runs, whose standard error is 0.00",
                   "3 trees, 9 runs: F(2, ", "the chosen one is number 3 of 3", "| **"):  # fmt: skip
         assert words in said

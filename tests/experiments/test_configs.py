@@ -1,5 +1,7 @@
 """The packaged configurations against the recipe and the costs that the paper and its line state (facts, section 3)."""
 
+import copy
+import json
 import re
 from pathlib import Path
 
@@ -11,15 +13,17 @@ from ptsa_lite.costs import count_macs, count_parameters
 from ptsa_lite.experiments.published import GMACS, PARAMETERS, row
 from ptsa_lite.experiments.reproduction import row_settings
 from ptsa_lite.experiments.run import build, run_config, run_tasks
-from ptsa_lite.experiments.settings import read_run, rows_of
+from ptsa_lite.experiments.settings import read_plan, read_run, read_runs, rows_of
 from ptsa_lite.methods import METHODS
 from ptsa_lite.recipe import learning_rate, parameter_groups
 from ptsa_lite.tasks import suite
 from ptsa_lite.training.step import Stepper
+from ptsa_lite.tree import TaskTree
 from ptsa_lite.workshop import notebooks
 from ptsa_lite.workshop.parameters import accept
 from ptsa_lite.workshop.reproduce import Request, read_settings
 
+GRIDS = Path(__file__).resolve().parents[2] / "figures" / "grids"
 DATA = ("pascal", "nyud")
 STEPS = 4998 // 32
 
@@ -69,6 +73,14 @@ def test_loss_weights_are_the_recipe_s():
         assert all(task.loss_weight == weights[name] for name, task in suite(data).items())
 
 
+def test_edges_of_nyud_are_measured_by_odsf_where_they_are_a_task():
+    assert {run_tasks(run)["edge"].metric for run in read_runs("nyud")} == {"odsF"}
+    without = read_run("nyud", "bitfit", {"tasks": ["semseg", "depth"]})
+    assert run_tasks(without).keys() == {"semseg", "depth"} and not without.metrics
+    with pytest.raises(ValueError, match="unknown task of this run 'edges'; did you mean 'edge'"):
+        read_run("nyud", "bitfit", {"metrics.edges": "odsF", "tasks": ["semseg", "edge"]})
+
+
 def test_the_optimiser_s_groups_spare_norms_biases_and_position_tables(swin_t):
     run = read_run("pascal", "mtlora_r16")
     model = model_of(run, swin_t)
@@ -97,6 +109,34 @@ def test_rows_train_what_is_published(swin_t):
                             ("mtlora_r32", "mtlora r32"), ("mtlora_r64", "mtlora r64")):  # fmt: skip
         model = model_of(read_run("pascal", name), swin_t)
         assert count_parameters(model)["trainable"] == row(PARAMETERS, published).values["parameters"]
+
+
+@pytest.mark.parametrize("name", ["nyud_224", "pascal_224"])
+def test_rivals_of_equal_cost_in_the_larger_grids_cost_the_same(name):
+    """Parameters to half a per cent; where a rank can be so large, multiply-adds, low-rank ones too, to 0.1 %."""
+    runs = {run.label: run for run in read_runs(GRIDS / f"{name}.yaml", {"seed": 0})}
+    with torch.device("meta"):
+        small = load_backbone(weights="random", img_size=224)
+    ours = model_of(runs[read_plan(GRIDS / f"{name}.yaml")["primary"][0]], copy.deepcopy(small))
+    rivals = {label: model_of(run, copy.deepcopy(small)) for label, run in runs.items() if "PTSA's" in label}
+    assert len(rivals) >= 3
+    for label, model in rivals.items():
+        if label.endswith("parameters"):
+            wanted = count_parameters(ours)["trainable"]
+            assert count_parameters(model)["trainable"] == pytest.approx(wanted, rel=5e-3), label
+        else:
+            assert count_macs(model, "all") == pytest.approx(count_macs(ours, "all"), rel=1e-3), label
+
+
+def test_the_tree_of_a_larger_grid_is_that_of_its_similarity():
+    results = GRIDS.parent / "results"
+    measured = json.loads((results / "similarity_pascal_224.json").read_text())["conditions"]
+    trees = {"pascal": {condition["trees"]["plain, same"]["tree"] for condition in measured}}
+    trees["nyud"] = {json.loads((results / "similarity_nyud_224.json").read_text())["tree"]}
+    for data, found in trees.items():
+        ours = read_plan(GRIDS / f"{data}_224.yaml")["primary"][0]
+        assert found == {str(TaskTree.from_dict(run.tree)) for run in read_runs(GRIDS / f"{data}_224.yaml")
+                         if run.label == ours}  # fmt: skip
 
 
 @pytest.mark.parametrize("number", ["06", "07"])

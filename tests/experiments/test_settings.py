@@ -1,5 +1,6 @@
 """One language of settings; what cannot be is told in one sentence, before an archive is decoded or a model trained."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,8 @@ import yaml
 from archives import write_nyud
 
 from ptsa_lite.__main__ import main
+from ptsa_lite.experiments import queue, train
 from ptsa_lite.experiments import run as one_run
-from ptsa_lite.experiments import train
 from ptsa_lite.experiments.settings import changes_of, read_plan, read_run, read_runs, rows_of
 from ptsa_lite.experiments.train import train_run
 from ptsa_lite.tree import TaskTree
@@ -48,6 +49,7 @@ BAD = [
     ({"plan": {"primary": ["a"]}}, "plan must"), ({"plan": {"primary": ["a", "b"], "others": ["a", "b"]}}, "plan must"),
     ({"plan": {"primary": ["a", "b"], "margin": 0}}, "plan must"),
     ({"plan": {"primary": ["a", "b"], "margins": 1}}, "plan must"),
+    ({"plan": {"primary": ["a", "b"], "remark": 1}}, "plan must"),
 ]  # fmt: skip
 
 
@@ -147,7 +149,8 @@ def test_a_plan_names_conditions_by_their_labels_and_changes_no_run(tmp_path):
         read_plan(path)
     path.write_text(text + "plan: {primary: [mine, BitFit], others: [[MTLoRA, mine]], margin: 1}")
     assert read_runs(path) == runs
-    assert read_plan(path) == {"primary": ["mine", "BitFit"], "others": [["MTLoRA", "mine"]], "margin": 1}
+    plan = {"primary": ["mine", "BitFit"], "others": [["MTLoRA", "mine"]], "margin": 1}
+    assert read_plan(path) == plan | {"remark": ""}
     path.write_text(text + "plan: {primary: [mine, MTLora]}")
     with pytest.raises(ValueError, match="g.yaml: plan: unknown label 'MTLora'; did you mean 'MTLoRA'"):
         read_plan(path)
@@ -177,6 +180,20 @@ def test_the_settings_that_come_with_the_project_are_readable():
     assert grids and all(len(read_runs(grid)) > 1 for grid in grids)
     assert all(read_plan(grid)["primary"] for grid in grids if "\nplan:" in grid.read_text(encoding="utf-8"))
     assert all(len(read_runs(name)) == len(rows_of(name)) > 9 for name in ("pascal", "nyud"))
+
+
+def test_a_study_of_some_of_a_files_rows(monkeypatch, tmp_path):
+    named = ["mtlora_r64", "single_task"]
+    assert [run.label for run in read_runs("nyud", names=named)] == ["MTLoRA r64", "Single task"]
+    with pytest.raises(ValueError, match="unknown row of nyud.yaml 'mtlora_r46'; did you mean 'mtlora_r64'"):
+        read_runs("nyud", names=["mtlora_r46"])
+    monkeypatch.chdir(tmp_path)
+    begun = []
+    monkeypatch.setattr(queue, "run_study", lambda runs, *_: begun.extend(run.method for run in runs))
+    assert main(["study", "nyud", "--rows", "mtlora_r64,single_task", "--set", "backbone=swin_small_distilled"]) == 0
+    command = json.loads(Path("figures/results/nyud.json").read_text())["command"]
+    assert begun == ["mtlora", "single_task"]
+    assert command == "python -m ptsa_lite study nyud --rows mtlora_r64,single_task"
 
 
 @pytest.mark.parametrize("data", [

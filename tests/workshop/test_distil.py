@@ -7,9 +7,26 @@ import timm
 import torch
 from PIL import Image
 
+from ptsa_lite.__main__ import main
 from ptsa_lite.backbones import load_backbone
-from ptsa_lite.workshop.distil import DistilConfig, Student, channels_of, distil, jitter, split_photographs, unexplained
-from ptsa_lite.workshop.teacher import list_photographs, make_views, random_crop, student_targets, teacher_maps
+from ptsa_lite.workshop.distil import (
+    DistilConfig,
+    Student,
+    channels_of,
+    configured,
+    distil,
+    jitter,
+    split_photographs,
+    unexplained,
+)
+from ptsa_lite.workshop.teacher import (
+    list_photographs,
+    load_teacher,
+    make_views,
+    random_crop,
+    student_targets,
+    teacher_maps,
+)
 
 CONFIG = DistilConfig(minutes=0.02, size=64, views=2, batch_size=4, held_out=3)
 
@@ -115,3 +132,49 @@ def test_a_run_writes_a_backbone_that_loads_and_resumes_where_it_stopped(teacher
     assert again["steps"] == first["steps"] and not lines
     with pytest.raises(ValueError, match="another configuration"):
         distil([photographs], teacher, out, replace(CONFIG, lr=1.0))
+
+
+SWIN_T = "swin_tiny_patch4_window7_224"
+
+
+def test_the_student_is_any_swin_by_name_and_its_file_is_given_back_by_it(teacher, photographs, tmp_path):
+    config = replace(CONFIG, minutes=1e-9, backbone=SWIN_T)  # over before its first step
+    distil([photographs], teacher, tmp_path, config, report=lambda line: None)
+    assert load_backbone(SWIN_T, tmp_path / "backbone.safetensors", 96).widths == (96, 192, 384, 768)
+    with pytest.raises(ValueError, match="pvt_v2_b0 is no Swin"):
+        distil([photographs], teacher, tmp_path / "no", replace(config, backbone="pvt_v2_b0"))
+    assert not (tmp_path / "no").exists()
+
+
+def test_the_command_makes_weights_and_goes_on_where_it_stopped(photographs, tmp_path, capsys):
+    weights, out = tmp_path / "teacher.pth", tmp_path / "out"
+    torch.save(timm.create_model("tf_efficientnet_lite0").state_dict(), weights)
+    words = ["distil", str(photographs), "--teacher", str(weights), "--out", str(out)]
+    few = [part for key in ("minutes=0.02", "size=64", "views=1", "batch_size=4") for part in ("--set", key)]
+    assert main([*words, *few]) == 0
+    said = capsys.readouterr().out
+    assert "pass   1, step" in said and f"weights: {out / 'backbone.safetensors'}" in said
+    assert main([*words, *few]) == 0 and "pass" not in capsys.readouterr().out  # the minutes are over
+    assert main([*words, "--set", "size=32"]) == 2 and "another configuration" in capsys.readouterr().err
+    assert main([*words, "--set", "views=0"]) == 2 and "views must be a whole number" in capsys.readouterr().err
+    assert main([*words, "--set", "minute=1"]) == 2 and "did you mean 'minutes'" in capsys.readouterr().err
+
+
+def test_weights_of_another_network_are_no_teacher(tmp_path):
+    torch.save({"conv_stem.weight": torch.zeros(32, 3, 3, 3)}, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match="other.pth has no bn1.weight; give a file of the weights of tf_eff"):
+        load_teacher(tmp_path / "other.pth")
+
+
+def test_crops_that_are_cut_side_by_side_are_those_of_one_after_the_other(teacher, photographs, tmp_path):
+    paths, rng = list_photographs(photographs), np.random.default_rng([3, 0])
+    images, _, _ = make_views(paths, teacher, tmp_path / "v", 0, 64, seed=3).batch(np.arange(13))
+    for path, image in zip(paths, images, strict=True):
+        crop = torch.from_numpy(random_crop(Image.open(path), 64, rng).copy()).permute(2, 0, 1)
+        assert torch.equal(torch.nn.functional.avg_pool2d(crop.float(), 2).round() / 255, image)
+
+
+def test_settings_of_a_distillation_are_checked():
+    assert configured({"size": 64, "amp": "bfloat16"}) == DistilConfig(size=64, amp="bfloat16")
+    with pytest.raises(ValueError, match="unknown amp 'float16'"):
+        configured({"amp": "float16"})
