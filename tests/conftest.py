@@ -12,6 +12,8 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it torch 
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
+# Files of a minute and more, which two processes begin with: with one of them at the end the other would be idle.
+LONG = ("test_notebooks.py", "test_queue.py", "test_overfit.py", "test_predict.py", "test_step.py", "test_train.py")
 # Kept for xdist's workers, which see what this process leaves them.
 VISIBLE = os.environ.setdefault("PTSA_TESTS_MAY_SEE", os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
 gpu_is_there = torch.cuda.is_available
@@ -32,7 +34,12 @@ def pytest_xdist_auto_num_workers(config):
     """Two processes for the whole suite, where there are two processors; a part of it that was asked for starts sooner
     in this one."""
     whole = config.args_source is config.ArgsSource.TESTPATHS
+    config.option.loadscopereorder = False  # files in the order of collection, not by their numbers of tests
     return 2 if whole and (os.cpu_count() or 1) > 1 else 0
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 
 def pytest_runtest_setup(item):

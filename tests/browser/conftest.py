@@ -2,11 +2,13 @@
 
 These tests take minutes and need two things that the others do not: playwright (`pip install -e ".[browser]"`) and a
 Chromium (Debian: `apt-get install chromium`). Plain `pytest` leaves them out; `python -m pytest tests/browser` runs
-them. Screenshots of every widget, before and after it was moved, are kept in runs/browser/ to be looked at.
+them. With PTSA_SHOTS=1 pictures of every page, and of every widget before and after it was moved, are kept in
+runs/browser/ to be looked at; without it, of the end of each notebook alone.
 """
 
 import importlib.util
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -25,6 +27,7 @@ from ptsa_lite.workshop.reproduce import Request, read_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOTS = ROOT / "runs" / "browser"
+ALL_SHOTS = bool(os.environ.get("PTSA_SHOTS"))
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
          "--disable-sync", "--no-first-run"]  # fmt: skip
@@ -109,22 +112,41 @@ def write_small_notebooks(folder: Path, out_dir: Path) -> None:
         nbformat.write(notebook, folder / f"{source.stem}.ipynb")
 
 
+@pytest.fixture(scope="session")
+def reader(browser):
+    """One reader for all notebooks, whose browser keeps what JupyterLab consists of from page to page."""
+    return browser.new_context(viewport={"width": 1280, "height": 1000})
+
+
 @pytest.fixture
-def page(browser, lab, shots, request):
+def page(reader, lab, shots, request):
     """An empty page; when the test is over its kernels are shut down, so that one notebook is in memory at a time."""
-    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    page = reader.new_page()
     yield page
     where = "_notebook7" if "notebook_7" in request.node.name else ""
     page.screenshot(path=shots / f"{request.node.callspec.id[:2]}{where}_end.png")
     page.close()
-    for kernel in json.load(urllib.request.urlopen(f"{lab}/api/kernels")):
+    for kernel in kernels(lab):
         gone = urllib.request.Request(f"{lab}/api/kernels/{kernel['id']}", method="DELETE")
         urllib.request.urlopen(gone).close()
 
 
-@pytest.fixture(scope="session")
-def shots():
-    """The folder of screenshots, emptied."""
-    shutil.rmtree(SHOTS, ignore_errors=True)
-    SHOTS.mkdir(parents=True)
-    return SHOTS
+def kernels(lab: str) -> list[dict]:
+    """What the server says of its kernels: `execution_state`, idle or busy, among it."""
+    with urllib.request.urlopen(f"{lab}/api/kernels", timeout=60) as answer:
+        return json.load(answer)
+
+
+@pytest.fixture(scope="module")
+def shots(request):
+    """The folder of a file's screenshots, emptied."""
+    folder = SHOTS / request.module.__name__.rpartition(".")[2]
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def shoot(what, path: Path, **how) -> None:
+    """A picture of a page or a part of one, where they are asked for: a page's whole length takes seconds."""
+    if ALL_SHOTS:
+        what.screenshot(path=path, **how)

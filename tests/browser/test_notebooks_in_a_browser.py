@@ -11,10 +11,11 @@ from PIL import Image
 
 from ptsa_lite.workshop import notebooks
 
-ROOT = Path(__file__).resolve().parents[2]
+from .conftest import ROOT, kernels, shoot
+
 SOURCES = notebooks.sources(ROOT / "notebooks")
 RUN = 240  # seconds for all cells of one notebook in its smallest setting, on a busy machine
-ANSWER = 20  # seconds for a widget; most take a tenth of one
+ANSWER = 60  # seconds for a widget, on a busy machine; most take a tenth of one
 PROMPTS = "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(prompt => prompt.textContent)"
 # What a widget shows: its pictures and texts, without the sliders' own numbers.
 LOOK = """cell => [...cell.querySelectorAll('img, .jp-RenderedText, .widget-html-content, .widget-label, svg text')]
@@ -54,25 +55,32 @@ def until_begun(page, end: float) -> None:
 
 
 def answer(cell, move) -> float | None:
-    """Seconds from a move to another look of the cell; moved again where nothing came, as on a map's coarse tokens."""
+    """Seconds from a move to another look of the cell; moved again where the kernel has come to rest and nothing came,
+    as on a map's coarse tokens."""
     before, end = still(cell), time.monotonic() + ANSWER
     while time.monotonic() < end:
         move()
         start = time.monotonic()
-        while time.monotonic() - start < 2:
+        while time.monotonic() - start < 2 or busy(cell.page):
             if cell.evaluate(LOOK) != before:
                 return time.monotonic() - start
             time.sleep(0.02)
     return None
 
 
-def still(cell, seconds: float = 0.5) -> str:
-    """What the cell shows once it has not changed for so long."""
-    last, since = cell.evaluate(LOOK), time.monotonic()
+def busy(page) -> bool:
+    return any(kernel["execution_state"] == "busy" for kernel in kernels(page.evaluate("location.origin")))
+
+
+def still(cell, look: str = LOOK, seconds: float = 0.5) -> str:
+    """What the cell shows once the kernel rests and nothing has changed for so long."""
+    last, since = cell.evaluate(look), time.monotonic()
+    end = since + ANSWER
     while time.monotonic() - since < seconds:
-        now = cell.evaluate(LOOK)
-        if now != last:
+        now = cell.evaluate(look)
+        if now != last or busy(cell.page):
             last, since = now, time.monotonic()
+            assert since < end, f"it has not come to rest in {ANSWER} s"
         time.sleep(0.05)
     return last
 
@@ -81,7 +89,7 @@ def hurry(cell, number: int) -> None:
     """Move everything at once: drawings that run into each other in the kernel have left an empty picture before."""
     for _, move in moves(cell):
         move()
-    still(cell, 4)  # the kernel may have many drawings to make
+    still(cell)
     for source in cell.evaluate("cell => [...cell.querySelectorAll('img')].map(img => img.src)"):
         kind, _, text = source.partition(";base64,")
         if kind == "data:image/png":
@@ -105,26 +113,24 @@ def play(cell) -> None:
     """Notebook 05's training: started, it draws epoch after epoch; stopped, it rests; it goes on; it is thrown away."""
     press = lambda words: cell.locator(f"button:has-text('{words}')").click()  # noqa: E731
     words, picture = cell.locator(".widget-label").last, cell.locator("img")
+    epoch = lambda said: int(said.split()[1].rstrip(",")) if said.startswith("epoch") else 0  # noqa: E731
 
-    def until(epoch: int) -> None:
-        end = time.monotonic() + 60
-        while not (found := words.inner_text()).startswith("epoch") or int(found.split()[1].rstrip(",")) < epoch:
-            assert time.monotonic() < end, f"a minute after Train it says {found!r}"
+    def until(holds, press_what: str) -> None:
+        press(press_what)
+        end = time.monotonic() + ANSWER
+        while not holds(found := words.inner_text()):
+            assert time.monotonic() < end, f"{ANSWER} s after {press_what} it says {found!r}"
             time.sleep(0.1)
 
     assert not picture.is_visible()
-    press("Train")
-    until(2)
-    assert picture.is_visible()
+    until(lambda said: epoch(said) >= 2, "Train")
+    picture.wait_for(state="visible")
     press("Stop")
-    time.sleep(5)  # for the epoch in progress
-    held = words.inner_text()
-    assert held == (time.sleep(3) or words.inner_text()), "it goes on after Stop"
-    press("Train")
-    until(int(held.split()[1].rstrip(",")) + 1)
-    press("Start again")
-    time.sleep(5)
-    assert words.inner_text() == "not started"
+    held = epoch(still(words, "label => label.textContent", 3))  # after the epoch in progress
+    assert 2 <= held < 40, "it goes on after Stop, to the end"
+    until(lambda said: epoch(said) > held, "Train")
+    until(lambda said: said == "not started", "Start again")
+    assert still(words, "label => label.textContent", 1) == "not started", "it goes on after Start again"
 
 
 def push(handle) -> None:
@@ -174,13 +180,13 @@ def move_widgets(page, shots: Path, name: str) -> None:
         if cell.locator("button:has-text('Start again')").count():
             play(cell)
             answered.append(f"the training of widget {number}")
-        cell.screenshot(path=shots / f"{name}_widget{number}_before.png")
+        shoot(cell, shots / f"{name}_widget{number}_before.png")
         for what, move in moves(cell):
             seconds = answer(cell, move)
             assert seconds is not None, f"widget {number}: {what} was moved and nothing changed"
             answered.append(f"{what} of widget {number} {seconds:.2f} s")
         hurry(cell, number)
-        cell.screenshot(path=shots / f"{name}_widget{number}_after.png")
+        shoot(cell, shots / f"{name}_widget{number}_after.png")
         errors = cell.locator("[data-mime-type='application/vnd.jupyter.error']").all_inner_texts()
         assert not errors, errors[0][-1500:]
     (shots / f"{name}_seconds.txt").write_text("\n".join(answered) + "\n")
@@ -195,7 +201,8 @@ def move_explorables(page, shots: Path, name: str) -> None:
     for number, explorable in enumerate(page.locator(".explore").all(), 1):
         explorable.scroll_into_view_if_needed()
         facts = explorable.locator(".facts")
+        facts.locator("dd").first.wait_for()  # some wait for their pictures first
         before = facts.inner_text()
         explorable.locator(f"{MOVES}, .choice button:not([aria-pressed=true])").first.click()
         assert facts.inner_text() != before, f"explorable {number} was moved and nothing changed"
-        explorable.screenshot(path=shots / f"{name}_explorable{number}.png")
+        shoot(explorable, shots / f"{name}_explorable{number}.png")

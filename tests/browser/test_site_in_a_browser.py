@@ -1,7 +1,6 @@
 """The site and a run's report in a real browser: whole at each width, in light and dark; no request leaves a page; each
 explorable is moved, and its numbers are those of the package."""
 
-import itertools
 import json
 import re
 
@@ -19,7 +18,7 @@ from ptsa_lite.workshop.pages import page as page_of
 from ptsa_lite.workshop.report import write_report
 from ptsa_lite.workshop.site import build_site
 
-from .conftest import ROOT
+from .conftest import ROOT, shoot
 
 pytest.importorskip("latex2mathml", reason='no latex2mathml: pip install -e ".[site]"')
 NAMES = ("semseg", "human_parts", "saliency", "normals")
@@ -114,13 +113,17 @@ def opened(browser, site):
 
 @pytest.mark.parametrize("name", ["index", *NOTEBOOKS, "report", *EXPLORABLES])
 def test_a_page_is_whole_at_each_width_in_light_and_dark_and_fetches_nothing(name, opened, shots):
-    for width, scheme in itertools.product((1400, 800, 400), ("light", "dark")):
-        tab = opened(name, width, scheme)
-        assert tab.evaluate("document.documentElement.scrollWidth") <= width, tab.evaluate(WIDER)
-        assert tab.evaluate(WIDER) == []
-        ground = tab.evaluate("getComputedStyle(document.body).backgroundColor")
-        assert (sum(map(int, re.findall(r"\d+", ground))) < 200) == (scheme == "dark")
-        tab.screenshot(path=shots / f"site_{name[:8]}_{width}_{scheme}.png", full_page=True)
+    """Opened at each width, in light or in dark; then the system changes to the other, and the page with it."""
+    for width, schemes in ((1400, ("light", "dark")), (800, ("dark", "light")), (400, ("light", "dark"))):
+        tab = opened(name, width, schemes[0])
+        for scheme in schemes:
+            tab.emulate_media(color_scheme=scheme)
+            tab.wait_for_function(f"document.documentElement.dataset.theme === '{scheme}'")  # told with the next frame
+            assert tab.evaluate("document.documentElement.scrollWidth") <= width, tab.evaluate(WIDER)
+            assert tab.evaluate(WIDER) == []
+            ground = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+            assert (sum(map(int, re.findall(r"\d+", ground))) < 200) == (scheme == "dark")
+            shoot(tab, shots / f"{name[:8]}_{width}_{scheme}.png", full_page=True)
 
 
 def test_the_switches_change_the_look_and_unfold_the_code(opened):
@@ -137,6 +140,7 @@ def test_the_switches_change_the_look_and_unfold_the_code(opened):
 
 
 def facts(tab) -> list[str]:
+    tab.wait_for_selector(".explore .facts dd")  # drawn where its width is known, or its pictures are read
     return tab.locator(".explore .facts dd").all_inner_texts()
 
 
@@ -197,7 +201,6 @@ def test_a_token_finds_as_many_as_the_features_say(opened):
     def near(found, true):
         return all(abs(int(a.removesuffix(" %")) - int(b)) <= 1 for a, b in zip(found, true, strict=True))
 
-    tab.wait_for_selector(".explore .facts dd")
     assert near(facts(tab), alike(1, 1, 6, 6))
     tab.click(".explore button:has-text('2')")
     canvas = tab.locator(".explore canvas").nth(2)

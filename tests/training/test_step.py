@@ -105,8 +105,7 @@ PARTED = TaskTree(((("human_parts", "normals"),),) * 2 + ((("human_parts",), ("n
 
 
 @pytest.mark.parametrize(("method", "family", "amp"), [
-    ("ptsa", "swin", "float32"), ("ptsa", "swin", "bfloat16"), ("mtlora", "swin", "bfloat16"),
-    ("lora_shared", "pvt", "bfloat16"),
+    ("ptsa", "swin", "float32"), ("ptsa", "pvt", "bfloat16"), ("mtlora", "swin", "bfloat16"),
 ])  # fmt: skip
 def test_a_compiled_step_is_the_step_and_so_is_its_evaluation(graphs, method, family, amp):
     backbone, batch = tiny_family(family)[1], labelled(TWO)

@@ -48,7 +48,7 @@ figure
 # %%
 from ptsa_lite.workshop.widgets import interact
 
-interact(lambda x: print(x), x=(0, 3))
+interact(lambda x=1: print(x), x=(0, 3))
 """
 
 
@@ -61,17 +61,35 @@ def folder(tmp_path):
     return made
 
 
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """The notebook executed once with five steps: what came back, the file, and the steps that were told."""
+    place, steps = tmp_path_factory.mktemp("executed"), []
+    (place / "notebooks").mkdir()
+    (place / "notebooks" / "00_draw_line.py").write_text(DRAW)
+    back = notebooks.execute(place / "notebooks" / "00_draw_line.py", place / "out.ipynb", {"steps": 5},
+                             progress=lambda *step: steps.append(step), where=place / "notebooks")  # fmt: skip
+    return back, (place / "out.ipynb").read_text(), steps
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A repository whose notebook was built once. Who changes it takes a copy."""
+    made = tmp_path_factory.mktemp("built") / "repository" / "notebooks"
+    made.mkdir(parents=True)
+    (made / "00_draw_line.py").write_text(DRAW)
+    assert notebooks.build(made, say=lambda line: None) == [made / "00_draw_line.ipynb"]
+    return made
+
+
 def outputs(notebook) -> str:
     return "".join(out.get("text", "") for cell in notebook.cells for out in cell.get("outputs", []))
 
 
-def test_execute_injects_parameters_and_stands_where_it_is_told(folder, tmp_path):
-    steps = []
-    executed = notebooks.execute(folder / "00_draw_line.py", tmp_path / "out.ipynb", {"steps": 5},
-                                 progress=lambda *step: steps.append(step), where=folder)
-    assert outputs(executed).startswith("5 steps in notebooks\n")
-    assert "5 steps in notebooks" in (tmp_path / "out.ipynb").read_text()
-    assert steps[-1] == (len(executed.cells), len(executed.cells), "")
+def test_execute_injects_parameters_and_stands_where_it_is_told(executed):
+    back, text, steps = executed
+    assert outputs(back).startswith("5 steps in notebooks\n") and "5 steps in notebooks" in text
+    assert steps[-1] == (len(back.cells), len(back.cells), "")
     assert any(line == "runs/draw" for _, _, line in steps), "what a cell prints is told"
 
 
@@ -85,9 +103,9 @@ def test_a_solution_and_a_set_up_stand_folded_in_jupyterlab_and_the_source_knows
     assert "hidden" not in jupytext.writes(built, "py:percent")
 
 
-def test_a_figure_is_shown_once_although_the_tests_draw_without_a_display(folder, tmp_path):
-    executed = notebooks.execute(folder / "00_draw_line.py", tmp_path / "out.ipynb", where=tmp_path)
-    pictures = [out for cell in executed.cells for out in cell.get("outputs", []) if "image/png" in out.get("data", {})]
+def test_a_figure_is_shown_once_although_the_tests_draw_without_a_display(executed):
+    shown = [out for cell in executed[0].cells for out in cell.get("outputs", [])]
+    pictures = [out for out in shown if "image/png" in out.get("data", {})]
     assert len(pictures) == 1
 
 
@@ -153,31 +171,28 @@ def test_cell_ids_depend_on_text_alone(folder):
     assert len(set(after)) == len(after)
 
 
-def test_building_again_gives_the_same_bytes_and_leaves_what_is_up_to_date(folder):
-    target, said = folder / "00_draw_line.ipynb", []
-    assert notebooks.build(folder, say=said.append) == [target]
+def test_building_again_gives_the_same_bytes_and_leaves_what_is_up_to_date(built, tmp_path):
+    folder, said = shutil.copytree(built.parent, tmp_path / "repository") / "notebooks", []
+    target = folder / "00_draw_line.ipynb"
     first = target.read_bytes()
     assert notebooks.build(folder, say=said.append) == [] and said[-1] == "00_draw_line: up to date"
     assert notebooks.build(folder, force=True, say=said.append) == [target]
     assert target.read_bytes() == first
-    with (folder / "00_draw_line.py").open("a") as source:
-        source.write("\n# %%\n1\n")
+    (folder / "00_draw_line.py").write_text("# %%\n1\n")
     assert notebooks.build(folder, ["00"], say=said.append) == [target]
 
 
-def test_a_built_notebook_holds_outputs_but_no_times_paths_or_widget_state(folder):
-    notebooks.build(folder, say=lambda line: None)
-    text = (folder / "00_draw_line.ipynb").read_text()
+def test_a_built_notebook_holds_outputs_but_no_times_paths_or_widget_state(built):
+    text = (built / "00_draw_line.ipynb").read_text()
     assert "image/png" in text and "3 steps" in text
     assert "import interact" in text, "the widget's cell stays"
-    left = [trace for trace in ("papermill", "start_time", "widget-view", str(folder.parent)) if trace in text]
+    left = [trace for trace in ("papermill", "start_time", "widget-view", str(built.parent)) if trace in text]
     assert not left
     assert json.loads(text)["cells"][2]["outputs"][0]["text"] == ["3 steps in repository\n", "runs/draw\n"]
 
 
-def test_building_takes_the_figures_of_the_run_into_the_figures_folder(folder):
-    notebooks.build(folder, say=lambda line: None)
-    figures = folder.parent / "figures"
+def test_building_takes_the_figures_of_the_run_into_the_figures_folder(built):
+    figures = built.parent / "figures"
     assert sorted(path.name for path in figures.iterdir()) == ["00_curve.png", "00_curve.svg"]
 
 
