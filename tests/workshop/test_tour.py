@@ -8,8 +8,10 @@ import torch
 from PIL import Image
 
 from ptsa_lite.experiments.settings import read_run
-from ptsa_lite.experiments.train import evaluate_run, load_run
-from ptsa_lite.workshop.tour import animate_tour, pack_tour, train_tour
+from ptsa_lite.experiments.train import TOUR, evaluate_run, load_run, run_of
+from ptsa_lite.predict import predict
+from ptsa_lite.scenes import render_scene
+from ptsa_lite.workshop.tour import SCENES, animate_tour, pack_tour, train_tour
 
 TINY = {"img_size": 64, "n_frames": 8, "rank": 2, "config.epochs": 2, "config.batch_size": 4, "config.warmup_epochs": 1}
 
@@ -44,3 +46,13 @@ def test_the_animation_shows_the_training(trained, tmp_path):
             frames.append(np.asarray(gif.convert("RGB")))
     assert 5_000 < length < 15_000, "about ten seconds"
     assert sum(bool((a != b).any()) for a, b in zip(frames, frames[1:], strict=False)) == len(frames) - 1
+
+def test_the_package_brings_a_run_that_is_the_one_its_settings_describe():
+    run, model = load_run("tour")
+    assert run == run_of(TOUR) and run.name() == read_run("tour").name()
+    result = json.loads((TOUR / "result.json").read_text())
+    assert result["name"] == run.name() and result["metrics"]["semseg"] > 40
+    scene = render_scene(1_000_000 + SCENES[0], size=(192, 192))
+    known = scene["semseg"] != 255
+    right = predict(model, scene["image"])["semseg"] == scene["semseg"]
+    assert right[known].mean() > 0.7, "it tells most of a scene that it has not seen"
