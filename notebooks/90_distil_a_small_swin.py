@@ -333,6 +333,7 @@ def table_of_worth(worth):
         for task, unit in columns.items()])
 
 
+# %% tags=["hide-input"]
 worth, larger = worth_of("backbone_nyud"), worth_of("backbone_nyud_swin_t")
 if worth:
     ahead = all(abs(np.mean(a) - np.mean(b)) > 4 * max(np.std(a, ddof=1), np.std(b, ddof=1))
