@@ -131,19 +131,19 @@ def site(out, repository) -> None:
 
 
 @notebooks.command()
-@SET
-@click.option("--out", type=FOLDER, default=Path("runs/tour"), metavar="DIR", help="Folder of the run.")
-def tour(changes, out) -> None:
+@click.option("--out", type=FOLDER, default=Path("runs/tour"), metavar="DIR",
+              help="Folder of the run (default runs/tour).")  # fmt: skip
+def tour(out) -> None:
     """Train the model that comes with the package.
 
     Trains what ptsa_lite/configs/tour.yaml says, puts it into the package's assets, and draws figures/tour.gif. The
     same call goes on after an interruption.
     """
-    from .experiments.settings import changes_of, read_run
+    from .experiments.settings import read_run
     from .workshop.places import notebooks_folder
     from .workshop.tour import animate_tour, pack_tour, train_tour
 
-    train_tour(read_run("tour", changes=changes_of(changes)), out, say)
+    train_tour(read_run("tour"), out, say)
     pack_tour(out)
     animate_tour(out, notebooks_folder().parent / "figures" / "tour.gif")
 

@@ -15,7 +15,7 @@ from PIL import Image
 from ptsa_lite.data import open_dataset
 from ptsa_lite.data.disk import make_folder, read_json, write_into, write_json, write_whole
 from ptsa_lite.experiments.run import Run
-from ptsa_lite.experiments.train import TOUR, evaluate_run, load_run, run_of, train_run
+from ptsa_lite.experiments.train import TOUR, evaluate_run, load_run, train_run
 from ptsa_lite.figures.animation import moving_adaptation, save_animation
 from ptsa_lite.figures.pictures import picture_of
 from ptsa_lite.predict import paint, predict
@@ -31,11 +31,17 @@ def train_tour(run: Run, folder: Path, report: Callable[[str], None] = print) ->
     pictures, seen = tour_pictures(run), make_folder(folder / "seen")
 
     def watch(model: torch.nn.Module, record: dict) -> None:
-        said = {f"{number} {name}": paint(model.tasks[name], values)
-                for number, maps in enumerate(predict(model, pictures)) for name, values in maps.items()}  # fmt: skip
+        said = {f"{number} {name}": shown
+                for number, maps in enumerate(shown_maps(model, pictures)) for name, shown in maps.items()}  # fmt: skip
         write_into(seen / f"{record['epoch']:03d}.npz", lambda file: np.savez_compressed(file, **said))
 
     return train_run(run, folder, report, watch=watch)
+
+
+def shown_maps(model: torch.nn.Module, pictures: list[np.ndarray]) -> list[dict[str, np.ndarray]]:
+    """{task: (H, W, 3) uint8} of each picture: what the model says, in the task's colours."""
+    return [{name: paint(model.tasks[name], values) for name, values in maps.items()}
+            for maps in predict(model, pictures)]  # fmt: skip
 
 
 def tour_pictures(run: Run, side: int = 256) -> list[np.ndarray]:
@@ -58,14 +64,15 @@ def pack_tour(folder: Path, target: Path = TOUR) -> dict:
 
 
 def animate_tour(folder: Path, path: Path) -> None:
-    """Draws a finished run's animation."""
-    run = run_of(folder)
+    """Draws a finished run's animation. An epoch whose answers a kill has cost is left out."""
+    run, model = load_run(folder)
     tree, pictures = TaskTree.from_dict(run.tree), tour_pictures(run)
-    last = len(read_json(folder / "history.json", list))
-    moments = []
-    for epoch in [*(epoch for epoch in MOMENTS if epoch < last), last]:
-        with np.load(folder / "seen" / f"{epoch:03d}.npz") as said:
-            maps = [{name: said[f"{number} {name}"] for name in tree.tasks} for number in range(len(pictures))]
-        moments.append((f"after {epoch} epoch{'s' * (epoch > 1)} of training", maps))
-    frames = list(moving_adaptation(tree, pictures, moments))
-    write_whole(path, lambda beside: save_animation(iter(frames), beside))
+    moments, last = [], len(read_json(folder / "history.json", list))
+    for epoch in MOMENTS:
+        kept = folder / "seen" / f"{epoch:03d}.npz"
+        if epoch < last and kept.is_file():
+            with np.load(kept) as said:
+                maps = [{name: said[f"{number} {name}"] for name in tree.tasks} for number in range(len(pictures))]
+            moments.append((f"after {epoch} epoch{'s' * (epoch > 1)} of training", maps))
+    moments.append((f"after {last} epochs of training", shown_maps(model, pictures)))
+    write_whole(path, lambda beside: save_animation(moving_adaptation(tree, pictures, moments), beside))
