@@ -475,7 +475,7 @@ figure
 # Compare curves and pictures: the loss that falls furthest need not belong to the best picture.
 
 # %% tags=["hide-input"]
-rest = {name: curve[-1] / curve[0] for name, curve in curves.items()}
+rest = {name: curve[-1] / curve[0] for name, curve in curves.items() if curve[0]}  # 0: no frame has labels of it
 furthest, least = min(rest, key=rest.get), max(rest, key=rest.get)
 display(Markdown(f"The loss of {furthest} falls furthest, to {rest[furthest]:.0%} of its first value, and that of {least} "
                  f"least, to {rest[least]:.0%}."))

@@ -412,7 +412,7 @@ def shares(record):
 for record in (history[0], history[-1]):
     assert math.isclose(sum(tasks[n].loss_weight * record["losses"][n] for n in names), record["loss"], rel_tol=1e-3)
 begins, ends = shares(history[0]), shares(history[-1])
-fell = {name: 1 - values[-1] / values[0] for name, values in losses.items()}
+fell = {name: 1 - values[-1] / values[0] for name, values in losses.items() if values[0]}  # 0: no labels in any frame
 loudest = max(ends, key=ends.get)
 say(f"From the first epoch to the last the losses fell by {', '.join(f'{v:.0%} ({n})' for n, v in fell.items())}. The "
     f"largest part of the weighted sum is that of {loudest}, {begins[loudest]:.0%} in the first epoch and "

@@ -358,7 +358,7 @@ name, names = rows[-1], tuple(chosen)
 history = read_history(folder / name)
 losses = {task: [record["losses"][task] for record in history] for task in names}
 show(draw_curves(losses, title=f"{runs[name].label}: each loss, divided by its first epoch's"))
-last = {task: values[-1] / values[0] for task, values in losses.items()}
+last = {task: values[-1] / values[0] for task, values in losses.items() if values[0]}  # 0: no frame has labels of it
 say(f"After {len(history)} epochs the loss of {min(last, key=last.get)} has fallen furthest, to {min(last.values()):.0%} of its "
     f"first, that of {max(last, key=last.get)} least, to {max(last.values()):.0%}.")
 

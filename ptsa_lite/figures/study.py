@@ -17,10 +17,15 @@ GAIN = "Δm against single task, %, higher is better"
 
 
 def draw_curves(losses: Mapping[str, Sequence[float]], xlabel: str = "epoch", title: str = "", axes=None) -> Figure:
-    """{task: its loss at each epoch or step}, each divided by its first value, as the units differ."""
+    """{task: its loss at each epoch or step}, each divided by its first value, as the units differ.
+
+    A task that begins at 0, because no frame had labels of it, is left out.
+    """
     figure, axes = canvas((6.4, 3.4), axes)
     ends = []
     for name, values in losses.items():
+        if not values[0]:
+            continue
         shares = np.divide(values, values[0])
         axes.plot(range(1, len(shares) + 1), shares, color=task_colour(name))
         ends.append((len(shares), shares[-1], name, dict(color=task_colour(name), fontweight="bold", fontsize=10)))

@@ -57,6 +57,11 @@ def test_curves_start_at_one_and_carry_the_tasks_colour():
     assert [line.get_color() for line in lines] == [task_colour("depth"), task_colour("normals")]
 
 
+def test_a_task_that_no_frame_has_labels_of_has_no_curve():
+    (line,) = draw_curves({"depth": [4.0, 2.0], "normals": [0.0, 0.0]}).axes[0].lines
+    assert line.get_color() == task_colour("depth")
+
+
 def test_conditions_stand_by_rank_with_the_chosen_one_marked():
     (axes,) = draw_ranked(ROWS, ["a", "b", "c"], "c", references=[row("shared", 0.2)]).axes
     labels = axes.get_yticklabels()
