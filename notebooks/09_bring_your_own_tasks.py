@@ -353,8 +353,7 @@ figure
 
 # %%
 from ptsa_lite.experiments.queue import run_study
-from ptsa_lite.experiments.reproduction import aligned
-from ptsa_lite.experiments.tables import table_of_methods
+from ptsa_lite.experiments.tables import aligned, table_of_methods
 
 rivals = [one for one in read_runs(own / "own.yaml") if one.method != "ptsa"]
 results = run_study(rivals, own / "study", jobs=jobs, report=lambda line: print(line, flush=True))

@@ -7,11 +7,24 @@ from pathlib import Path
 import click
 
 from .workshop.border import Words, sentence, status
+from .workshop.places import notebooks_folder
+
+
+def _changes(context: click.Context, option: click.Option, given: tuple[str, ...]) -> dict:
+    from .experiments.settings import changes_of
+
+    return changes_of(given)
+
+
+def _names(context: click.Context, option: click.Option, given: str) -> list[str]:
+    return given.split(",") if given else []
+
 
 FOLDER = click.Path(path_type=Path)
 ROOT = click.option("--root", default="", metavar="PATH", help="Folder of the archive, for nyud and pascal.")
-SET = click.option("--set", "changes", multiple=True, metavar="KEY=VALUE",
+SET = click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", callback=_changes,
                    help="Another value for a setting, such as config.accumulate=4; as often as needed.")  # fmt: skip
+TASKS = click.option("--tasks", default="", metavar="A,B", callback=_names, help="Only these tasks (default: all).")
 WEIGHTS = click.option("--weights", default="last", metavar="NAME", help="last (default) or best.")
 RUN = click.argument("run_folder", type=FOLDER, metavar="RUN")
 
@@ -22,7 +35,8 @@ def say(line: str) -> None:
 
 @click.group(
     no_args_is_help=False, context_settings={"max_content_width": 100},
-    epilog="A mistake in what you type is answered in one sentence; with PTSA_TRACEBACK=1 set, by its traceback.",
+    epilog="What was interrupted goes on when the same command is given again. A mistake in what you type is answered "
+           "in one sentence; with PTSA_TRACEBACK=1 set, by its traceback.",
 )  # fmt: skip
 @click.option("--traceback", is_flag=True, expose_value=False, help="Show where an error comes from.")
 def cli() -> None:
@@ -42,8 +56,7 @@ def cli() -> None:
 def reproduce(data, root, limit, seed, settings, out, resume) -> int:
     """Execute the series of notebooks and print the table of methods.
 
-    Papermill executes them; the executed notebooks, report.html and results.json are written. Without options: on the
-    embedded scenes, without network.
+    The executed notebooks, report.html and results.json are written. Without options: on drawn scenes, without network.
     """
     from .workshop.reproduce import Request, reproduce
 
@@ -59,13 +72,12 @@ def notebooks() -> None:
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--force", is_flag=True, help="Build also what is up to date.")
 def build(names, force) -> None:
-    """Execute sources and write the .ipynb beside them.
+    """Execute sources with their defaults and write the .ipynb beside them.
 
-    Executes notebooks/NN_*.py with their defaults and writes NN_*.ipynb with outputs, and the figures that they save
-    to figures/. What is up to date is left alone. NAME is a number or a name, such as 03 (default: all).
+    Figures that they save go to figures/. What is up to date is left alone. NAME is a number or a name, such as 03
+    (default: all).
     """
     from .workshop import notebooks
-    from .workshop.places import notebooks_folder
 
     notebooks.build(notebooks_folder(), names, force=force)
 
@@ -76,42 +88,36 @@ def build(names, force) -> None:
 @SET
 @click.option("--out", default="", metavar="FILE", help="The notebook to write (default runs/NAME.ipynb).")
 def run(name, settings, changes, out) -> None:
-    """Execute one notebook with other parameters.
+    """Execute one notebook with other parameters, and write it to FILE.
 
-    NAME is a number or a name, such as 06. It is written with its outputs to FILE; the one in notebooks/ stays as it
-    is.
+    NAME is a number or a name, such as 06; the one in notebooks/ stays as it is.
     """
-    from .experiments.settings import changes_of
     from .workshop import notebooks
-    from .workshop.places import notebooks_folder
     from .workshop.reproduce import Request, read_settings
 
     folder = notebooks_folder()
     source = notebooks.choose(folder, [name])[0]
     overlay = read_settings(Request(settings=settings), folder)[1] if settings else {}
     output = out or Path("runs") / source.with_suffix(".ipynb").name
-    notebooks.execute(source, output, overlay.get(source.stem, {}) | changes_of(changes),
+    notebooks.execute(source, output, overlay.get(source.stem, {}) | changes,
                       lambda done, cells, line: line and say(line))  # fmt: skip
     say(f"executed: {output}")
 
 
 @notebooks.command()
-@click.option("--built", is_flag=True, help="A notebook that other code has built is wrong, too.")
-def check(built) -> int:
-    """Say what is wrong with them, without executing.
+def check() -> int:
+    """Say what is wrong with them, without executing; exits with 1 if anything is.
 
     Compares each .ipynb with its source and looks for errors, warnings, machine paths, dead links, missing headings
-    and orphan figures. Exits with 1 if anything is wrong. Notebooks that other code of the package has built than it
-    has now are told.
+    and orphan figures. Notebooks that other code of the package has built than it has now are told.
     """
     from .workshop import notebooks
     from .workshop.check import check, out_of_date
-    from .workshop.places import notebooks_folder
 
     folder = notebooks_folder()
     found, old = check(folder), out_of_date(folder)
     say("\n".join([*found, *old]) or f"{len(notebooks.sources(folder))} notebooks, nothing wrong")
-    return 1 if found or (built and old) else 0
+    return 1 if found else 0
 
 
 @notebooks.command()
@@ -121,10 +127,9 @@ def check(built) -> int:
 def site(out, repository) -> None:
     """Write the series as pages of HTML that fetch nothing.
 
-    OUT/index.html and a page for each built notebook, to be read without a kernel and without a network: formulas,
-    figures and explorables are in the pages. Needs `pip install -e ".[site]"`.
+    OUT/index.html and a page for each built notebook, with its formulas, figures and drawings to move. Needs
+    `pip install -e ".[site]"`.
     """
-    from .workshop.places import notebooks_folder
     from .workshop.site import build_site
 
     build_site(notebooks_folder(), out, repository, say)
@@ -136,11 +141,9 @@ def site(out, repository) -> None:
 def tour(out) -> None:
     """Train the model that comes with the package.
 
-    Trains what ptsa_lite/configs/tour.yaml says, puts it into the package's assets, and draws figures/tour.gif. The
-    same call goes on after an interruption.
+    It is what ptsa_lite/configs/tour.yaml says, goes into the package's assets, and is drawn in figures/tour.gif.
     """
     from .experiments.settings import read_run
-    from .workshop.places import notebooks_folder
     from .workshop.tour import animate_tour, pack_tour, train_tour
 
     train_tour(read_run("tour"), out, say)
@@ -153,24 +156,22 @@ def tour(out) -> None:
 @ROOT
 @click.option("--jobs", default=1, metavar="N", help="Processes on this machine (default 1).")
 @click.option("--cluster", default="", metavar="NAME", help="Hand the runs to slurm (or local) by submitit.")
-@click.option("--rows", default="", metavar="A,B", help="Rows of the file to train (default: all).")
+@click.option("--rows", default="", metavar="A,B", callback=_names, help="Rows of the file to train (default: all).")
 @SET
 @click.option("--out", default="", metavar="DIR", help="Folder of runs (default runs/study/NAME).")
 def study(grid, root, jobs, cluster, rows, changes, out) -> None:
     """Run a grid of trainings, with what was done before kept.
 
     Trains every run of GRID.yaml that is not done, and collects the results in figures/results; figures/grids holds
-    examples, and pascal and nyud are the rows that `train` takes one of. The same call goes on after an interruption;
-    several processes may share one folder.
+    examples, and pascal and nyud are the rows that `train` takes one of. Several processes may share one folder.
     """
     from .experiments.queue import run_study
     from .experiments.results import collect, restore
-    from .experiments.settings import changes_of, read_runs
+    from .experiments.settings import read_runs
 
-    names = rows.split(",") if rows else ()
-    runs, name = read_runs(grid, ({"root": root} if root else {}) | changes_of(changes), names), Path(grid).stem
+    runs, name = read_runs(grid, ({"root": root} if root else {}) | changes, rows), Path(grid).stem
     folder, path = Path(out or Path("runs") / "study" / name), Path("figures/results") / f"{name}.json"
-    command = f"python -m ptsa_lite study {grid}" + " --root PATH" * bool(root) + f" --rows {rows}" * bool(rows)
+    command = f"python -m ptsa_lite study {grid}" + " --root PATH" * bool(root) + f" --rows {','.join(rows)}" * bool(rows)
 
     def report(line: str) -> None:
         collect(runs, folder, path, command, say)
@@ -179,7 +180,7 @@ def study(grid, root, jobs, cluster, rows, changes, out) -> None:
     if n := restore(path, runs, folder):
         say(f"{n} results taken from {path}")
     if cluster:
-        from .experiments.cluster import submit_study
+        from .experiments.queue import submit_study
 
         n = len(submit_study(runs, folder, cluster))
         return say(f"{n} runs are with {cluster}; the same command without --cluster waits for them and collects")
@@ -196,8 +197,8 @@ def study(grid, root, jobs, cluster, rows, changes, out) -> None:
 def compare(grid, without) -> None:
     """Say what a study found, by the plan in its grid.
 
-    Reads what `study` has collected in figures/results, and prints tables in Markdown: every condition; each comparison
-    of the plan with its intervals, p values and verdict; whether trees differ.
+    Tables in Markdown of what `study` has collected in figures/results: every condition; each comparison of the plan
+    with its intervals, p values and verdict; whether trees differ.
     """
     from .experiments.comparison import report
     from .experiments.results import collected
@@ -220,22 +221,21 @@ def compare(grid, without) -> None:
 @click.option("--size", default=128, metavar="N", help="Side of the frames (default 128).")
 @click.option("--samples", default=96, metavar="N", help="Frames that gradients are compared on (default 96).")
 @click.option("--conditions", default=0, metavar="N", help="Only the first N conditions (default: all).")
-@click.option("--tasks", default="", metavar="A,B", help="Tasks to measure (default: the data set's usual ones).")
+@TASKS
 @click.option("--out", type=FOLDER, metavar="FILE", help="Default figures/results/similarity_NAME.json, _SIZE added.")
 def similarity(data, root, limit, size, samples, conditions, tasks, out) -> None:
     """Measure the task similarity under many choices, and the tree of each.
 
-    Other heads, loss weights and numbers of samples; what tree each would have grown goes to figures/results. The same
-    call goes on after an interruption.
+    Other heads, loss weights and numbers of samples; what tree each would have grown goes to figures/results.
     """
     from .experiments.similarity_study import study_similarity
 
     path = out or Path("figures/results") / f"similarity_{data}{f'_{size}' if size != 128 else ''}.json"
     command = f"python -m ptsa_lite similarity --data {data}" + " --root PATH" * bool(root)
     given = ("limit", limit, 0), ("size", size, 128), ("samples", samples, 96), ("conditions", conditions, 0)
-    command += "".join(f" --{name} {value}" for name, value, usual in (*given, ("tasks", tasks, "")) if value != usual)
+    command += "".join(f" --{name} {value}" for name, value, usual in (*given, ("tasks", ",".join(tasks), "")) if value != usual)
     report = study_similarity(
-        data, root, path, size, limit or None, samples, names=tasks.split(",") if tasks else (),
+        data, root, path, size, limit or None, samples, names=tasks,
         n_conditions=conditions or None, command=command, report=say,
     )  # fmt: skip
     say(f"{len(report['conditions'])} conditions in {path}")
@@ -252,14 +252,13 @@ def train(config, row, root, out, log, changes) -> None:
     """Train at full size what a YAML file describes, on one GPU or, under torchrun, on several.
 
     CONFIG is a YAML file, or pascal or nyud: the paper's settings; ROW is one of its rows, such as ptsa_1124. Data of
-    your own are a map in it that says where they lie and what the tasks are (notebook 09). The same
-    call goes on after an interruption. With N GPUs: torchrun --nproc_per_node N -m ptsa_lite train CONFIG. The batch
-    size is that of all of them together.
+    your own are a map in it that says where they lie and what the tasks are (notebook 09). With N GPUs: torchrun
+    --nproc_per_node N -m ptsa_lite train CONFIG. The batch size is that of all of them together.
     """
-    from .experiments.settings import changes_of, find, read_run
+    from .experiments.settings import find, read_run
     from .experiments.train import train_run
 
-    run = read_run(config, row, ({"root": root} if root else {}) | changes_of(changes))
+    run = read_run(config, row, ({"root": root} if root else {}) | changes)
     name = "-".join(part for part in (find(config).stem, row) if part)
     train_run(run, out or Path("runs") / "train" / name, say, log)
 
@@ -269,10 +268,7 @@ def train(config, row, root, out, log, changes) -> None:
 @WEIGHTS
 @click.option("--root", default="", metavar="PATH", help="Where the archive lies, if not where it did.")
 def evaluate(run_folder, weights, root) -> None:
-    """Measure a trained run again.
-
-    Measures what `train` left in the folder RUN on the test frames, and writes evaluation-*.json there.
-    """
+    """Measure what `train` left in the folder RUN again, on the test frames; writes evaluation-*.json there."""
     from .data.disk import write_json
     from .experiments.run import run_tasks
     from .experiments.train import evaluate_run, run_of
@@ -313,18 +309,17 @@ def predict(run_folder, pictures, weights, out) -> int:
 @RUN
 @click.argument("file", type=FOLDER, metavar="MODEL.pt2")
 @WEIGHTS
-@click.option("--tasks", default="", metavar="A,B", help="Tasks to keep (default: all).")
+@TASKS
 def export(run_folder, file, weights, tasks) -> None:
     """Write a trained run as a program for other runtimes.
 
-    The merged model of RUN, for batches of any number of images (batch, 3, H, W), as torch.export writes it, or for
-    ONNX where the file is called MODEL.onnx; none of this package is needed to run it. What was written is compared
-    with the model on drawn scenes.
+    The merged model of RUN, for any number of images (batch, 3, H, W), as torch.export writes it, or for ONNX where
+    the file is called MODEL.onnx. It needs none of this package, and is compared with the model on drawn scenes.
     """
     from .experiments.train import load_run
     from .predict import write_program
 
-    apart = write_program(load_run(run_folder, weights)[1], file, tasks.split(",") if tasks else ())
+    apart = write_program(load_run(run_folder, weights)[1], file, tasks)
     reader = "onnxruntime" if file.suffix == ".onnx" else "torch.export.load"
     say(f"written: {file}; {reader} reads it, and says what the model says, to {apart:.0e} of its largest number")
 
@@ -342,14 +337,12 @@ def distil(folders, weights, changes, out) -> None:
     The student imitates the teacher's feature maps on the photographs in each FOLDER; of an archive only the training
     frames are looked at. DIR/backbone.safetensors can then be given as `weights`, by --set or in a YAML file. Settings:
     backbone (the small Swin, or one of timm's such as swin_tiny_patch4_window7_224), size, minutes, views, batch_size,
-    amp and what else `DistilConfig` has. Teacher and student are on the GPU if there is one. The same call goes on
-    after an interruption.
+    amp and what else `DistilConfig` has.
     """
-    from .experiments.settings import changes_of
     from .workshop.distil import configured, distil
     from .workshop.teacher import load_teacher
 
-    done = distil(folders, load_teacher(weights), out, configured(changes_of(changes)), say)
+    done = distil(folders, load_teacher(weights), out, configured(changes), say)
     say(f"explained of the teacher, strides 4 to 32: {' '.join(f'{share:.3f}' for share in done['explained'])}")
     say(f"weights: {out / 'backbone.safetensors'}")
 
@@ -391,29 +384,27 @@ def verify(name, root) -> int:
 @click.argument("root", type=FOLDER, metavar="ROOT")
 @click.argument("out", type=FOLDER, metavar="OUT")
 @click.option("--size", default=448, metavar="N", help="Side of the frames trained at (default 448).")
-@click.option("--tasks", default="", metavar="A,B", help="Tasks to keep (default: all that the archive has).")
+@TASKS
 @click.option("--limit", default=0, metavar="N", help="At most N frames of each split.")
 def prepare(name, root, out, size, tasks, limit) -> None:
     """Decode an archive once, for fast training from its own folder.
 
     NAME is nyud or pascal, ROOT its folder. Both splits are decoded, resized for training at SIZE (1.5 times as large
-    for the training frames) and written to OUT as Arrow files with checksums. The same call goes on after an
-    interruption. OUT then serves as --root, and gives the same samples as the archive, bit for bit.
+    for the training frames) and written to OUT, which then serves as --root and gives the same samples, bit for bit.
     """
     from .data.listing import ARCHIVES
     from .data.prepared import prepare_archive
     from .tasks import known
 
     known(name, ARCHIVES, "archive")
-    made = prepare_archive(name, root, out, size, tasks.split(",") if tasks else None, limit or None, say)
+    made = prepare_archive(name, root, out, size, tasks or None, limit or None, say)
     say(f"ready; train from it with --root {made.parent}")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status.
 
-    Whatever goes wrong is told in one sentence: a mistake in what was asked with status 2, anything else, such as a
-    disk that refuses or a training whose numbers are no longer finite, with status 1. Ctrl-C says how to go on, with
+    Whatever goes wrong is told in one sentence, with the status of `border.status`. Ctrl-C says how to go on, with
     status 130: nothing else is needed, because every command that writes leaves files that are whole.
     """
     words = sys.argv[1:] if arguments is None else arguments

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-import pandas
 import torch
 
 from ptsa_lite.backbones import load_backbone
@@ -126,14 +125,6 @@ def published(data: str) -> dict[str, Sequence[Published]]:
         return {"Published:": PASCAL_RESULTS}
     words = {words: words if words[-1].isdigit() else f"references that are {words}" for words in NYUD_RESULTS}
     return {f"Published, delta_m against {words[key]}:": rows for key, rows in NYUD_RESULTS.items()}
-
-
-def aligned(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table as text, the first column to the left, the others to the right."""
-    table = pandas.DataFrame([list(map(str, row)) for row in rows], columns=list(header)).fillna("")
-    first = table.columns[0]
-    table[first] = table[first].str.ljust(table[first].str.len().max())
-    return table.to_string(index=False)
 
 
 def _number(value: float | None, sign: bool = False) -> str:

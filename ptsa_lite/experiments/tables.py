@@ -1,10 +1,11 @@
 """What a study's results say: the table of methods, means with spread over seeds."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
+import pandas
 
 from ptsa_lite.methods import METHODS
 from ptsa_lite.metrics import delta_m
@@ -27,7 +28,7 @@ def table_of_methods(results: Sequence[dict], reference: str = "seed", without: 
     rows = []
     for result in results:
         run = Run.from_dict(result["run"])
-        single = singles.get(run.seed) if reference == "seed" else mean
+        single = mean if reference == "mean" else singles.get(run.seed)
         tasks = {name: task for name, task in run_tasks(run).items() if name not in without}
         inner = {name: task for name, task in tasks.items() if task.metric != "odsF"}
         tree = run.tree and TaskTree.from_dict(run.tree)
@@ -76,33 +77,24 @@ def condition(result: dict, besides: Collection[str] = ()) -> str:
 
 
 def _summary(rows: list[dict]) -> dict:
-    gains, bare = (_by_seed(rows, name) for name in ("delta_m", "without_edges"))
-    metrics = {task: [row["metrics"][task] for row in rows] for task in rows[0]["metrics"]}
-    return rows[0] | {
-        "seeds": list(dict.fromkeys(row["seed"] for row in rows)),
-        "metrics": {task: float(np.mean(values)) for task, values in metrics.items()},
-        "metrics_sd": {task: _sd(values) for task, values in metrics.items()},
-        "gains": gains,
-        "delta_m": _mean(gains.values()), "delta_m_sd": _sd(gains.values()),
-        "without_edges": _mean(bare.values()), "without_edges_sd": _sd(bare.values()),
-        "seconds": float(np.mean([row["seconds"] for row in rows])),
-    }  # fmt: skip
+    summary = rows[0] | {"seeds": list(dict.fromkeys(row["seed"] for row in rows))}
+    summary["seconds"] = float(np.mean([row["seconds"] for row in rows]))
+    metrics = {task: _moments([row["metrics"][task] for row in rows]) for task in rows[0]["metrics"]}
+    summary |= {"metrics": {t: mean for t, (mean, _) in metrics.items()}}
+    summary |= {"metrics_sd": {t: sd for t, (_, sd) in metrics.items()}}
+    for name in ("without_edges", "delta_m"):
+        by_seed: dict[int, list[float]] = {}
+        for row in rows:
+            if row[name] is not None:
+                by_seed.setdefault(row["seed"], []).append(row[name])
+        gains = {seed: float(np.mean(values)) for seed, values in by_seed.items()}
+        summary[name], summary[f"{name}_sd"] = _moments([*gains.values()])
+    return summary | {"gains": gains}
 
 
-def _by_seed(rows: list[dict], name: str) -> dict[int, float]:
-    values: dict[int, list[float]] = {}
-    for row in rows:
-        if row[name] is not None:
-            values.setdefault(row["seed"], []).append(row[name])
-    return {seed: float(np.mean(found)) for seed, found in values.items()}
-
-
-def _mean(values: Collection[float]) -> float | None:
-    return float(np.mean(list(values))) if values else None
-
-
-def _sd(values: Collection[float]) -> float | None:
-    return float(np.std(list(values), ddof=1)) if len(values) > 1 else None
+def _moments(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """Mean and standard deviation, None where there are too few values."""
+    return (float(np.mean(values)) if values else None, float(np.std(values, ddof=1)) if len(values) > 1 else None)
 
 
 def markdown_table(rows: Sequence[dict], tasks: Mapping[str, Task]) -> str:
@@ -126,6 +118,13 @@ def markdown(headings: Sequence[str], rows: Sequence[Sequence[str]], last: str =
     """A table in Markdown, its first column to the left, the others to the right; `last` is the last one's rule."""
     rules = ["---", *["---:"] * (len(headings) - 2), last]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (headings, rules, *rows))
+
+
+def aligned(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table as plain text, the first column to the left, the others to the right."""
+    table = pandas.DataFrame(rows, columns=list(headings))
+    first = table.columns[0]
+    return table.assign(**{first: table[first].str.ljust(table[first].str.len().max())}).to_string(index=False)
 
 
 def _with_spread(row: Mapping, name: str) -> str:

@@ -35,10 +35,6 @@ class Progress:
         self._clock.join()
         self.bar.close()
 
-    def expected(self) -> str:
-        """The time that the whole is expected to take, as a clock reads."""
-        return tqdm.format_interval(self.bar.total)
-
     def say(self, line: str) -> None:
         """A line that stays."""
         tqdm.write(line, file=self.stream)
@@ -46,8 +42,8 @@ class Progress:
 
     def skip(self, name: str) -> None:
         """A notebook that was finished before; it says nothing of the pace."""
-        self.bar.initial += self.seconds[name]
         self.before += self.seconds[name]
+        self.bar.initial = self.before
         self.say(f"{name}: finished before")
 
     def begin(self, name: str) -> None:

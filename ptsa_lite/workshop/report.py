@@ -15,6 +15,7 @@ from nbformat import v4
 from tqdm import tqdm
 
 from ptsa_lite.data.disk import read_json, write_text
+from ptsa_lite.experiments.tables import aligned
 
 from .notebooks import with_headings
 from .pages import page, title_of
@@ -60,10 +61,9 @@ def _texts(values: list, digits: int, higher: bool | None = None, best: str = "{
 
 
 def results_table(results: dict) -> str:
-    """The table as aligned plain text: names to the left, numbers to the right."""
+    """The table as plain text."""
     texts = table(results)
-    texts["method"] = texts["method"].str.ljust(texts["method"].str.len().max())
-    return texts.to_string(index=False)
+    return aligned(texts.columns, texts.to_numpy())
 
 
 def html_table(results: dict) -> str:
@@ -76,13 +76,11 @@ def html_table(results: dict) -> str:
 def remarks(results: dict) -> list[str]:
     """What a reader should not have to find out alone: trained methods that do no better than the decoders alone."""
     gains = {row["label"]: row["delta_m"] for row in results["methods"] if row["method"] != "decoders_only"}
-    floor = [row for row in results["methods"] if row["method"] == "decoders_only" and row["delta_m"] is not None]
+    floors = [row for row in results["methods"] if row["method"] == "decoders_only" and row["delta_m"] is not None]
     return [
-        f"{label} does not beat {floor[0]['label']} in this run (delta_m {gain:+.2f} against "
-        f"{floor[0]['delta_m']:+.2f} %)."
-        for label, gain in gains.items()
-        if floor and gain is not None and not gain > floor[0]["delta_m"]
-    ]
+        f"{label} does not beat {floor['label']} in this run (delta_m {gain:+.2f} against {floor['delta_m']:+.2f} %)."
+        for floor in floors[:1] for label, gain in gains.items() if gain is not None and not gain > floor["delta_m"]
+    ]  # fmt: skip
 
 
 def write_report(run: Path) -> Path:
@@ -90,29 +88,28 @@ def write_report(run: Path) -> Path:
     run = Path(run)
     state = read_json(run / "run.json")
     title = f"ptsa_lite on {state['request']['data']}"
-    cells = [_markdown(f"# {title}"), *_summary(run, state)]
+    cells = [v4.new_markdown_cell(text) for text in (f"# {title}", *_summary(run, state))]
     for stem, entry in state["notebooks"].items():
         cells += _figures_of(run, stem, entry)
     write_text(run / "report.html", page(v4.new_notebook(cells=cells), title=title, series="ptsa-lite"))
     return run / "report.html"
 
 
-def _summary(run: Path, state: dict) -> Iterator[nbformat.NotebookNode]:
+def _summary(run: Path, state: dict) -> Iterator[str]:
     """What was asked for, with which versions, and the table of methods."""
     seconds = sum(entry["seconds"] for entry in state["notebooks"].values())
     facts = {"command": state["command"], "started": state["started"], "time": tqdm.format_interval(seconds)}
     if not (run / "results.json").is_file():
-        yield _html(pandas.Series(facts).to_frame().to_html(header=False, border=0))
-        yield _markdown("No results.json was written.")
+        yield pandas.Series(facts).to_frame().to_html(header=False, border=0) + "\n\nNo results.json was written."
         return
     results = read_results(run / "results.json")
     facts |= {key.replace("_", " "): results[key] for key in ("img_size", "seed") if key in results}
     facts["versions"] = ", ".join(f"{name} {number}" for name, number in results.get("versions", {}).items())
-    yield _html(pandas.Series(facts).to_frame().to_html(header=False, border=0))
-    yield _markdown("## Methods\n\ndelta_m is the mean gain over single-task training in per cent; bold is the best of "
-                    "a column.")  # fmt: skip
-    yield _html(html_table(results))
-    yield _markdown("\n".join(f"- {html.escape(remark)}" for remark in remarks(results)))
+    yield pandas.Series(facts).to_frame().to_html(header=False, border=0)
+    yield ("## Methods\n\ndelta_m is the mean gain over single-task training in per cent; bold is the best of a "
+           "column.")  # fmt: skip
+    yield html_table(results)
+    yield "\n".join(f"- {html.escape(remark)}" for remark in remarks(results))
 
 
 def _figures_of(run: Path, stem: str, entry: dict) -> Iterator[nbformat.NotebookNode]:
@@ -121,27 +118,16 @@ def _figures_of(run: Path, stem: str, entry: dict) -> Iterator[nbformat.Notebook
     there = [name for name in names if (run / name).is_file() and entry["status"] != "not run"]
     words = entry["status"] + (f" in {tqdm.format_interval(entry['seconds'])}" if entry["status"] == "finished" else "")
     if not there:
-        yield _markdown(f"## {stem}\n\n{words}")
+        yield v4.new_markdown_cell(f"## {stem}\n\n{words}")
         return
     notebook = nbformat.read(run / there[0], as_version=4)
     title = said = title_of(notebook) or stem
-    yield _markdown(f"## {title}\n\n{words}, [{there[0]}]({there[0]})")
+    yield v4.new_markdown_cell(f"## {title}\n\n{words}, [{there[0]}]({there[0]})")
     for cell, heading in with_headings(notebook):
-        shown = [out for out in cell.get("outputs", []) if out.output_type == "error" or _picture(out)]
+        shown = [output for output in cell.get("outputs", [])
+                 if output.output_type == "error" or any(kind.startswith("image/") for kind in output.get("data", {}))]
         if shown and heading != said:
-            yield _markdown(f"### {heading}")
+            yield v4.new_markdown_cell(f"### {heading}")
             said = heading
         if shown:
             yield v4.new_code_cell(outputs=shown)
-
-
-def _picture(output: nbformat.NotebookNode) -> bool:
-    return any(kind.startswith("image/") for kind in output.get("data", {}))
-
-
-def _markdown(text: str) -> nbformat.NotebookNode:
-    return v4.new_markdown_cell(text)
-
-
-def _html(text: str) -> nbformat.NotebookNode:
-    return v4.new_code_cell(outputs=[v4.new_output("display_data", data={"text/html": text})])

@@ -69,27 +69,26 @@ def reproduce(
     `out` is the folder to write (default runs/TIME), `resume` one that an earlier run began: what is finished there
     is kept, unless the notebook's text or its parameters have changed since, or those of one before it.
     """
-    stream = stream or sys.stderr
     run, request = _place(request.check(), out, resume)
     folder = Path(folder or notebooks_folder()).resolve()
     minutes, overlay = read_settings(request, folder)
-    common = {**asdict(request), "out_dir": str(run), "command": request.command()}
-    del common["settings"]
-    common["root"] = str(Path(request.root).resolve()) if request.root else ""
+    root = str(Path(request.root).resolve()) if request.root else ""
+    common = asdict(request) | {"root": root, "out_dir": str(run), "command": request.command()}
     jobs = plan(folder, common, overlay)
     with alone(run):
-        return _series(request, run, jobs, minutes, stream)
+        return _series(request, run, jobs, minutes, stream or sys.stderr)
 
 
 def _series(request: Request, run: Path, jobs: list, minutes: dict[str, float], stream: TextIO) -> int:
     """Execute the jobs in the run's folder; the exit status."""
     state = {"request": asdict(request), "command": request.command(), "started": time.strftime("%Y-%m-%d %H:%M"),
              "notebooks": {source.stem: {"status": "not run", "seconds": 0.0} for source, _ in jobs}}
-    before = _load(run / "run.json").get("notebooks", {})
+    before = read_json(run / "run.json").get("notebooks", {}) if (run / "run.json").is_file() else {}
     write_json(run / "run.json", state)  # from here on it can be resumed
     status, kept = 0, True
     progress = Progress({source.stem: 60 * minutes.get(source.stem, GUESS) for source, _ in jobs}, stream)
-    progress.say(f"{request.command()}: {len(jobs)} notebooks, about {progress.expected()} on two cores; into {run}")
+    whole = tqdm.format_interval(sum(progress.seconds.values()))
+    progress.say(f"{request.command()}: {len(jobs)} notebooks, about {whole} on two cores; into {run}")
     with progress:
         try:
             for source, parameters in jobs:
@@ -101,9 +100,13 @@ def _series(request: Request, run: Path, jobs: list, minutes: dict[str, float], 
                     progress.skip(source.stem)
                     entry.update(before.get(source.stem, {}), status="finished")
                 else:
-                    entry.update(status="failed")  # until the contrary is known
-                    entry["seconds"] = _run_one(source, run, parameters, mark, progress)
-                    entry.update(status="finished")
+                    entry["status"] = "failed"  # until the contrary is known
+                    unfinished = run / f"{source.stem}.unfinished.ipynb"
+                    progress.begin(source.stem)
+                    executed = notebooks.execute(source, unfinished, parameters, progress.step)
+                    notebooks.write_built(executed, run / f"{source.stem}.ipynb", mark)  # a rename: it is finished
+                    unfinished.unlink()
+                    entry.update(seconds=progress.end(), status="finished")
                 write_json(run / "run.json", state)
         except NotebookError as error:
             progress.say(str(error))
@@ -140,16 +143,12 @@ def read_settings(request: Request, folder: Path) -> tuple[dict[str, float], dic
     """
     shelf = {path.stem: path for path in sorted((folder / "settings").glob("*.yaml"))}
     name = request.settings or request.data
-    if Path(name).suffix in (".yaml", ".yml"):
-        path = Path(name)
-        if not path.is_file():
-            raise FileNotFoundError(f"--settings {name}: there is no such file")
-    elif request.settings:
-        path = shelf[known(name, shelf or ["none in " + str(folder / "settings")], "settings")]
-    elif name in shelf:
-        path = shelf[name]
-    else:
+    if not request.settings and name not in shelf:
         return {}, {}
+    own = Path(name).suffix in (".yaml", ".yml")
+    path = Path(name) if own else shelf[known(name, shelf or [f"none in {folder / 'settings'}"], "settings")]
+    if not path.is_file():
+        raise FileNotFoundError(f"--settings {name}: there is no such file")
     content = read_yaml(path)
     stems = [source.stem for source in notebooks.sources(folder)]
     for key, value in content.items():
@@ -164,36 +163,21 @@ def read_settings(request: Request, folder: Path) -> tuple[dict[str, float], dic
 
 def _place(request: Request, out: str, resume: str) -> tuple[Path, Request]:
     """The run's folder, which need not exist yet, and the request that the run began with."""
-    if resume:
-        run = Path(resume).resolve()
-        if not (run / "run.json").is_file():
-            raise FileNotFoundError(f"--resume {resume}: there is no run.json, so no run began there")
-        began = _began(run / "run.json")
-        if out or request not in (Request(), began):
-            raise ValueError(f"--resume goes on with what the run began with ({began.command()}); leave out the rest")
-        return run, began.check()
-    run = Path(out or Path("runs") / time.strftime("%Y-%m-%d_%H%M%S")).resolve()
-    if run.is_dir() and any(path.name != ".lock" for path in run.iterdir()):  # whoever was at work leaves that one
-        raise ValueError(f"{run} is not empty; give another --out, or go on there with --resume {run}")
-    return run, request
-
-
-def _began(path: Path) -> Request:
-    """The request that a run began with, as its run.json has it."""
-    request, rules = read_json(path, then="begin anew").get("request"), {f.name: f.type for f in fields(Request)}
-    if not isinstance(request, dict) or any(type(v) is not rules.get(k) for k, v in request.items()):
+    if not resume:
+        run = Path(out or Path("runs") / time.strftime("%Y-%m-%d_%H%M%S")).resolve()
+        if run.is_dir() and any(path.name != ".lock" for path in run.iterdir()):  # whoever was at work leaves that one
+            raise ValueError(f"{run} is not empty; give another --out, or go on there with --resume {run}")
+        return run, request
+    path = Path(resume).resolve() / "run.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"--resume {resume}: there is no run.json, so no run began there")
+    asked, kinds = read_json(path, then="begin anew").get("request"), {f.name: f.type for f in fields(Request)}
+    if not isinstance(asked, dict) or any(type(v) is not kinds.get(k) for k, v in asked.items()):
         raise ValueError(f"{path} does not say what was asked for; begin anew")
-    return Request(**request)
-
-
-def _run_one(source: Path, run: Path, parameters: dict, mark: str, progress: Progress) -> float:
-    """Execute one notebook; only its last step, a rename, marks it finished. Returns its seconds."""
-    unfinished = run / f"{source.stem}.unfinished.ipynb"
-    progress.begin(source.stem)
-    executed = notebooks.execute(source, unfinished, parameters, progress.step)
-    notebooks.write_built(executed, run / f"{source.stem}.ipynb", mark)
-    unfinished.unlink()
-    return progress.end()
+    began = Request(**asked).check()
+    if out or request not in (Request(), began):
+        raise ValueError(f"--resume goes on with what the run began with ({began.command()}); leave out the rest")
+    return path.parent, began
 
 
 def _tell(run: Path, state: dict, stream: TextIO) -> None:
@@ -209,7 +193,3 @@ def _tell(run: Path, state: dict, stream: TextIO) -> None:
         print("no results.json was written, so there is no table", file=stream)
     seconds = sum(entry["seconds"] for entry in state["notebooks"].values())
     print(f"{tqdm.format_interval(seconds)} in all; report: {report}", flush=True)
-
-
-def _load(path: Path) -> dict:
-    return read_json(path) if path.is_file() else {}
