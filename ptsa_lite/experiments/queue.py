@@ -49,15 +49,15 @@ def run_study(
     """
     folder = make_folder(Path(folder))
     runs = list({run.name(): run for run in runs}.values())
-    left, started = _left(runs, folder), time.monotonic()
-    before, watch = len(runs) - len(left), _Watch(folder, patience, report)
+    left, started, watch = _left(runs, folder), time.monotonic(), _Watch(folder, patience, report)
+    before = len(runs) - len(left)
     if before:
         report(f"{before} of {len(runs)} runs were done before")
     jobs = processes(min(jobs, len(left)))
     for at_work in _here(left, folder) if jobs == 1 else _beside(left, folder, jobs):
-        left, done = _left(left, folder), [run for run in left if (folder / f"{run.name()}.json").is_file()]
+        were, left = left, _left(left, folder)
         pace = (time.monotonic() - started) / max(1, len(runs) - before - len(left))
-        for number, run in enumerate(done, len(runs) - len(left) - len(done) + 1):
+        for number, run in enumerate((run for run in were if run not in left), len(runs) - len(were) + 1):
             shown = ", ".join(f"{task} {value:.3g}" for task, value in result_in(folder, run)["metrics"].items())
             report(f"{number}/{len(runs)}  {run.label or METHODS[run.method].title}, seed {run.seed}: {shown}; "
                    f"{tqdm.format_interval(pace * len(left))} left")  # fmt: skip
@@ -88,6 +88,24 @@ def do_run(run: Run, folder: Path) -> bool:
 def result_in(folder: Path, run: Run) -> dict:
     """The result of a run that is done."""
     return read_json(folder / f"{run.name()}.json", then="delete it, and the run is done again")
+
+
+def submit_study(runs: Sequence[Run], folder: str | Path, cluster: str | None = None, **settings) -> list:
+    """A job of a cluster for each run that is not done, by submitit; they share the folder with whoever works there.
+
+    cluster: slurm, local (processes of this machine) or debug (this process); by default slurm where there is one.
+    settings: submitit's, such as timeout_min=600, gpus_per_node=1, slurm_partition="gpu". `run_study`, afterwards or
+    meanwhile, waits for the jobs. Raises ValueError where submitit is not installed.
+    """
+    try:
+        import submitit
+    except ImportError:
+        raise ValueError('a cluster needs submitit; install it by pip install "ptsa-lite[cluster]"') from None
+    folder = Path(folder).resolve()
+    executor = submitit.AutoExecutor(folder / "jobs", cluster)
+    executor.update_parameters(name="ptsa_lite", **settings)
+    left = _left(runs, folder)
+    return executor.map_array(do_run, left, [folder] * len(left)) if left else []
 
 
 def _left(runs: Sequence[Run], folder: Path) -> list[Run]:
@@ -163,13 +181,11 @@ class _Watch:
         self.seen = {run.name(): self.seen.get(run.name(), (None, now)) for run in at_work}
         for name, (before, since) in self.seen.items():
             newest = _changes(self.folder / name)
-            if newest != before:
+            if newest != before or now - since > self.patience:
                 self.seen[name] = newest, now
-            elif now - since > self.patience:
-                self.seen[name] = newest, now
-                since = tqdm.format_interval(now - since)
-                self.report(f"{name} has made no progress for {since}: no epoch of it has ended; if that is too long, "
-                            "stop this study, and the same command goes on")  # fmt: skip
+            if newest == before and now - since > self.patience:
+                self.report(f"{name} has made no progress for {tqdm.format_interval(now - since)}: no epoch of it has "
+                            "ended; if that is too long, stop this study, and the same command goes on")  # fmt: skip
 
 
 def _changes(folder: Path) -> list[int]:
@@ -185,9 +201,8 @@ def processes(wanted: int, limits: Sequence[Path] = LIMITS) -> int:
 
     The memory is the machine's, or the share of it that a container may use.
     """
-    has = [float("inf")]
+    texts = [path.read_text().strip() for path in limits if path.is_file()]
+    has = [float(text) for text in texts if text.isdigit()]  # "max" is no limit
     with contextlib.suppress(AttributeError, ValueError, OSError):  # not every system has these names
         has.append(float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")))
-    texts = [path.read_text().strip() for path in limits if path.is_file()]
-    has += [float(text) for text in texts if text.isdigit()]  # "max" is no limit
-    return int(max(1, min(wanted, min(has) // PROCESS)))
+    return int(max(1, min([wanted, *(one // PROCESS for one in has)])))

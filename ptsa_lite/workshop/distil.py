@@ -32,9 +32,11 @@ from .teacher import Views, channel_statistics, device_of, list_photographs, mak
 MEAN, STD = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
 HELD_OUT = 10_000  # the number of the view that is only measured on
 
-RULES = dict.fromkeys(("minutes", "lr", "lr_rest", "warmup"), POSITIVE)
-RULES |= {"weight_decay": SHARE, "score_weight": AT_LEAST_0, "seed": SIZE, "backbone": TEXT}
-RULES |= dict.fromkeys(("size", "views", "batch_size", "held_out"), COUNT)
+RULES = {
+    **dict.fromkeys(("minutes", "lr", "lr_rest", "warmup"), POSITIVE),
+    **dict.fromkeys(("size", "views", "batch_size", "held_out"), COUNT),
+    "weight_decay": SHARE, "score_weight": AT_LEAST_0, "seed": SIZE, "backbone": TEXT,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,7 @@ class Student(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.norms = nn.ModuleList(nn.LayerNorm(width) for width in backbone.widths)
-        self.projections = nn.ModuleList(
-            nn.Linear(width, channels) for width, channels in zip(backbone.widths, target_channels, strict=True)
-        )
+        self.projections = nn.ModuleList(map(nn.Linear, backbone.widths, target_channels))
         self.scores = nn.Linear(backbone.widths[-1], n_scores)
 
     def forward(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -99,7 +99,7 @@ def unexplained(maps: Sequence[Tensor], targets: Sequence[Sequence[Tensor]]) -> 
     stages = []
     for m, ts in zip(maps, targets, strict=True):
         answers = m.float().split([t.shape[1] for t in ts], dim=1)
-        stages.append(torch.stack([F.mse_loss(a, t) for a, t in zip(answers, ts, strict=True)]).mean())
+        stages.append(torch.stack(list(map(F.mse_loss, answers, ts))).mean())
     return torch.stack(stages)
 
 
@@ -122,12 +122,9 @@ def normalise(images: Tensor) -> Tensor:
 
 
 def distil(
-    folders: Sequence[str | Path],
-    teacher: nn.Module,
-    out: str | Path,
-    config: DistilConfig,
+    folders: Sequence[str | Path], teacher: nn.Module, out: str | Path, config: DistilConfig,
     report: Callable[[str], None] = print,
-) -> dict:
+) -> dict:  # fmt: skip
     """Train the student for `config.minutes`, on the device of the teacher.
 
     Resumes from `out`, leaves backbone.safetensors and history.json there.
@@ -180,11 +177,6 @@ def make_optimisers(student: Student, config: DistilConfig) -> list[torch.optim.
     return [Muon(matrices, config.lr, config.weight_decay), torch.optim.AdamW(groups, config.lr_rest)]
 
 
-def rate_factor(progress: float, config: DistilConfig) -> float:
-    """Linear warm-up to 1, then a cosine to zero; `progress` is the share of the minutes that has passed."""
-    return min(1.0, progress / config.warmup) * 0.5 * (1 + math.cos(math.pi * progress))
-
-
 def one_pass(student: Student, views: Views, optimisers, state: dict, config: DistilConfig) -> float:
     """Every crop of a view once, or until the minutes are over; returns the mean share of variance explained."""
     rng = np.random.default_rng([config.seed, 1, state["pass"]])
@@ -193,12 +185,14 @@ def one_pass(student: Student, views: Views, optimisers, state: dict, config: Di
     started, before, missing = time.monotonic(), state["seconds"], []
     student.train()
     for start in range(0, len(rows) - size + 1, size):
-        progress = (before + time.monotonic() - started) / (config.minutes * 60)
+        progress = (before + time.monotonic() - started) / (config.minutes * 60)  # share of the minutes that are over
         if progress >= 1:
             break
+        # The rate rises in a straight line to its peak, and falls along a cosine to zero.
+        factor = min(1.0, progress / config.warmup) * 0.5 * (1 + math.cos(math.pi * progress))
         for optimiser, peak in zip(optimisers, (config.lr, config.lr_rest), strict=True):
             for group in optimiser.param_groups:
-                group["lr"] = peak * rate_factor(progress, config)
+                group["lr"] = peak * factor
         images, targets, scores = views.batch(np.sort(rows[start : start + size]))
         if rng.random() < 0.5:  # student and targets together
             images, targets = images.flip(-1), [[t.flip(-1) for t in ts] for ts in targets]

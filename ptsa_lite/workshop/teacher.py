@@ -17,21 +17,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ptsa_lite.backbones import read_weights
+from ptsa_lite.data.disk import write_into
 
 STEP = 1 / 16  # of a standard deviation: the grid on which targets are kept as int8, to +-8 deviations
+LISTS = {"gt_sets/train.txt": "images", "ImageSets/Context/train.txt": "JPEGImages", "train.txt": "images"}
+"""What lists an archive's training frames, and the folder of their photographs: NYUD, PASCAL, others."""
 
 
 def list_photographs(folder: str | Path) -> list[Path]:
-    """The photographs of a folder, training split only where the folder is an archive with splits.
-
-    Knows gt_sets/train.txt (NYUD), ImageSets/Context/train.txt (PASCAL), train.txt; else every .jpg below it.
-    """
+    """The photographs of a folder: every .jpg below it, or of an archive those of its training split."""
     folder = Path(folder)
-    for split, images in (
-        ("gt_sets/train.txt", "images"),
-        ("ImageSets/Context/train.txt", "JPEGImages"),
-        ("train.txt", "images"),
-    ):
+    for split, images in LISTS.items():
         if (folder / split).is_file():
             return [folder / images / f"{name}.jpg" for name in (folder / split).read_text().split()]
     photographs = sorted(folder.rglob("*.jpg"))
@@ -41,13 +37,12 @@ def list_photographs(folder: str | Path) -> list[Path]:
 
 
 def load_teacher(path: str | Path, name: str = "tf_efficientnet_lite0") -> nn.Module:
-    """An ImageNet classifier of timm from a file of its weights (read without running any code in it).
+    """An ImageNet classifier of timm from a file of its weights; on the GPU if there is one.
 
-    On the GPU if there is one; the student follows its teacher there. Raises ValueError for weights of something else.
+    Raises ValueError for weights of something else.
     """
     teacher = timm.create_model(name)
-    lacking = teacher.load_state_dict(read_weights(Path(path)), strict=False).missing_keys
-    for key in lacking:
+    for key in teacher.load_state_dict(read_weights(Path(path)), strict=False).missing_keys:
         if not key.endswith("num_batches_tracked"):  # counters that older files have not
             raise ValueError(f"{path} has no {key}; give a file of the weights of {name}, by timm's names")
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -127,35 +122,30 @@ def make_views(
     photographs: Sequence[Path], teacher: nn.Module, folder: Path, view: int, size: int, seed: int
 ) -> Views:
     """Crop every photograph once, ask the teacher, keep both. A finished view is read back; a half one is redone."""
-    final = folder / f"view_{view}"
-    if not final.is_dir():
-        part = folder / f"view_{view}.part"
-        part.mkdir(parents=True, exist_ok=True)
-        statistics = channel_statistics(photographs, teacher, folder, size, seed)
-        rng = np.random.default_rng([seed, view])
-        arrays: dict[str, np.ndarray] = {}
-        with ThreadPool() as threads:  # they decode side by side what has been drawn before, one after the other
-            for start in range(0, len(photographs), 16):
-                opened = [Image.open(path) for path in photographs[start : start + 16]]
-                boxes = [(image, random_box(image, rng), size) for image in opened]
-                crops = torch.from_numpy(np.stack(threads.starmap(crop, boxes))).permute(0, 3, 1, 2)  # (B, 3, 2S, 2S)
-                *maps, scores = (answer.cpu() for answer in teacher_maps(teacher, crops))
-                small = F.avg_pool2d(crops.float(), 2).round().byte()
-                stored = [small, *(_quantise(m, *s) for m, s in zip(maps, statistics, strict=True)), scores.half()]
-                for name, value in zip(Views.names, stored, strict=True):
-                    if name not in arrays:
-                        shape = (len(photographs), *value.shape[1:])
-                        dtype = value.numpy().dtype
-                        arrays[name] = np.lib.format.open_memmap(part / f"{name}.npy", "w+", dtype, shape)
-                    arrays[name][start : start + len(value)] = value.numpy()
-        for array in arrays.values():
-            array.flush()
-        part.rename(final)
+    final, part = folder / f"view_{view}", folder / f"view_{view}.part"
+    if final.is_dir():
+        return Views(final, device_of(teacher))
+    part.mkdir(parents=True, exist_ok=True)
+    statistics = channel_statistics(photographs, teacher, folder, size, seed)
+    rng, arrays = np.random.default_rng([seed, view]), {}
+    with ThreadPool() as threads:  # they decode side by side what has been drawn before, one after the other
+        for start in range(0, len(photographs), 16):
+            opened = [Image.open(path) for path in photographs[start : start + 16]]
+            boxes = [(image, random_box(image, rng), size) for image in opened]
+            crops = torch.from_numpy(np.stack(threads.starmap(crop, boxes))).permute(0, 3, 1, 2)  # (B, 3, 2S, 2S)
+            *maps, scores = (answer.cpu() for answer in teacher_maps(teacher, crops))
+            maps = [((m - mean) / std / STEP).round().clamp(-127, 127).to(torch.int8)
+                    for m, (mean, std) in zip(maps, statistics, strict=True)]
+            stored = [F.avg_pool2d(crops.float(), 2).round().byte(), *maps, scores.half()]
+            for name, value in zip(Views.names, (one.numpy() for one in stored), strict=True):
+                if name not in arrays:
+                    shape = (len(photographs), *value.shape[1:])
+                    arrays[name] = np.lib.format.open_memmap(part / f"{name}.npy", "w+", value.dtype, shape)
+                arrays[name][start : start + len(value)] = value
+    for array in arrays.values():
+        array.flush()
+    part.rename(final)
     return Views(final, device_of(teacher))
-
-
-def _quantise(value: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    return ((value - mean) / std / STEP).round().clamp(-127, 127).to(torch.int8)
 
 
 def channel_statistics(
@@ -164,9 +154,8 @@ def channel_statistics(
     """Mean and deviation of every teacher channel over 256 crops, measured once and kept."""
     path = folder / "statistics.npz"
     if not path.is_file():
-        rng = np.random.default_rng([seed, 12345])
+        rng, maps = np.random.default_rng([seed, 12345]), []
         chosen = rng.choice(len(photographs), min(256, len(photographs)), replace=False)
-        maps: list[list[Tensor]] = []
         for rows in np.array_split(chosen, max(1, len(chosen) // 16)):
             crops = np.stack([random_crop(Image.open(photographs[i]), size, rng) for i in rows])
             answers = teacher_maps(teacher, torch.from_numpy(crops).permute(0, 3, 1, 2))
@@ -176,7 +165,6 @@ def channel_statistics(
             values = torch.cat(group)
             arrays[f"mean{i}"] = values.mean((0, 2, 3), keepdim=True).numpy()
             arrays[f"std{i}"] = values.std((0, 2, 3), keepdim=True).clamp_min(1e-3).numpy()
-        np.savez(path.with_suffix(".part.npz"), **arrays)
-        path.with_suffix(".part.npz").rename(path)
+        write_into(path, lambda file: np.savez(file, **arrays))
     data = np.load(path)
     return [(torch.from_numpy(data[f"mean{i}"]), torch.from_numpy(data[f"std{i}"])) for i in range(3)]

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from ptsa_lite.__main__ import main
-from ptsa_lite.experiments.cluster import submit_study
+from ptsa_lite.experiments.queue import submit_study
 from ptsa_lite.experiments.results import collected
 from ptsa_lite.experiments.settings import read_runs
 
