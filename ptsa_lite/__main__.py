@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -16,8 +17,8 @@ def _changes(context: click.Context, option: click.Option, given: tuple[str, ...
     return changes_of(given)
 
 
-def _names(context: click.Context, option: click.Option, given: str) -> list[str]:
-    return given.split(",") if given else []
+def _names(context: click.Context, option: click.Option, given: str) -> Sequence[str]:
+    return given.split(",") if given else ()
 
 
 FOLDER = click.Path(path_type=Path)
@@ -171,7 +172,8 @@ def study(grid, root, jobs, cluster, rows, changes, out) -> None:
 
     runs, name = read_runs(grid, ({"root": root} if root else {}) | changes, rows), Path(grid).stem
     folder, path = Path(out or Path("runs") / "study" / name), Path("figures/results") / f"{name}.json"
-    command = f"python -m ptsa_lite study {grid}" + " --root PATH" * bool(root) + f" --rows {','.join(rows)}" * bool(rows)
+    command = f"python -m ptsa_lite study {grid}" + " --root PATH" * bool(root)
+    command += f" --rows {','.join(rows)}" if rows else ""
 
     def report(line: str) -> None:
         collect(runs, folder, path, command, say)
@@ -232,12 +234,11 @@ def similarity(data, root, limit, size, samples, conditions, tasks, out) -> None
 
     path = out or Path("figures/results") / f"similarity_{data}{f'_{size}' if size != 128 else ''}.json"
     command = f"python -m ptsa_lite similarity --data {data}" + " --root PATH" * bool(root)
-    given = ("limit", limit, 0), ("size", size, 128), ("samples", samples, 96), ("conditions", conditions, 0)
-    command += "".join(f" --{name} {value}" for name, value, usual in (*given, ("tasks", ",".join(tasks), "")) if value != usual)
-    report = study_similarity(
-        data, root, path, size, limit or None, samples, names=tasks,
-        n_conditions=conditions or None, command=command, report=say,
-    )  # fmt: skip
+    given = {"limit": (limit, 0), "size": (size, 128), "samples": (samples, 96), "conditions": (conditions, 0),
+             "tasks": (",".join(tasks), "")}  # fmt: skip
+    command += "".join(f" --{name} {value}" for name, (value, usual) in given.items() if value != usual)
+    report = study_similarity(data, root, path, size, limit or None, samples, names=tasks,
+                              n_conditions=conditions or None, command=command, report=say)  # fmt: skip
     say(f"{len(report['conditions'])} conditions in {path}")
 
 

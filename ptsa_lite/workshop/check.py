@@ -25,15 +25,12 @@ ADDRESS = re.compile(r" at 0x[0-9a-f]{6,}")
 def check(folder: Path) -> list[str]:
     """Sentences on every notebook of the folder that is not as it should be; empty where all is well."""
     folder = Path(folder).resolve()
-    found, root = [], folder.parent
     if not sources(folder):
         return [f"{folder.name}/ holds no notebook NN_verb_object.py"]
-    for source in sources(folder):
-        words = [*_source(source), *_links(source), *_built(source, root)]
-        found += [f"{source.stem}: {sentence}" for sentence in words]
-    stems = {source.stem for source in sources(folder)}
+    found = [f"{source.stem}: {sentence}" for source in sources(folder)
+             for sentence in (*_source(source), *_links(source), *_built(source, folder.parent))]
     found += [f"{path.name}: there is no {path.stem}.py that it could be built from"
-              for path in sorted(folder.glob("*.ipynb")) if path.stem not in stems]
+              for path in sorted(folder.glob("*.ipynb")) if path.with_suffix(".py") not in sources(folder)]
     return found + list(_orphans(folder))
 
 
@@ -48,8 +45,7 @@ def out_of_date(folder: Path) -> list[str]:
 def _source(source: Path) -> Iterator[str]:
     """Title, parameters, summary, length of cells."""
     notebook = read(source)
-    verb = source.stem.split("_")[1]
-    first = notebook.cells[0] if notebook.cells else None
+    verb, first = source.stem.split("_")[1], next(iter(notebook.cells), None)
     if first is None or first.cell_type != "markdown" or not first.source.startswith("# "):
         yield "the first cell is no title; start it with '# '"
     elif verb not in re.findall(r"\w+", first.source.splitlines()[0].lower()):
@@ -73,10 +69,9 @@ def _source(source: Path) -> Iterator[str]:
 
 
 def prose_and_code(notebook) -> tuple[int, int]:
-    """What there is to read: words of prose, against names and numbers of code.
+    """What there is to read: words of prose, comments and docstrings among them, against names and numbers of code.
 
-    Comments and docstrings are prose too, wherever they stand. Other strings count for neither: most of them are words
-    that the code prints. Solutions are left out, and the target of a link is no word.
+    Other strings are words that the code prints. Solutions are left out, and the target of a link is no word.
     """
     prose = code = 0
     for cell in notebook.cells:
@@ -136,8 +131,9 @@ def _built(source: Path, root: Path) -> Iterator[str]:
     if (size := target.stat().st_size) > LARGEST:
         yield f"{target.name} has {size / 1e6:.1f} MB; {LARGEST / 1e6:.0f} MB is the most"
     built = nbformat.read(target, as_version=4)
-    kept = [_identity(cell) for cell in built.cells]
-    if kept != [_identity(cell) for cell in read(source).cells]:
+    kept, written = ([(cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in notebook.cells]
+                     for notebook in (built, read(source)))  # fmt: skip
+    if kept != written:
         yield f"the cells of {target.name} differ from {source.name}; {build}"
     code = [cell for cell in built.cells if cell.cell_type == "code" and cell.source.strip()]
     if [cell.execution_count for cell in code] != list(range(1, len(code) + 1)):
@@ -145,10 +141,6 @@ def _built(source: Path, root: Path) -> Iterator[str]:
     for cell in code:
         for output in cell.outputs:
             yield from (f"{words} in the output of cell [{cell.execution_count}]" for words in _output(output, root))
-
-
-def _identity(cell) -> tuple:
-    return cell.cell_type, cell.source, tuple(cell.metadata.get("tags", []))
 
 
 def _output(output, root: Path) -> Iterator[str]:

@@ -39,7 +39,7 @@ class Explorable:
         data = json.dumps(self.data, separators=(",", ":")).replace("<", "\\u003c")
         still = ""
         if self.figure is not None:
-            still = f'<img alt="{self.name}" src="{_address(Image.open(BytesIO(self.figure._repr_png_())))}">'
+            still = f'<img alt="{self.name}" src="{address(Image.open(BytesIO(self.figure._repr_png_())))}">'
         return (f'<div class="explore" data-name="{self.name}"><style>{style}</style><div>{still}</div>'
                 f"<script>((root, data) => {{\n{common}\n{script}\n}})(document.currentScript.previousElementSibling, "
                 f"{data});</script></div>")  # fmt: skip
@@ -51,10 +51,11 @@ def rank_data(updates: Tensor, start: int, budgets: Sequence[int]) -> dict:
     For n tasks that share a pair, the squares of the singular values of their mean update: their first R sum to what a
     pair of rank R gives them of what they want.
     """
-    subsets = [subset for size in range(1, len(updates) + 1)
-               for subset in itertools.combinations(range(len(updates)), size)]
-    spectra = {"+".join(map(str, subset)): _short(torch.linalg.svdvals(updates[list(subset)].mean(0)).square())
-               for subset in subsets}
+    spectra = {}
+    for size in range(1, len(updates) + 1):
+        for subset in itertools.combinations(range(len(updates)), size):
+            squares = torch.linalg.svdvals(updates[list(subset)].mean(0)).square().tolist()
+            spectra["+".join(map(str, subset))] = [float(f"{value:.4g}") for value in squares]
     return {"spectra": spectra, "start": start, "budgets": list(budgets), "per_rank": sum(updates.shape[1:])}
 
 
@@ -70,7 +71,7 @@ def likeness_data(networks: Mapping[str, Sequence[Tensor]], pictures: Sequence[n
     has room for, in 8-bit numbers. Of maps finer than 24 x 24 every second token is kept.
     """
     return {"networks": {name: [_tokens(map) for map in maps] for name, maps in networks.items()},
-            "pictures": [_address(Image.fromarray(picture).resize((192, 192))) for picture in pictures]}
+            "pictures": [address(Image.fromarray(picture).resize((192, 192))) for picture in pictures]}
 
 
 def _tokens(features: Tensor) -> dict:
@@ -84,10 +85,7 @@ def _tokens(features: Tensor) -> dict:
     return {"grid": grid, "dims": dims, "tokens": base64.b64encode(tokens.tobytes()).decode()}
 
 
-def _short(values: Tensor) -> list[float]:
-    return [float(f"{value:.4g}") for value in values.tolist()]
-
-
-def _address(image: Image.Image) -> str:
+def address(image: Image.Image) -> str:
+    """A picture as a data URI."""
     image.convert("RGB").save(small := BytesIO(), "webp", quality=80)
     return "data:image/webp;base64," + base64.b64encode(small.getvalue()).decode()

@@ -62,11 +62,7 @@ def choose(folder: Path, names: Iterable[str] | None) -> list[Path]:
 
 
 def read(source: Path) -> nbformat.NotebookNode:
-    """The notebook of a py:percent file, with cell ids that depend on the cells' text alone.
-
-    jupytext invents new ids at each reading. An id from the text, and a count among equal texts, keeps an unchanged
-    cell's id unchanged, wherever it moves.
-    """
+    """The notebook of a py:percent file, with cell ids from the cells' text: jupytext invents new ones each time."""
     source = Path(source)
     if not source.is_file():
         raise FileNotFoundError(f"no notebook source at {source}")
@@ -102,9 +98,7 @@ def execute(
     source: Path, output: Path, parameters: dict[str, Any] | None = None, progress: Progress | None = None,
     where: str | Path = ".",
 ) -> nbformat.NotebookNode:
-    """Execute a .py notebook by papermill and write it, with its outputs, to `output`.
-
-    where: the folder to stand in, from which relative paths among the parameters count.
+    """Execute a .py notebook by papermill, standing in the folder `where`, and write it with its outputs to `output`.
 
     Raises ValueError before anything runs on a parameter that the notebook does not declare or that has another type,
     and NotebookError where a cell fails or the kernel dies; the executed part is then left at `output`.
@@ -120,10 +114,10 @@ def execute(
         )
     except PapermillExecutionError as error:
         reason = f"{error.ename}: {error.evalue}".strip().splitlines()[0]
-        cell = f"cell [{error.exec_count}], {_heading(notebook, error.source)}"
-        raise NotebookError(
-            f"notebook {source.stem} stopped in {cell}: {reason}. What it had done is in {output}"
-        ) from None
+        heading = next((heading for cell, heading in with_headings(notebook) if cell.source == error.source), "")
+        place = f"under {heading!r}" if heading else "before its first heading"
+        raise NotebookError(f"notebook {source.stem} stopped in cell [{error.exec_count}], {place}: {reason}. What it "
+                            f"had done is in {output}") from None  # fmt: skip
     if progress:
         progress(len(executed.cells), len(executed.cells), "")
     return executed
@@ -139,18 +133,15 @@ def with_headings(notebook: nbformat.NotebookNode) -> list[tuple[nbformat.Notebo
     return found
 
 
-def _heading(notebook: nbformat.NotebookNode, text: str) -> str:
-    """The heading above the first cell with this text, in words."""
-    heading = next((heading for cell, heading in with_headings(notebook) if cell.source == text), "")
-    return f"under {heading!r}" if heading else "before its first heading"
-
-
 def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """The notebook without what differs from run to run: times, paths, pieces of one stream."""
     notebook.metadata = nbformat.from_dict(METADATA)
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
-        cell.metadata = nbformat.from_dict(({"tags": tags} if tags else {}) | _folded(tags))
+        folded = {"source_hidden": True} if FOLDED & set(tags) else {}  # JupyterLab's words
+        folded |= {"outputs_hidden": True} if "solution" in tags else {}
+        metadata = {"tags": tags, "jupyter": folded}
+        cell.metadata = nbformat.from_dict({key: value for key, value in metadata.items() if value})
         if cell.cell_type != "code":
             continue
         kept = []
@@ -164,12 +155,6 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
                 kept.append(output)
         cell.outputs = kept
     return notebook
-
-
-def _folded(tags: list[str]) -> dict:
-    """JupyterLab's words for a cell that stands folded: a solution, or what is tagged "hide-input"."""
-    folded = {"source_hidden": True} if FOLDED & set(tags) else {}
-    return {"jupyter": folded | ({"outputs_hidden": True} if "solution" in tags else {})} if folded else {}
 
 
 def packed(picture: str) -> str:

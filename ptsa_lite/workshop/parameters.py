@@ -6,6 +6,7 @@ that holds two signs of equality; so the cell is read here as Python reads it.
 
 import ast
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin
 
@@ -40,17 +41,12 @@ def checked(names: Mapping[str, Any], **rules: Rule) -> None:
     names: the notebook's globals, where IPython also keeps the text of the cells that ran.
     Raises ValueError in one sentence for the first value that is not.
     """
-    parameters = next(filter(None, map(_declared_in, reversed(names["In"]))), {})
+    parameters: dict[str, Parameter] = {}
+    for source in reversed(names["In"]):
+        with suppress(ValueError, SyntaxError):  # which any other cell raises
+            parameters = parameters or read_cell(source)
     accept({name: names[name] for name in parameters}, parameters)
     check(rules, names)
-
-
-def _declared_in(source: str) -> dict[str, Parameter]:
-    """The parameters of a cell that ran; none where it is another cell than that of the parameters."""
-    try:
-        return read_cell(source)
-    except (ValueError, SyntaxError):
-        return {}
 
 
 def read_cell(source: str) -> dict[str, Parameter]:

@@ -1,5 +1,4 @@
-"""The series as a site: a page of HTML for every built notebook, and a first page with the story. No page fetches
-anything, so that the folder can be read from disk, sent to a friend, or put on any server.
+"""The series as a site: a page for every built notebook and a first one with the story, none of which fetches anything.
 """
 
 import base64
@@ -17,6 +16,7 @@ from PIL import Image
 from ptsa_lite.data.disk import make_folder, write_text
 
 from .check import reading_minutes
+from .explore import address
 from .notebooks import sources
 from .pages import page, title_of
 
@@ -40,7 +40,6 @@ def build_site(folder: Path, out: Path, repository: str = "", say: Callable[[str
         built[source.stem] = nbformat.read(path, as_version=4)
     titles = {stem: title_of(notebook) for stem, notebook in built.items()}
     pages = [("index.html", "The story"), *((f"{stem}.html", f"{stem[:2]} {title}") for stem, title in titles.items())]
-    around = {"series": SERIES, "pages": pages}
 
     def target_from(where: str):
         """Where links of a file in this folder of the repository lead on the site."""
@@ -56,16 +55,15 @@ def build_site(folder: Path, out: Path, repository: str = "", say: Callable[[str
 
         return target
 
-    written = [make_folder(Path(out)) / "index.html"]
     first = v4.new_notebook(cells=[v4.new_markdown_cell(story(root)), v4.new_markdown_cell(cards(built, titles))])
-    write_text(written[0], page(first, target_from(""), root, title=SERIES, here="index.html", **around))
-    where = Path(folder).name
-    for stem, notebook in built.items():
-        written.append(Path(out) / f"{stem}.html")
-        write_text(written[-1], page(notebook, target_from(where), root, where, title=titles[stem],
-                                     here=f"{stem}.html", **around))  # fmt: skip
+    written = {make_folder(Path(out)) / "index.html": (SERIES, first, "")}
+    written |= {Path(out) / f"{stem}.html": (titles[stem], notebook, Path(folder).name)
+                for stem, notebook in built.items()}  # fmt: skip
+    for path, (title, notebook, where) in written.items():
+        write_text(path, page(notebook, target_from(where), root, where, title=title, here=path.name,
+                              series=SERIES, pages=pages))  # fmt: skip
     say(f"{len(written)} pages, {sum(path.stat().st_size for path in written) / 1e6:.1f} MB, in {out}")
-    return written
+    return list(written)
 
 
 def story(root: Path) -> str:
@@ -80,9 +78,8 @@ def cards(built: dict[str, nbformat.NotebookNode], titles: dict[str, str]) -> st
     """A card for each notebook: its first picture, title, first sentence, and minutes of reading."""
     shown = []
     for stem, notebook in built.items():
-        picture = first_picture(notebook)
+        picture, takes = first_picture(notebook), f"<small>{reading_minutes(notebook)} minutes</small>"
         image = f'<img src="{picture}" alt="">' if picture else ""
-        takes = f"<small>{reading_minutes(notebook)} minutes</small>"
         shown.append(f'<a href="{stem}.html">{image}<span><b>{stem[:2]} {escape(titles[stem])}</b>'
                      f"{escape(purpose(notebook))} {takes}</span></a>")  # fmt: skip
     return f'<div class="cards">{"".join(shown)}</div>'
@@ -97,13 +94,12 @@ def purpose(notebook: nbformat.NotebookNode) -> str:
     return ""
 
 
-def first_picture(notebook: nbformat.NotebookNode, width: int = 480) -> str:
+def first_picture(notebook: nbformat.NotebookNode) -> str:
     """The first figure of a notebook, made smaller, as a data URI."""
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
                 image = Image.open(BytesIO(base64.b64decode(output.data["image/png"]))).convert("RGB")
-                image.thumbnail((width, width))
-                image.save(small := BytesIO(), "webp", quality=80)
-                return "data:image/webp;base64," + base64.b64encode(small.getvalue()).decode()
+                image.thumbnail((480, 480))
+                return address(image)
     return ""

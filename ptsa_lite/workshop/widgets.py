@@ -24,7 +24,7 @@ def can_move() -> bool:
 
 def show_controls(controls: ipywidgets.Widget, still=None) -> None:
     """The controls, where somebody can move them; elsewhere a still picture, and a line that says what is missing."""
-    _show(controls) if can_move() else _show(still, HTML(NOTE))
+    display(*[controls] if can_move() else [shown for shown in (still, HTML(NOTE)) if shown is not None])
 
 
 def interact(draw: Callable, **controls) -> None:
@@ -34,10 +34,4 @@ def interact(draw: Callable, **controls) -> None:
         for control in made.children[:-1]:  # the last is what it draws
             control.layout.width, control.style.description_width = WIDE, "initial"
     else:
-        _show(draw(), HTML(NOTE))
-
-
-def _show(*objects) -> None:
-    for shown in objects:
-        if shown is not None:
-            display(shown)
+        show_controls(None, draw())
