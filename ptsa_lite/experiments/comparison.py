@@ -58,24 +58,21 @@ def compare(
         row = {"label": " − ".join(pair), "pair": pair, "margin": margin, "n": 0}
         row |= dict.fromkeys(("mean", "p", "p_same"))
         one, other = (cells.get(label, {}) for label in pair)
-        if pooled and one.keys() & other.keys():
+        if one.keys() & other.keys():
             row |= paired_difference(one, other) | {"pooled": pooled.difference(*pair)}
         if row["n"] > 1:
             row["p_same"] = same_within(row["mean"], row["sd"], row["n"], margin)
             row["detectable"] = detectable(row["sd"], row["n"], alpha=ALPHA / (len(others) if k else 1))
         rows.append(row)
     for family in (rows[:1], rows[1:]):
-        _correct(family, "p", "p_holm")
-        _correct(family, "p_same", "p_same")
+        for name, corrected in (("p", "p_holm"), ("p_same", "p_same")):
+            ps = holm([1.0 if row[name] is None else row[name] for row in family])
+            for row, p in zip(family, ps, strict=True):
+                row[corrected] = p
     for row in rows:
         row |= {"told": row["p_holm"] < ALPHA, "same": row["p_same"] < ALPHA}
         row["verdict"] = _verdict(row)
     return rows
-
-
-def _correct(rows: Sequence[dict], name: str, corrected: str) -> None:
-    for row, p in zip(rows, holm([1.0 if row[name] is None else row[name] for row in rows]), strict=True):
-        row[corrected] = p
 
 
 def _verdict(row: Mapping) -> str:
@@ -106,20 +103,21 @@ def tree_test(
     tree that most runs labelled so have, "rank": its place from the best}; None where there are fewer than two trees,
     no seeds that join them, or no degree of freedom.
     """
-    cells = gains_of(results, without)
-    rows = list(zip(results, table_of_methods(results, "mean", without), strict=True))
-    family = {_but_for_the_tree(result, row) for result, row in rows if row["label"] == chosen and row["groups"]}
-    grown = [row for result, row in rows if row["groups"] and _but_for_the_tree(result, row) in family]
-    rivals = [(label, seed, y) for label in beside if label not in {row["label"] for row in grown}
-              for seed, y in cells.get(label, {}).items()]  # fmt: skip
+    cells, rows = gains_of(results, without), table_of_methods(results, "mean", without)
+    alike = [(condition(result, ("tree", "groups", "similarity", "label")), row["tree"])  # but for seed and tree
+             for result, row in zip(results, rows, strict=True)]  # fmt: skip
+    family = {key for key, row in zip(alike, rows, strict=True) if row["label"] == chosen and row["groups"]}
+    grown = [row for key, row in zip(alike, rows, strict=True) if row["groups"] and key in family]
     if not grown:
         return None
+    rivals = [(label, seed, y) for label in beside if label not in {row["label"] for row in grown}
+              for seed, y in cells.get(label, {}).items()]  # fmt: skip
     apart = TwoWay([*((row["groups"], row["seed"], row["delta_m"]) for row in grown), *rivals])
-    alike = TwoWay([*((chosen, row["seed"], row["delta_m"]) for row in grown), *rivals])
-    q, effects = alike.freedom - apart.freedom, {row["groups"]: float(apart.effects[row["groups"]]) for row in grown}
+    as_one = TwoWay([*((chosen, row["seed"], row["delta_m"]) for row in grown), *rivals])
+    q, effects = as_one.freedom - apart.freedom, {row["groups"]: float(apart.effects[row["groups"]]) for row in grown}
     if not q or q < len(effects) - 1 or not apart.freedom:
         return None
-    f = (alike.residual - apart.residual) / q / apart.variance
+    f = (as_one.residual - apart.residual) / q / apart.variance
     middle = fmean(effects.values())
     own = Counter(row["groups"] for row in grown if row["label"] == chosen).most_common(1)[0][0]
     return {
@@ -127,11 +125,6 @@ def tree_test(
         "trees": {tree: effect - middle for tree, effect in sorted(effects.items(), key=lambda item: -item[1])},
         "chosen": own, "rank": 1 + sum(effect > effects[own] for effect in effects.values()),
     }  # fmt: skip
-
-
-def _but_for_the_tree(result: dict, row: Mapping) -> tuple[str, str | None]:
-    """What runs share that differ in nothing but seed and tree, which has as many groups a stage."""
-    return condition(result, ("tree", "groups", "similarity", "label")), row["tree"]
 
 
 def reference_error(results: Sequence[dict], without: Sequence[str] = ()) -> tuple[int, float | None]:

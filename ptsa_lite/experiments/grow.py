@@ -45,10 +45,8 @@ def measure(run: Run, folder: Path, report: Callable[[str], None] = print) -> di
     one measures.
     """
     how = {"epochs": 2, "lr": 3e-3, "frames": 96, "batch_size": 16} | run.similarity
-    probe = Run("decoders_only", run.tasks, **{
-        key: getattr(run, key)
-        for key in ("data", "root", "n_frames", "holdout", "img_size", "backbone", "weights", "seed")
-    })  # fmt: skip
+    alike = ("data", "root", "n_frames", "holdout", "img_size", "backbone", "weights", "seed")
+    probe = Run("decoders_only", run.tasks, **{key: getattr(run, key) for key in alike})
     settings, path = how | probe.content(), folder / "similarity.json"
     found = distributed.broadcast(read_json(path, then="delete it to measure again") if path.is_file() else None)
     if found and not differences(found.get("settings", {}), settings):
@@ -60,21 +58,14 @@ def measure(run: Run, folder: Path, report: Callable[[str], None] = print) -> di
         lr=how["lr"], warmup_epochs=0, seed=run.seed, workers=run.config.get("workers", 0),
     )  # fmt: skip
     model = make_model(probe)
-    fit_heads(model, frames, tasks, config, report)
+    for record in train_epochs(model, frames, None, tasks, config):
+        report("heads for the similarity, " + describe(record, tasks))
     if distributed.rank() == 0:
         loader = make_loader(frames, 1, seed=run.seed)
         similarity = similarity_on(model, loader, tasks, min(how["frames"], len(frames)), report)
         found = similarity.to_dict() | {"settings": settings}
         write_json(path, found)
     return distributed.broadcast(found)
-
-
-def fit_heads(
-    model: nn.Module, frames, tasks: Mapping[str, Task], config: TrainConfig, report: Callable[[str], None]
-) -> None:
-    """Trains what `decoders_only` leaves free, in place."""
-    for record in train_epochs(model, frames, None, tasks, config):
-        report("heads for the similarity, " + describe(record, tasks))
 
 
 def similarity_on(

@@ -16,11 +16,12 @@ from ptsa_lite.data import make_loader
 from ptsa_lite.data.disk import make_folder, read_json, write_json
 from ptsa_lite.recipe import TrainConfig
 from ptsa_lite.similarity import Similarity
-from ptsa_lite.tasks import Task, default_tasks, known, select
+from ptsa_lite.tasks import Task, default_tasks, select
+from ptsa_lite.training.loop import train_epochs
 from ptsa_lite.training.sameness import differences
 from ptsa_lite.tree import TaskTree, tree_score
 
-from .grow import fit_heads, similarity_on
+from .grow import similarity_on
 from .run import Run, make_model, open_sets, versions
 
 CHOICE = ("plain", "same")
@@ -46,11 +47,9 @@ def conditions(tasks: dict[str, Task], n_samples: int = 96) -> list[Condition]:
         *(replace(base, name=f"heads drawn from seed {seed}", seed=seed) for seed in (1, 2)),
         *(replace(base, name=f"heads fitted for {n} epochs", epochs=n) for n in (0, 1, 4)),
         replace(base, name="all loss weights 1", loss_weights=dict.fromkeys(tasks, 1.0)),
-        *(
-            replace(base, name=f"loss of {name} times 10", loss_weights={name: 10 * task.loss_weight})
-            for name, task in tasks.items()
-        ),
-    ]
+        *(replace(base, name=f"loss of {name} times 10", loss_weights={name: 10 * task.loss_weight})
+          for name, task in tasks.items()),
+    ]  # fmt: skip
 
 
 def study_similarity(
@@ -82,15 +81,15 @@ def study_similarity(
         if epochs:
             size = min(16, len(frames))
             config = TrainConfig(epochs=epochs, batch_size=size, lr=lr, warmup_epochs=0, seed=seed, amp="float32")
-            fit_heads(model, frames, tasks, config, report=lambda line: None)
+            list(train_epochs(model, frames, None, tasks, config))
         return model
 
     for number, condition in enumerate(wanted, 1):
         if results.get(condition.name, {}).get("condition") == asdict(condition):
             continue
-        found = _measure(condition, fitted(condition.epochs, condition.seed), frames, tasks)
-        results[condition.name] = found
-        report(f"{number}/{len(wanted)}  {condition.name}: {found['trees'][', '.join(CHOICE)]['tree']}")
+        results[condition.name] = _measure(condition, fitted(condition.epochs, condition.seed), frames, tasks)
+        tree = results[condition.name]["trees"][", ".join(CHOICE)]["tree"]
+        report(f"{number}/{len(wanted)}  {condition.name}: {tree}")
         saved |= {"command": command, "setting": setting, "versions": versions(), "conditions": list(results.values())}
         write_json(path, saved)
     return read_json(path)
@@ -121,11 +120,10 @@ def chosen_tree(similarity: Similarity, reading: str, pairs: str) -> dict:
     tasks, groups = similarity.tasks, groups_of(similarity.tasks)
     matrix, stages = similarity.matrix(reading, pairs), similarity.stages(reading, pairs)
     scores = {str(t): tree_score(t, matrix, tasks) for t in TaskTree.enumerate(tasks, groups)}
-    by_stage = [str(TaskTree.from_similarity(stage, tasks, groups)) for stage in stages]
     return {
         "tree": str(TaskTree.from_similarity(matrix, tasks, groups)),
         "scores": dict(sorted(scores.items(), key=lambda item: -item[1])),
-        "from each stage alone": by_stage,
+        "from each stage alone": [str(TaskTree.from_similarity(stage, tasks, groups)) for stage in stages],
         "from all stages, each its own matrix": str(TaskTree.from_similarity(stages, tasks, groups)),
     }
 
@@ -151,7 +149,6 @@ def bootstrap(similarity: Similarity, reading: str, pairs: str, resamples: int =
     A list over n = 4, 8, 16, ... up to the number of draws, of {"n", "trees": {tree: share}, "spread": mean over pairs
     of tasks of the standard deviation of the mean cosine}.
     """
-    known((reading, pairs), similarity.draws, "reading and pairs")
     draws, rng = similarity.draws[reading, pairs][:, -1], np.random.default_rng(seed)  # (K, T, T)
     groups = groups_of(similarity.tasks)
     counts = [n for n in (4, 8, 16, 32, 64, 128, 256) if n < len(draws)] + [len(draws)]

@@ -5,6 +5,7 @@ where a difference was not found, `same_within` asks whether there is room for o
 have had to be.
 """
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -15,8 +16,8 @@ from scipy.optimize import brentq
 TINY = 1e-300  # stands for the error of seeds that agree to the last digit, by which one cannot divide
 
 
-def paired_difference(one: Mapping[int, float], other: Mapping[int, float], confidence: float = 0.95) -> dict:
-    """Mean over the seeds that both have of (one - other), with its confidence interval by Student's t.
+def paired_difference(one: Mapping[int, float], other: Mapping[int, float]) -> dict:
+    """Mean over the seeds that both have of (one - other), with its interval of 95 % by Student's t.
 
     mean +- t(n - 1) sd / sqrt n, of differences within a seed: what a seed does to both falls out. Returns
     {"n", "mean", "sd", "low", "high", "p", "differences"}, p of the two-sided test of zero; "sd", "low", "high" and "p"
@@ -30,12 +31,12 @@ def paired_difference(one: Mapping[int, float], other: Mapping[int, float], conf
     found = {"n": n, "mean": mean, "sd": None, "low": None, "high": None, "p": None, "differences": differences}
     if n > 1:
         sd = float(values.std(ddof=1))
-        found |= {"sd": sd} | _interval(mean, sd / math.sqrt(n), n - 1, confidence)
+        found |= {"sd": sd} | _interval(mean, sd / math.sqrt(n), n - 1)
     return found
 
 
-def _interval(mean: float, error: float, freedom: int, confidence: float) -> dict:
-    half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * error
+def _interval(mean: float, error: float, freedom: int) -> dict:
+    half = float(stats.t.ppf(0.975, freedom)) * error
     p = float(2 * stats.t.sf(abs(mean) / max(error, TINY), freedom))
     return {"low": mean - half, "high": mean + half, "p": p}
 
@@ -53,10 +54,8 @@ class TwoWay:
     def __init__(self, observations: Iterable[tuple[str, int, float]]):
         labels, seeds, values = zip(*observations, strict=True)
         self.labels, blocks = list(dict.fromkeys(labels)), list(dict.fromkeys(seeds))
-        design = np.array([
-            [label == one for one in self.labels] + [seed == one for one in blocks]
-            for label, seed in zip(labels, seeds, strict=True)
-        ], float)  # fmt: skip
+        columns = np.array(labels)[:, None] == self.labels, np.array(seeds)[:, None] == blocks
+        design = np.hstack(columns).astype(float)
         inverse = np.linalg.pinv(design)
         effects = inverse @ values
         self.effects = dict(zip(self.labels, effects, strict=False))  # the conditions' come first; up to a constant
@@ -65,7 +64,7 @@ class TwoWay:
         self.freedom = len(values) - int(np.linalg.matrix_rank(design))
         self.variance = self.residual / self.freedom if self.freedom else math.nan
 
-    def difference(self, one: str, other: str, confidence: float = 0.95) -> dict:
+    def difference(self, one: str, other: str) -> dict:
         """{"mean", "low", "high", "p"} of one - other: effects' difference +- t(freedom) sqrt(variance c' (X'X)^- c).
 
         Of use for conditions that a seed, or a chain of seeds and conditions, joins. Without a degree of freedom all
@@ -77,7 +76,7 @@ class TwoWay:
         if not self.freedom:
             return {"mean": mean, "low": None, "high": None, "p": None}
         error = math.sqrt(self.variance * float(contrast @ self._covariance @ contrast))
-        return {"mean": mean} | _interval(mean, error, self.freedom, confidence)
+        return {"mean": mean} | _interval(mean, error, self.freedom)
 
 
 def holm(ps: Sequence[float]) -> list[float]:
@@ -125,8 +124,6 @@ def seeds_needed(difference: float, sd: float, power: float = 0.8, alpha: float 
     """
     if not difference:
         raise ValueError("no number of seeds finds a difference of 0; give the smallest one that would matter")
-    known_sd = (stats.norm.isf(alpha / 2) + stats.norm.ppf(power)) * sd / abs(difference)
-    n = max(2, math.ceil(known_sd**2))  # were sd known and not estimated; as it is, a few more
-    while power_of(difference, sd, n, alpha) < power:
-        n += 1
-    return n
+    normal = (stats.norm.isf(alpha / 2) + stats.norm.ppf(power)) * sd / abs(difference)
+    fewest = max(2, math.ceil(normal**2))  # were sd known and not estimated; as it is, a few more
+    return next(n for n in itertools.count(fewest) if power_of(difference, sd, n, alpha) >= power)
