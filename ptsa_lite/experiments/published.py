@@ -65,7 +65,7 @@ def row(table: Iterable[Published], name: str) -> Published:
 
 
 def as_points(table: Iterable[Published]) -> list[dict]:
-    """Rows for `plots.draw_tradeoff`, with the mark in each name; None where no text states the number."""
+    """Rows for `figures.draw_tradeoff`, with the mark in each name; None where no text states the number."""
     return [
         {"label": f"{entry.name} ({entry.mark})", "delta_m": entry.values.get("delta_m"), "published": True,
          "trainable": 1e6 * entry.values["trainable_m"] if "trainable_m" in entry.values else None}

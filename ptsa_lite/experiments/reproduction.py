@@ -1,7 +1,6 @@
 """What notebooks 06 and 07 share: the recipe and its sources, what a row costs, how long it takes, the last table."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -64,8 +63,8 @@ def grown_trees(runs: Mapping[str, Run], matrix: Sequence[Sequence[float]]) -> d
     for name, run in runs.items():
         if run.groups:
             trees = TaskTree.enumerate(run.tasks, run.groups)
-            scores = sorted((tree_score(tree, matrix, run.tasks) for tree in trees), reverse=True)
-            lead = scores[0] - scores[1] if len(scores) > 1 else None
+            best, *others = sorted((tree_score(tree, matrix, run.tasks) for tree in trees), reverse=True)
+            lead = best - others[0] if others else None
             found[name] = TaskTree.from_similarity(matrix, run.tasks, run.groups), lead
     return found
 
@@ -77,22 +76,16 @@ def cost(run: Run) -> dict:
     Nothing is computed and nothing fetched: the model has shapes and no numbers.
     """
     with torch.device("meta"):
-        model = build(run, _swin_tiny())
+        model = build(run, load_backbone("swin_tiny_patch4_window7_224", "random", 448))
     macs = {convention: count_macs(model, convention) for convention in ("paper", "all")}
     return {"label": run.label, "macs": macs, "parameters": count_parameters(model)}
-
-
-@lru_cache
-def _swin_tiny():
-    with torch.device("meta"):
-        return load_backbone("swin_tiny_patch4_window7_224", "random", 448)
 
 
 def training_flops(macs: int, frames: Sequence[int], epochs: int, eval_every: int) -> float:
     """2 MACs for a forward, 3 forwards a training frame, 1 a test frame.
 
-    Three, because the backward pass computes gradients of activations and of weights; for frozen weights the second
-    half falls away, so that for adapters this is a bound from above.
+    Three, because a backward pass computes gradients of activations and of weights: those of frozen weights fall away,
+    so that for adapters this is a bound from above.
     """
     return 2 * macs * (3 * frames[0] * epochs + frames[1] * (epochs // eval_every))
 
@@ -106,25 +99,21 @@ def beside_published(rows: Iterable[dict], data: str, tasks: Iterable[str]) -> s
     """Our rows (`tables.table_of_methods`), then the published ones, as tables in Markdown: one for each set of
     single-task references, as delta_m under two of them are not to be compared. What is not stated is empty."""
     tasks = list(tasks)
-    ours = [[row["label"], *(_number(row["metrics"].get(t)) for t in tasks), _number(row["delta_m"], sign=True),
-             _number(row["trainable"] / 1e6), f"this run, seed {row['seed']}"] for row in rows]  # fmt: skip
-    tables = {"**This page:**": ours} if ours else {}
-    tables |= {
-        f"**{heading}**": [
-            [one.name, *(_number(one.values.get(t)) for t in tasks), _number(one.values.get("delta_m"), sign=True),
-             _number(one.values.get("trainable_m")), one.mark] for one in entries
-        ] for heading, entries in published(data).items()
-    }  # fmt: skip
-    headings = ["", *tasks, "delta_m %", "trainable M", "source"]
-    return "\n\n".join(f"{heading}\n\n{markdown(headings, lines)}" for heading, lines in tables.items())
-
-
-def published(data: str) -> dict[str, Sequence[Published]]:
-    """The published rows of a data set under the words that stand above them: what their delta_m is against."""
+    ours = [Published(row["label"], f"this run, seed {row['seed']}", "", row["metrics"] | {
+        "delta_m": row["delta_m"], "trainable_m": row["trainable"] / 1e6}) for row in rows]  # fmt: skip
+    tables = {"This page:": ours} if ours else {}
     if data == "pascal":
-        return {"Published:": PASCAL_RESULTS}
-    words = {words: words if words[-1].isdigit() else f"references that are {words}" for words in NYUD_RESULTS}
-    return {f"Published, delta_m against {words[key]}:": rows for key, rows in NYUD_RESULTS.items()}
+        tables["Published:"] = PASCAL_RESULTS
+    else:
+        for words, entries in NYUD_RESULTS.items():
+            against = words if words[-1].isdigit() else f"references that are {words}"
+            tables[f"Published, delta_m against {against}:"] = entries
+    headings = ["", *tasks, "delta_m %", "trainable M", "source"]
+    lines = {heading: [
+        [one.name, *(_number(one.values.get(t)) for t in tasks), _number(one.values.get("delta_m"), sign=True),
+         _number(one.values.get("trainable_m")), one.mark] for one in entries
+    ] for heading, entries in tables.items()}  # fmt: skip
+    return "\n\n".join(f"**{heading}**\n\n{markdown(headings, rows)}" for heading, rows in lines.items())
 
 
 def _number(value: float | None, sign: bool = False) -> str:

@@ -37,8 +37,7 @@ def restore(path: Path, runs: Sequence[Run], folder: Path) -> int:
         run = wanted[name]
         if isinstance(run.data, str) and run.data in ARCHIVES and run.root and not run.holdout:
             key = run.data, run.root, run.n_frames
-            if key not in lists:
-                lists[key] = [count_frames(*key[:2], split, key[2]) for split in ("train", "val")]
+            lists[key] = lists.get(key) or [count_frames(*key[:2], split, key[2]) for split in ("train", "val")]
             if lists[key] != result["frames"]:
                 raise ValueError(
                     f"{path} holds results on {result['frames'][0]} and {result['frames'][1]} frames, {run.root} has "
@@ -69,9 +68,8 @@ def collect(
             report(f"{len(others)} results that these settings no longer name are kept in {path}, under others")
         left = len(wanted.keys() - known.keys())
         kept = {key: value for key, value in content.items() if key not in ("command", "left", "runs", "others")}
-        results = [known[name] for name in wanted if name in known]
-        content = {"command": command, "left": left, **kept, "runs": results} | ({"others": others} if others else {})
-        write_json(path, content, shared=True)
+        results = {"runs": [known[name] for name in wanted if name in known]} | ({"others": others} if others else {})
+        write_json(path, {"command": command, "left": left} | kept | results, shared=True)
     return left
 
 

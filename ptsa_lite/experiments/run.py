@@ -5,7 +5,8 @@ import json
 import reprlib
 import subprocess
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -88,9 +89,10 @@ class Run:
             object.__setattr__(self, "tasks", tuple(self.tasks))
         tasks = run_tasks(self)
         ranks = check_ranks(self.rank, N_STAGES)
-        if bool(self.tree or self.groups) != (self.method == "ptsa"):
-            no_tree = f"{self.method} takes no tree; leave it out"
-            raise ValueError("method ptsa needs a tree" if self.method == "ptsa" else no_tree)
+        if self.method == "ptsa" and not (self.tree or self.groups):
+            raise ValueError("method ptsa needs a tree")
+        if self.method != "ptsa" and (self.tree or self.groups):
+            raise ValueError(f"{self.method} takes no tree; leave it out")
         if self.groups and len(check_n_groups(self.groups, len(tasks))) != N_STAGES:
             raise ValueError(f"tree {reprlib.repr(list(self.groups))}: give {N_STAGES} numbers of groups, one a stage")
         if self.tree:
@@ -132,8 +134,7 @@ class Run:
     @classmethod
     def from_dict(cls, data: Mapping) -> "Run":
         """The inverse of `dataclasses.asdict`; raises ValueError with the nearest name for an unknown setting."""
-        names = [f.name for f in fields(cls)]
-        settings = {known(key, names, "setting of a run"): value for key, value in data.items()}
+        settings = {known(key, cls.__dataclass_fields__, "setting of a run"): value for key, value in data.items()}
         return cls(**{"method": "", "tasks": ()} | settings)
 
 
@@ -158,17 +159,12 @@ def prepare(run: Run) -> tuple:
     What fails cheaply fails first: files that are not there, then a model that cannot be; only then are frames read.
     Raises ValueError or FileNotFoundError in one sentence.
     """
-    check_files(run)
-    model = make_model(run)
-    return run_tasks(run), open_sets(run), model
-
-
-def check_files(run: Run) -> None:
-    """Raises ValueError where the archive is not there, or lists fewer frames than a batch of the training."""
     data, tasks = own_data(run)
     size, n = run_config(run).batch_size, count_frames(data, run.root, "train", run.n_frames, tasks)
     if n is not None and size > n:
         raise ValueError(f"batch_size {size} exceeds the {n} training frames; lower it")
+    model = make_model(run)
+    return run_tasks(run), open_sets(run), model
 
 
 def run_tasks(run: Run) -> dict[str, Task]:
@@ -212,8 +208,7 @@ def run_config(run: Run) -> TrainConfig:
 def make_model(run: Run) -> nn.Module:
     """The model of a run as its training begins; every call draws the same. On the GPU if there is one."""
     stochastic = {"drop_path": run.drop_path} if run.drop_path else {}
-    model = build(run, load_backbone(run.backbone, run.weights, run.img_size, **stochastic))
-    return model.to(_device())
+    return build(run, load_backbone(run.backbone, run.weights, run.img_size, **stochastic)).to(_device())
 
 
 def _device() -> str:
@@ -240,10 +235,10 @@ def open_sets(run: Run, augment: bool = True) -> tuple:
     """What a run trains on, augmented or not, and what it is measured on."""
     name, tasks = own_data(run)
     data = dict(root=run.root, img_size=run.img_size, tasks=tasks, n_frames=run.n_frames)
-    large = run.img_size * 3 // 2 if run.data != "scenes" else None  # a zoom of 1.5 loses nothing
+    # Decoded once: so large that a zoom of 1.5 loses nothing.
+    large, small = (run.img_size * 3 // 2, run.img_size) if run.data != "scenes" else (None, None)
     train_set = open_dataset(name, split="train", work_size=large, augment=augment, **data)
     if not run.holdout:
-        small = run.img_size if run.data != "scenes" else None
         return train_set, open_dataset(name, split="val", work_size=small, **data)
     plain = open_dataset(name, split="train", work_size=run.img_size, augment=False, **data)
     held_out = range(0, len(plain), run.holdout)
@@ -267,14 +262,7 @@ def result_of(run: Run, model: nn.Module, history: list[dict], sets: tuple) -> d
 
 def versions() -> dict[str, str]:
     """What a result depends on besides its settings."""
-    try:
-        git = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent
-        ).stdout.strip()
-    except OSError:  # no git on this machine
-        git = ""
-    return {
-        **adapters.versions(),
-        "git": git or "not a clone",
-        "device": _device(),
-    }
+    git, command = "", ["git", "rev-parse", "--short", "HEAD"]
+    with suppress(OSError):  # no git on this machine
+        git = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent).stdout.strip()
+    return {**adapters.versions(), "git": git or "not a clone", "device": _device()}

@@ -48,14 +48,12 @@ def read_run(path: str | Path, row: str = "", changes: Mapping | None = None) ->
     of its grid; "config.epochs" names a setting of the training. Raises FileNotFoundError, or ValueError in one
     sentence that names the file and the setting, with the nearest name for an unknown one.
     """
-    path = find(path)
-    content = _read(path)
-    rows = _rows(content)
-    if not row and rows.keys() != {""}:
+    path, rows = find(path), rows_of(path)
+    if not row and rows:
         raise ValueError(f"{path.name} holds several rows; name one of: {', '.join(rows)}")
-    found = _runs(content, {row: rows[known(row, rows, f"row of {path.name}")]}, changes, path)
+    found = read_runs(path, changes, [row])
     if len(found) > 1:
-        varied = [*content.get("grid", {}), "tree"]
+        varied = [*_read(path).get("grid", {}), "tree"]
         raise ValueError(f"{path.name} {row} describes {len(found)} runs; choose one by --set {varied[0]}=VALUE")
     return found[0]
 
@@ -82,10 +80,7 @@ def read_plan(path: str | Path) -> dict:
         raise ValueError(f"{path} holds no plan; write what will be compared: `plan: {{primary: [LABEL, LABEL]}}`")
     labels = dict.fromkeys(run.label or METHODS[run.method].title for run in read_runs(path))
     for label in itertools.chain(plan["primary"], *plan["others"]):
-        try:
-            known(label, labels, "label")
-        except ValueError as error:
-            raise ValueError(f"{path}: plan: {error}") from None
+        known(label, labels, f"label in the plan of {path}")
     return plan
 
 
@@ -108,11 +103,10 @@ def changes_of(given: list[str]) -> dict:
 def find(path: str | Path) -> Path:
     """The file at a path, or the package's of that name."""
     packaged = {file.stem: file for file in Path(str(files("ptsa_lite") / "configs")).glob("*.yaml")}
-    if Path(path).is_file():
-        return Path(path)
-    if str(path) in packaged:
-        return packaged[str(path)]
-    raise FileNotFoundError(f"no settings at {path}; give a YAML file, or one of {', '.join(sorted(packaged))}")
+    found = Path(path) if Path(path).is_file() else packaged.get(str(path))
+    if not found:
+        raise FileNotFoundError(f"no settings at {path}; give a YAML file, or one of {', '.join(sorted(packaged))}")
+    return found
 
 
 def _read(path: Path, includers: tuple[Path, ...] = ()) -> dict:
@@ -200,12 +194,11 @@ def _with_trees(settings: dict) -> Iterator[Run]:
     tree = settings.get("tree")
     if isinstance(tree, dict) and "by_seed" in tree:
         tree = tree["by_seed"][settings.get("seed", 0) % len(tree["by_seed"])]
+    trees = [{}]
     if isinstance(tree, dict) and "every" in tree:
-        for one in TaskTree.enumerate(settings["tasks"], tree["every"]):
-            yield Run.from_dict(settings | {"tree": one.to_dict()})
+        trees = [{"tree": one.to_dict()} for one in TaskTree.enumerate(settings["tasks"], tree["every"])]
     elif isinstance(tree, list):
-        yield Run.from_dict(settings | {"tree": None, "groups": tree})
+        trees = [{"tree": None, "groups": tree}]
     elif isinstance(tree, str):
-        yield Run.from_dict(settings | {"tree": TaskTree.parse(tree).to_dict()})
-    else:
-        yield Run.from_dict(settings)
+        trees = [{"tree": TaskTree.parse(tree).to_dict()}]
+    yield from (Run.from_dict(settings | one) for one in trees)

@@ -11,7 +11,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, replace
 from importlib.resources import files
@@ -84,29 +84,24 @@ def _alone(folder: Path):
         if distributed.rank() == 0:
             try:
                 held.enter_context(alone(folder))
-                held.callback(_leave_nothing, folder)
             except (ValueError, OSError) as error:
                 refused = error
         refused = distributed.broadcast(refused)
         if refused:
             raise refused
-        yield
-
-
-def _leave_nothing(folder: Path) -> None:
-    """Removes a folder that holds nothing but its lock."""
-    if [path.name for path in folder.iterdir()] == [".lock"]:
-        with suppress(OSError):  # Windows keeps a file that is open
-            (folder / ".lock").unlink()
-            folder.rmdir()
+        try:
+            yield
+        finally:
+            if distributed.rank() == 0 and [path.name for path in folder.iterdir()] == [".lock"]:  # it came to nothing
+                with suppress(OSError):  # Windows keeps a file that is open
+                    (folder / ".lock").unlink()
+                    folder.rmdir()
 
 
 def _check_same(run: Run, folder: Path) -> None:
     """Raises ValueError, with both values, where the folder was begun with a setting that changes the result."""
-    if not (folder / "run.json").is_file():
-        return
-    differ = differences(run_of(folder).content(), run.content(), FREE)
-    if differ:
+    there = (folder / "run.json").is_file()
+    if differ := there and differences(run_of(folder).content(), run.content(), FREE):
         raise ValueError(f"{folder} holds another run: {', '.join(differ)}; use its settings, or give another --out")
 
 
@@ -128,24 +123,25 @@ def run_of(folder: str | Path) -> Run:
 
 
 def keep_best(model: nn.Module, tasks: dict[str, Task], folder: Path) -> None:
-    """Writes best.safetensors if the last epoch is the best one evaluated so far, by `score`."""
+    """Writes best.safetensors if no evaluation was better than the last epoch's: delta_m against the run's first one,
+    over the tasks that both could measure."""
     history = read_history(folder) if (folder / "history.json").is_file() else []
     evaluated = [record for record in history if record["metrics"]]
     if distributed.rank() or not evaluated or evaluated[-1] is not history[-1]:
         return
-    best = max(evaluated, key=lambda record: score(record["metrics"], evaluated[0]["metrics"], tasks))
-    path = folder / "best.safetensors"
+    first = evaluated[0]["metrics"]
+
+    def score(record: dict) -> float:
+        metrics = record["metrics"]
+        usable = {n: task for n, task in tasks.items()
+                  if first[n] and math.isfinite(first[n]) and math.isfinite(metrics[n])}  # fmt: skip
+        return delta_m(metrics, first, usable) if usable else 0.0
+
+    best, path = max(evaluated, key=score), folder / "best.safetensors"
     known_best = path.is_file() and read_metadata(path)["about"].get("epoch") == best["epoch"]
     if best is history[-1] and not known_best:
         words = "picked by its metrics on the test frames: not a fair result"
         save_adapters(model, path, epoch=best["epoch"], metrics=best["metrics"], picked=words)
-
-
-def score(metrics: Mapping, first: Mapping, tasks: Mapping[str, Task]) -> float:
-    """delta_m against the run's own first evaluation, over the tasks that it could measure there."""
-    measured = [n for n in tasks if first[n] and math.isfinite(first[n]) and math.isfinite(metrics[n])]
-    usable = {n: tasks[n] for n in measured}
-    return delta_m(metrics, first, usable) if usable else 0.0
 
 
 def load_run(folder: str | Path, weights: str = "last", root: str = "") -> tuple[Run, nn.Module]:
