@@ -12,6 +12,7 @@ The frozen backbone is not in it: it is read again from where the run says, and 
 
 import json
 from dataclasses import asdict, replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,6 @@ from .train import folder_of, load_run
 
 ADAPTERS = "adapters.safetensors"
 KEPT = ("metrics", "parameters", "gmacs", "frames", "versions")  # of a run's result
-PAPER = "https://arxiv.org/abs/2509.19602"
 
 
 class Pretrained(ModelHubMixin, library_name="ptsa-lite", tags=["multi-task-learning", "lora", "dense-prediction"]):
@@ -72,41 +72,9 @@ class Pretrained(ModelHubMixin, library_name="ptsa-lite", tags=["multi-task-lear
         return cls(model.eval(), config)
 
     def generate_model_card(self, *args, **kwargs) -> ModelCard:
-        """A page with what was trained on what, its numbers, and how to use it."""
-        data = ModelCardData(library_name="ptsa-lite", tags=self._hub_mixin_info.model_card_data.tags)
-        return ModelCard(f"---\n{data.to_yaml()}\n---\n\n{card(self.run, self.config)}")
-
-
-def card(run: Run, config: dict) -> str:
-    """The words of a model card."""
-    tasks, method = run_tasks(run), METHODS[run.method].title
-    data = run.data if isinstance(run.data, str) else f"`{run.data['path']}`"
-    trained, measured = config["frames"]
-    rows = [f"| {name} | {task.kind} | {task.metric} {'↑' if task.higher_is_better else '↓'} "
-            f"| {config['metrics'][name]:.4g} |" for name, task in tasks.items()]  # fmt: skip
-    tree = f"\n\nThe tasks part as `{TaskTree.from_dict(run.tree)}`." if run.tree else ""
-    versions = ", ".join(f"{name} {number}" for name, number in config["versions"].items())
-    own = "" if isinstance(run.data, str) else "\n\nThe tasks as they were described: `config.json`, under run, data."
-    return f"""# {method} on {data}
-
-Adapters and heads for {len(tasks)} dense tasks over the frozen backbone `{run.backbone}`, which is not in this place: \
-{config["parameters"]["trainable"] / 1e6:.2f} million trained parameters, {config["gmacs"]:.2f} GMACs for a picture of \
-{run.img_size}x{run.img_size}.{tree}
-
-| task | kind | metric | last epoch |
-| --- | --- | --- | ---: |
-{chr(10).join(rows)}
-
-Trained on {trained} frames and measured on {measured} others, with one seed ({run.seed}). The numbers are the last \
-epoch's, not the best one's; they compare only with numbers on the same frames at the same size, and say nothing \
-about pictures of another sort.{own}
-
-```python
-from ptsa_lite.experiments.pretrained import Pretrained
-from ptsa_lite.predict import predict
-
-maps = predict(Pretrained.from_pretrained("THIS FOLDER OR NAME").model, "picture.jpg")
-```
-
-Method: [arXiv 2509.19602]({PAPER}). Made with {versions}.
-"""
+        """A page with what was trained on what, its numbers, and how to use it: assets/model_card.md, filled in."""
+        run, tree = self.run, TaskTree.from_dict(self.run.tree) if self.run.tree else ""
+        head = ModelCardData(library_name="ptsa-lite", tags=self._hub_mixin_info.model_card_data.tags)
+        values = {"run": run, "tasks": run_tasks(run), "method": METHODS[run.method].title, "tree": tree}
+        template = str(files("ptsa_lite") / "assets" / "model_card.md")
+        return ModelCard.from_template(head, template, **self.config | values)

@@ -25,13 +25,13 @@ def draw_bars(
 
     words: what stands behind each bar, or how its end is written, as in "{:.2f}".
     """
-    ends, parts = np.zeros(len(names)), np.asarray(parts, float)
-    for (part, shade), lengths in zip(shades.items(), parts.T, strict=True):
+    ends = np.zeros(len(names))
+    for (part, shade), lengths in zip(shades.items(), np.transpose(parts), strict=True):
         axes.barh(range(len(names)), lengths, left=ends, color=shade, label=part, **look)
         ends = ends + lengths
-    said = [words.format(end) for end in ends] if isinstance(words, str) else words
-    for y, (end, one) in enumerate(zip(ends, said, strict=True)):
-        axes.text(end, y, f" {one}", va="center", fontsize=9)
+    for y, end in enumerate(ends):
+        said = words.format(end) if isinstance(words, str) else words[y]
+        axes.text(end, y, f" {said}", va="center", fontsize=9)
     axes.set(ylim=(len(names) - 0.5, -0.5), xlim=(0, 1.3 * ends.max()))
     axes.set_yticks(range(len(names)), names)
     return ends

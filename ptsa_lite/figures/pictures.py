@@ -53,13 +53,10 @@ def colour_labels(
     if values.ndim != (2 if task.kind == "segmentation" and not predicted else 3):
         raise ValueError(f"{task.name}: {'prediction' if predicted else 'label'} of shape {values.shape}; "
                          f"expected one frame as in the table of ptsa_lite.tasks.Task")
-    missing = np.zeros(values.shape[-2:], bool)
-    if not predicted:
-        missing = values == IGNORE if values.ndim == 2 else (values == IGNORE).any(0)
+    missing = (values.reshape(-1, *values.shape[-2:]) == IGNORE).any(0) & (not predicted)
     if task.kind == "segmentation":
-        colours = CLASS_COLOURS.get(task.name, ())
-        colours = 255 * np.array([to_rgb(one) for one in colours]) if len(colours) == task.channels \
-            else palette(task.channels)
+        colours = 255 * np.array([to_rgb(one) for one in CLASS_COLOURS.get(task.name, ())])
+        colours = colours if len(colours) == task.channels else palette(task.channels)
         classes = values.argmax(0) if predicted else np.where(missing, 0, values)
         picture = np.uint8(np.round(colours))[classes.astype(int)]  # (H, W) -> (H, W, 3)
     elif task.kind == "normals":
@@ -124,13 +121,11 @@ def draw_progress(
 
     label {task: label}; moments {title: {task: prediction (C, H, W)}}. Label and predictions share the range of depth.
     """
-    rows = []
-    for name, task in tasks.items():
-        limits = depth_limits(label[name]) if task.kind in REAL else None
-        row = [colour_labels(task, label[name], limits=limits)]
-        row += [colour_labels(task, said[name], predicted=True, limits=limits) for said in moments.values()]
-        rows.append(row if image is None else [picture_of(image), *row])
-    return draw_grid(rows, [*["image"][: image is not None], "label", *moments], list(tasks), tasks)
+    rows = [_label_and_said(task, label[name], *(said[name] for said in moments.values()))
+            for name, task in tasks.items()]  # fmt: skip
+    first = [] if image is None else ["image"]
+    rows = [[*(picture_of(image) for _ in first), *row] for row in rows]
+    return draw_grid(rows, [*first, "label", *moments], list(tasks), tasks)
 
 
 def draw_predictions(
@@ -143,12 +138,16 @@ def draw_predictions(
     """
     shown, rows = {name: task for name, task in tasks.items() if name in predictions}, []
     for i, image in enumerate(images):
-        rows += [[picture_of(image)], [np.full_like(picture_of(image), 255)]]
-        for name, task in shown.items():
-            limits = depth_limits(targets[name][i]) if task.kind in REAL else None
-            rows[-2].append(colour_labels(task, targets[name][i], limits=limits))
-            rows[-1].append(colour_labels(task, predictions[name][i], True, limits))
+        columns = [_label_and_said(task, targets[name][i], predictions[name][i]) for name, task in shown.items()]
+        rows += zip([picture_of(image), np.full_like(picture_of(image), 255)], *columns, strict=True)
     return draw_grid(rows, ["image", *shown], ["label", "prediction"] * len(images), tasks)
+
+
+def _label_and_said(task: Task, label: Any, *predictions: Any) -> list[np.ndarray]:
+    """One frame's label and what was predicted for it, which share the range of depth."""
+    limits = depth_limits(label) if task.kind in REAL else None
+    return [colour_labels(task, label, limits=limits),
+            *(colour_labels(task, said, predicted=True, limits=limits) for said in predictions)]  # fmt: skip
 
 
 def draw_pca(features: Mapping[str, Any], images: Any = None) -> Figure:

@@ -1,6 +1,7 @@
 """Figures of how a Swin sees a picture: its pyramid of tokens, its windows, and which patches it takes for alike."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -25,10 +26,9 @@ def draw_pyramid(image: Any, grids: Sequence[int], channels: Sequence[int], name
         side, deep = 2.0 * (grid / largest) ** 0.5, 0.22 * (width / least) ** 0.5
         low, shift = -side / 2, np.array([0.9 * deep, 0.55 * deep])
         corners = np.array([[x, low + side], [x + side, low + side], [x + side, low]])
-        axes.add_patch(Polygon([*corners[:2], corners[1] + shift, corners[0] + shift], facecolor="#c9d1d6",
-                               edgecolor=INK, linewidth=0.8))
-        axes.add_patch(Polygon([*corners[1:], corners[2] + shift, corners[1] + shift], facecolor="#9eabb3",
-                               edgecolor=INK, linewidth=0.8))
+        for (one, other), colour in zip(pairwise(corners), ("#c9d1d6", "#9eabb3"), strict=True):  # above, to the right
+            side_face = [one, other, other + shift, one + shift]
+            axes.add_patch(Polygon(side_face, facecolor=colour, edgecolor=INK, linewidth=0.8))
         axes.imshow(pooled(image, grid), extent=(x, x + side, low, low + side), zorder=3, interpolation="nearest")
         axes.add_patch(Rectangle((x, low), side, side, facecolor="none", edgecolor=INK, linewidth=0.8, zorder=4))
         axes.text(x + side / 2, 1.75, name, ha="center", va="bottom", fontweight="bold", fontsize=9)
@@ -99,8 +99,7 @@ def pooled(image: Any, grid: int) -> np.ndarray:
 def window_of(token: tuple[int, int], grid: int, window: int, shift: int) -> tuple[slice, slice]:
     """Rows and columns of the tokens in the (shifted) window of a token that are its true neighbours."""
     starts = [(place - shift) // window * window + shift for place in token]
-    rows, columns = (slice(max(start, 0), min(start + window, grid)) for start in starts)
-    return rows, columns
+    return tuple(slice(max(start, 0), min(start + window, grid)) for start in starts)
 
 
 def tint(regions: np.ndarray, window: int) -> np.ndarray:
