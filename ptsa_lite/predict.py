@@ -85,8 +85,7 @@ def strips(maps: Tensor, size: tuple[int, int]) -> Iterator[Tensor]:
 def paint(task: Task, values: np.ndarray) -> np.ndarray:
     """uint8 (H, W, 3): a map of `predict` in the task's colours."""
     limits = depth_limits(values) if task.kind in REAL else None
-    shown = np.moveaxis(values, -1, 0) if task.kind == "normals" else values
-    shown = shown if task.kind in ("segmentation", "normals") else shown[None]
+    shown = values if task.kind == "segmentation" else np.moveaxis(np.atleast_3d(values), -1, 0)
     rows = range(0, values.shape[0], STRIP)
     return np.concatenate([colour_labels(task, shown[..., r : r + STRIP, :], limits=limits) for r in rows])
 
@@ -142,10 +141,8 @@ def name_pictures(pictures: Sequence[Path], folder: Path) -> list[str]:
 
 
 def export(model: nn.Module) -> torch.export.ExportedProgram:
-    """The merged model as a program of torch.export: images (batch, 3, H, W) -> {task: (batch, C, H, W)}.
-
-    batch is any number. Save it with torch.export.save. Other runtimes read it, and none of this package is needed to
-    run it.
+    """The merged model as a program of torch.export, which needs none of this package: images (batch, 3, H, W), of any
+    number, -> {task: (batch, C, H, W)}.
     """
     images = torch.zeros(2, 3, *model.img_size, device=next(model.parameters()).device)
     with torch.no_grad():
@@ -160,7 +157,7 @@ def write_program(model: nn.Module, file: Path, tasks: Iterable[str] = ()) -> fl
     batches of one and of three drawn scenes: returns the largest difference from the model itself, as a share of the
     model's largest number. Raises ValueError for another suffix, where a library lacks, and where they differ.
     """
-    readers = {".pt2": _run_torch, ".onnx": _run_onnx}
+    readers = {".pt2": lambda file, images: torch.export.load(file).module()(images), ".onnx": _run_onnx}
     read = readers[known(file.suffix, readers, "kind of program")]
     model = (model.only(tasks) if tasks else model).eval()
     if file.suffix == ".onnx":
@@ -184,18 +181,12 @@ def write_program(model: nn.Module, file: Path, tasks: Iterable[str] = ()) -> fl
         images = torch.stack([normalise(scene) for scene in scenes]).to(device)
         with torch.no_grad():
             expected, said = model(images), read(file, images)
-        apart = max(apart, *(_apart(torch.as_tensor(said[name]).to(device), expected[name]) for name in model.tasks))
+        for name, value in expected.items():
+            difference = (torch.as_tensor(said[name]).to(device) - value).abs().max()
+            apart = max(apart, float(difference / value.abs().max().clamp_min(1e-6)))
     if not apart < 1e-3:
         raise ValueError(f"{file} says other than the model, by {apart:.1g} of its largest number; leave it unused")
     return apart
-
-
-def _apart(one: Tensor, other: Tensor) -> float:
-    return float((one - other).abs().max() / other.abs().max().clamp_min(1e-6))
-
-
-def _run_torch(file: Path, images: Tensor) -> dict[str, Tensor]:
-    return torch.export.load(file).module()(images)
 
 
 def _run_onnx(file: Path, images: Tensor) -> dict[str, np.ndarray]:

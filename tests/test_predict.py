@@ -2,6 +2,7 @@
 
 import json
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -156,7 +157,8 @@ def test_a_program_that_cannot_be_written_is_refused(small, tmp_path, monkeypatc
 
 
 def test_a_program_that_says_other_than_the_model_is_told(small, tmp_path, monkeypatch):
-    monkeypatch.setattr("ptsa_lite.predict._run_torch", lambda file, images: {n: torch.zeros(1) for n in small.tasks})
+    program = SimpleNamespace(module=lambda: lambda images: {name: torch.zeros(1) for name in small.tasks})
+    monkeypatch.setattr(torch.export, "load", lambda file: program)
     with pytest.raises(ValueError, match="says other than the model, by 1 of its largest number"):
         write_program(small, tmp_path / "model.pt2")
 

@@ -21,11 +21,8 @@ from ptsa_lite.training.loop import train_epochs
 from ptsa_lite.training.sameness import differences
 from ptsa_lite.tree import TaskTree, tree_score
 
-from .grow import similarity_on
+from .grow import CHOICE, similarity_on
 from .run import Run, make_model, open_sets, versions
-
-CHOICE = ("plain", "same")
-"""Reading and pairs that notebooks 03 and 04 use."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +85,7 @@ def study_similarity(
         if results.get(condition.name, {}).get("condition") == asdict(condition):
             continue
         results[condition.name] = _measure(condition, fitted(condition.epochs, condition.seed), frames, tasks)
-        tree = results[condition.name]["trees"][", ".join(CHOICE)]["tree"]
-        report(f"{number}/{len(wanted)}  {condition.name}: {tree}")
+        report(f"{number}/{len(wanted)}  {condition.name}: {results[condition.name]['trees'][CHOICE]['tree']}")
         saved |= {"command": command, "setting": setting, "versions": versions(), "conditions": list(results.values())}
         write_json(path, saved)
     return read_json(path)
@@ -105,8 +101,8 @@ def _measure(condition: Condition, model: nn.Module, frames, tasks: dict[str, Ta
         "condition": asdict(condition),
         "similarity": similarity.to_dict()["readings"],
         "trees": {", ".join(choice): chosen_tree(similarity, *choice) for choice in similarity.draws},
-        "margin": margin(similarity, *CHOICE),
-        "bootstrap": bootstrap(similarity, *CHOICE),
+        "margin": margin(similarity, *CHOICE.split(", ")),
+        "bootstrap": bootstrap(similarity, *CHOICE.split(", ")),
     }
 
 

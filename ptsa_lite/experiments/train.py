@@ -53,7 +53,10 @@ def train_run(
         first = distributed.rank() == 0
         say = report if first else lambda line: None
         tell = LOGS[known(log, LOGS, "log")](folder) if log and first else lambda record: None
-        _check_same(run, folder)
+        began = (folder / "run.json").is_file()
+        if differ := began and differences(run_of(folder).content(), run.content(), FREE):
+            words = f"{folder} holds another run: {', '.join(differ)}; use its settings, or give another --out"
+            raise ValueError(words)
         tasks, sets, model = prepare(run)
         if run.groups and not run.tree:
             run = replace(run, tree=grow(run, folder, say).to_dict())
@@ -96,13 +99,6 @@ def _alone(folder: Path):
                 with suppress(OSError):  # Windows keeps a file that is open
                     (folder / ".lock").unlink()
                     folder.rmdir()
-
-
-def _check_same(run: Run, folder: Path) -> None:
-    """Raises ValueError, with both values, where the folder was begun with a setting that changes the result."""
-    there = (folder / "run.json").is_file()
-    if differ := there and differences(run_of(folder).content(), run.content(), FREE):
-        raise ValueError(f"{folder} holds another run: {', '.join(differ)}; use its settings, or give another --out")
 
 
 def folder_of(folder: str | Path) -> Path:

@@ -1,5 +1,6 @@
 """Exercises that say whether an answer is right, and do not give it away; guesses that are shown beside the result."""
 
+import math
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -34,18 +35,13 @@ def check(name: str, answer: float | Sequence[float] | None = None) -> None:
     if len(answers) != len(truths) or not all(isinstance(a, int | float) for a in answers):
         wanted = "a number" if len(truths) == 1 else f"{len(truths)} numbers in a list"
         raise ValueError(f"exercise {name} asks for {wanted}; got {answer!r}")
-    said = [_compare(own, truth, entry.get("within", 0)) for own, truth in zip(answers, truths, strict=True)]
+    said = ["right" if math.isclose(own, truth, rel_tol=0, abs_tol=entry.get("within", 0) * abs(truth)) else
+            "too high" if own > truth else "too low" for own, truth in zip(answers, truths, strict=True)]  # fmt: skip
     if set(said) == {"right"}:
         print(f"{name}: right. {entry['why']}")
     else:
         words = said if len(said) == 1 else (f"{place} is {one}" for place, one in zip(PLACES, said, strict=False))
         print(f"{name}: {', '.join(words)}. Think of {entry['hint']}")
-
-
-def _compare(answer: float, truth: float, within: float) -> str:
-    if abs(answer - truth) <= within * abs(truth):
-        return "right"
-    return "too high" if answer > truth else "too low"
 
 
 def guess(name: str, value: float | None = None) -> None:
