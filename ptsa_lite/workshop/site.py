@@ -5,7 +5,6 @@ import base64
 import posixpath
 import re
 from collections.abc import Callable
-from html import escape
 from io import BytesIO
 from pathlib import Path
 
@@ -55,13 +54,15 @@ def build_site(folder: Path, out: Path, repository: str = "", say: Callable[[str
 
         return target
 
-    first = v4.new_notebook(cells=[v4.new_markdown_cell(story(root)), v4.new_markdown_cell(cards(built, titles))])
-    written = {make_folder(Path(out)) / "index.html": (SERIES, first, "")}
-    written |= {Path(out) / f"{stem}.html": (titles[stem], notebook, Path(folder).name)
+    cards = [{"stem": stem, "title": titles[stem], "purpose": purpose(notebook), "minutes": reading_minutes(notebook),
+              "picture": first_picture(notebook)} for stem, notebook in built.items()]  # fmt: skip
+    first = v4.new_notebook(cells=[v4.new_markdown_cell(story(root))])
+    written = {make_folder(Path(out)) / "index.html": (SERIES, first, "", cards)}
+    written |= {Path(out) / f"{stem}.html": (titles[stem], notebook, Path(folder).name, [])
                 for stem, notebook in built.items()}  # fmt: skip
-    for path, (title, notebook, where) in written.items():
+    for path, (title, notebook, where, shown) in written.items():
         write_text(path, page(notebook, target_from(where), root, where, title=title, here=path.name,
-                              series=SERIES, pages=pages))  # fmt: skip
+                              series=SERIES, pages=pages, cards=shown))  # fmt: skip
     say(f"{len(written)} pages, {sum(path.stat().st_size for path in written) / 1e6:.1f} MB, in {out}")
     return list(written)
 
@@ -72,17 +73,6 @@ def story(root: Path) -> str:
     if END not in text:
         raise ValueError(f"README.md lacks the line {END!r}, up to which it is the site's first page")
     return text.partition(END)[0]
-
-
-def cards(built: dict[str, nbformat.NotebookNode], titles: dict[str, str]) -> str:
-    """A card for each notebook: its first picture, title, first sentence, and minutes of reading."""
-    shown = []
-    for stem, notebook in built.items():
-        picture, takes = first_picture(notebook), f"<small>{reading_minutes(notebook)} minutes</small>"
-        image = f'<img src="{picture}" alt="">' if picture else ""
-        shown.append(f'<a href="{stem}.html">{image}<span><b>{stem[:2]} {escape(titles[stem])}</b>'
-                     f"{escape(purpose(notebook))} {takes}</span></a>")  # fmt: skip
-    return f'<div class="cards">{"".join(shown)}</div>'
 
 
 def purpose(notebook: nbformat.NotebookNode) -> str:
