@@ -25,12 +25,11 @@ that says what they are (`data.describe`); so these two are joined as well.
 """
 
 import itertools
-import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from ptsa_lite.checks import POSITIVE, check
+from ptsa_lite.checks import POSITIVE, TEXT, Rule, check
 from ptsa_lite.methods import METHODS
 from ptsa_lite.tasks import default_tasks, known, suite
 from ptsa_lite.tree import TaskTree
@@ -39,6 +38,18 @@ from .run import RULES, Run
 from .yaml_files import parse_yaml, read_yaml
 
 JOINED = ("config", "similarity", "rows", "data", "tasks")
+PARTS: dict[str, Rule] = {
+    "rows": (lambda v: isinstance(v, dict) and all(isinstance(one, dict) for one in v.values()),
+             "a map of names to settings, such as `small: {rank: 4}`"),
+    "runs": (lambda v: isinstance(v, list) and v and all(isinstance(one, dict) for one in v),
+             "a list of settings, such as `- {method: bitfit}`"),
+    "grid": (lambda v: isinstance(v, dict) and all(isinstance(one, list) and one for one in v.values()),
+             "a map of settings to lists of values, such as `seed: [0, 1]`"),
+    "plan": (lambda v: isinstance(v, dict) and "primary" in v, "a map that names primary: [LABEL, LABEL]"),
+}  # fmt: skip
+PAIR: Rule = (lambda v: isinstance(v, list) and len(v) == 2 and all(map(TEXT[0], v)), "two labels, [LABEL, LABEL]")
+PAIRS: Rule = (lambda v: isinstance(v, list) and all(map(PAIR[0], v)), "a list of pairs, [[LABEL, LABEL], ...]")
+PLAN = {"primary": PAIR, "others": PAIRS, "margin": POSITIVE, "remark": TEXT}
 
 
 def read_run(path: str | Path, row: str = "", changes: Mapping | None = None) -> Run:
@@ -112,20 +123,12 @@ def find(path: str | Path) -> Path:
 def _read(path: Path, includers: tuple[Path, ...] = ()) -> dict:
     """The file's content over that of what it includes, each part of the kind that the language wants."""
     content = read_yaml(path)
-    rows, runs, grid = content.get("rows", {}), content.get("runs", [{}]), content.get("grid", {})
-    plan = content.get("plan", {"primary": ["", ""]})
-    for key, value, fits, wanted in (
-        ("rows", rows, isinstance(rows, dict) and all(isinstance(one, dict) for one in rows.values()),
-         "map names to settings, such as `small: {rank: 4}`"),
-        ("runs", runs, isinstance(runs, list) and runs and all(isinstance(one, dict) for one in runs),
-         "be a list of settings, such as `- {method: bitfit}`"),
-        ("grid", grid, isinstance(grid, dict) and all(isinstance(one, list) and one for one in grid.values()),
-         "map settings to lists of values, such as `seed: [0, 1]`"),
-        ("plan", plan, _is_plan(plan), "name primary: [LABEL, LABEL], and may name others: [[LABEL, LABEL]] and "
-         "margin: a number above 0, and remark: a text"),
-    ):  # fmt: skip
-        if not fits:
-            raise ValueError(f"{path}: {key} must {wanted}, not be {reprlib.repr(value)}")
+    try:
+        check(PARTS, content)
+        plan = content.get("plan", {})
+        check(PLAN, {known(key, PLAN, "part of a plan"): value for key, value in plan.items()})
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     included = content.pop("include", "")
     if not included:
         return content
@@ -133,15 +136,6 @@ def _read(path: Path, includers: tuple[Path, ...] = ()) -> dict:
     if not inner.is_file() or inner.resolve() in includers:
         raise ValueError(f"{path} includes {included}, which {'includes it' if inner.is_file() else 'is no file'}")
     return _join(_read(inner, includers), content)
-
-
-def _is_plan(plan: object) -> bool:
-    if not isinstance(plan, dict) or not {"primary"} <= plan.keys() <= {"primary", "others", "margin", "remark"}:
-        return False
-    others = plan.get("others", [])
-    pairs = [plan["primary"], *others] if isinstance(others, list) else [others]
-    paired = all(isinstance(pair, list) and len(pair) == 2 and all(isinstance(x, str) for x in pair) for pair in pairs)
-    return paired and POSITIVE[0](plan.get("margin", 0.5)) and isinstance(plan.get("remark", ""), str)
 
 
 def _rows(content: Mapping) -> dict[str, dict]:

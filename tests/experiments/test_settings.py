@@ -43,13 +43,14 @@ BAD = [
     ({"similarity": {"frame": 3}}, "did you mean 'frames'"), ({"similarity": {"lr": 0}}, "lr must be a number above 0"),
     ({"metrics": {"semseg": 3}}, "metrics must be a map of tasks to metrics"),
     ({"include": "none.yaml"}, "includes none.yaml, which is no file"),
-    ({"rows": {"a": 3}}, "rows must map names to settings"),
+    ({"rows": {"a": 3}}, "rows must be a map of names to settings"),
     ({"include": "run.yaml"}, "includes run.yaml, which includes it"),
-    ({"plan": {"others": [["a", "b"]]}}, r"plan must name primary: \[LABEL, LABEL\]"), ({"plan": 3}, "plan must name"),
-    ({"plan": {"primary": ["a"]}}, "plan must"), ({"plan": {"primary": ["a", "b"], "others": ["a", "b"]}}, "plan must"),
-    ({"plan": {"primary": ["a", "b"], "margin": 0}}, "plan must"),
-    ({"plan": {"primary": ["a", "b"], "margins": 1}}, "plan must"),
-    ({"plan": {"primary": ["a", "b"], "remark": 1}}, "plan must"),
+    ({"plan": {"others": [["a", "b"]]}}, r"plan must be a map that names primary: \[LABEL, LABEL\]"),
+    ({"plan": 3}, "plan must be a map"), ({"plan": {"primary": ["a"]}}, "primary must be two labels"),
+    ({"plan": {"primary": ["a", "b"], "others": ["a", "b"]}}, "others must be a list of pairs"),
+    ({"plan": {"primary": ["a", "b"], "margin": 0}}, "margin must be a number above 0"),
+    ({"plan": {"primary": ["a", "b"], "margins": 1}}, "unknown part of a plan 'margins'; did you mean 'margin'"),
+    ({"plan": {"primary": ["a", "b"], "remark": 1}}, "remark must be a text"),
 ]  # fmt: skip
 
 
@@ -91,8 +92,8 @@ def test_a_batch_larger_than_an_archive_is_told_before_a_frame_is_read(tmp_path,
 
 
 @pytest.mark.parametrize("text, words", [
-    ("grid: {seed: 3}", "grid must map settings to lists"), ("grid: {method: ptsa}", "grid must map"),
-    ("grid: {seed: []}", "grid must map"), ("runs: {method: ptsa}", "runs must be a list of settings"),
+    ("grid: {seed: 3}", "grid must be a map of settings to lists"), ("grid: {method: ptsa}", "grid must be a map"),
+    ("grid: {seed: []}", "grid must be a map"), ("runs: {method: ptsa}", "runs must be a list of settings"),
     ("runs: []", "runs must be a list"), ("method: bitfit\nruns: [{config: 3}]", "row 1: config must map"),
     ("bass: {}", "unknown setting of a run 'bass'"), ("runs: [{method: ptsb}]", "row 1: unknown method 'ptsb'"),
     ("runs: [{metod: ptsa}]", "did you mean 'method'"),
