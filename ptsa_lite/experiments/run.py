@@ -142,10 +142,7 @@ def weights_content(backbone: str = "swin_small_distilled", weights: str = "pret
     """A hash of the file of weights; where there is no file, what was asked for."""
     packaged = weights == "pretrained" and backbone == "swin_small_distilled"
     path = SMALL_WEIGHTS if packaged else Path(weights)
-    if not path.is_file():
-        return weights
-    status = path.stat()
-    return _hash_of(path, status.st_mtime_ns, status.st_size)
+    return _hash_of(path, path.stat().st_mtime_ns, path.stat().st_size) if path.is_file() else weights
 
 
 @lru_cache

@@ -112,9 +112,8 @@ def jitter(images: Tensor, generator: torch.Generator) -> Tensor:
     """Brightness, contrast and saturation of each image scaled by 0.6 to 1.4; (B, 3, S, S) in 0..1."""
     b, c, s = torch.empty(3, len(images), 1, 1, 1).uniform_(0.6, 1.4, generator=generator).to(images.device)
     images = images * b
-    images = (images - images.mean((1, 2, 3), keepdim=True)) * c + images.mean((1, 2, 3), keepdim=True)
-    grey = images.mean(1, keepdim=True)
-    return (grey + (images - grey) * s).clamp(0, 1)
+    images = images.mean((1, 2, 3), keepdim=True).lerp(images, c)
+    return images.mean(1, keepdim=True).lerp(images, s).clamp(0, 1)
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -146,15 +145,12 @@ def distil(
     while state["seconds"] < config.minutes * 60:
         views = make_views(kept, teacher, out, state["pass"] % config.views, config.size, config.seed)
         trained = one_pass(student, views, optimisers, state, config)
-        record = {"pass": state["pass"], "step": state["step"], "minutes": state["seconds"] / 60}
-        record |= {"train": trained, "held_out": measure(student, test, config.batch_size)}
-        state["history"].append(record)
+        held_out, minutes = measure(student, test, config.batch_size), state["seconds"] / 60
+        state["history"].append({"pass": state["pass"], "step": state["step"], "minutes": minutes, "train": trained,
+                                 "held_out": held_out})  # fmt: skip
         _save(out, student, optimisers, state, config)
-        report(
-            f"pass {record['pass']:3d}, step {record['step']:5d}: explained {trained:.3f} in training, held out "
-            + " ".join(f"{share:.3f}" for share in record["held_out"])
-            + f"; {max(0.0, config.minutes - record['minutes']):.1f} min left"
-        )
+        report(f"pass {state['pass']:3d}, step {state['step']:5d}: explained {trained:.3f} in training, held out "
+               f"{' '.join(f'{share:.3f}' for share in held_out)}; {max(0.0, config.minutes - minutes):.1f} min left")
     write_json(out / "history.json", state["history"])
     return {"steps": state["step"], "minutes": state["seconds"] / 60, "history": state["history"],
             "explained": measure(student, test, config.batch_size)}  # fmt: skip
@@ -172,8 +168,8 @@ def make_optimisers(student: Student, config: DistilConfig) -> list[torch.optim.
     matrices = [m.weight for m in student.backbone.modules() if isinstance(m, nn.Linear)]
     taken = set(map(id, matrices))
     rest = [p for p in student.parameters() if id(p) not in taken]
-    decayed, plain = [p for p in rest if p.ndim > 1], [p for p in rest if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    groups = [{"params": [p for p in rest if p.ndim > 1], "weight_decay": config.weight_decay},
+              {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0}]  # fmt: skip
     return [Muon(matrices, config.lr, config.weight_decay), torch.optim.AdamW(groups, config.lr_rest)]
 
 

@@ -84,14 +84,12 @@ def teacher_maps(teacher: nn.Module, crops: Tensor) -> list[Tensor]:
     return [fine, stride_16, stride_32, teacher.forward_head(last)]
 
 
-def student_targets(maps: Sequence[Tensor], n_stride_8: int = 40) -> list[list[Tensor]]:
+def student_targets(maps: Sequence[Tensor]) -> list[list[Tensor]]:
     """The stored maps -> the targets of each student stage: the teacher's map of its own stride, averaged onto its
     grid, and the one a level deeper, which lies on it. The last stage has the first of these alone.
-
-    n_stride_8: the teacher's channels at stride 8, which stand last in the finest map.
     """
     fine, stride_16, stride_32 = maps
-    stride_4, stride_8 = fine[:, :-n_stride_8], fine[:, -n_stride_8:]
+    stride_4, stride_8 = fine[:, :-40], fine[:, -40:]  # the teacher's channels at stride 8
     return [
         [stride_4, stride_8],
         [F.avg_pool2d(stride_8, 2), stride_16],
