@@ -1,103 +1,196 @@
 """What every archive is: folders of files, one file a frame and label, and lists of the frames of each split.
 
-Suffixes count without regard to case, so 0001.JPG and 0001.jpeg are the picture that a layout calls 0001.jpg.
+What sets one kind apart from another is its `Layout`: `nyud` and `pascal` describe one each. Suffixes count without
+regard to case, so 0001.JPG and 0001.jpeg are the picture that a layout calls 0001.jpg.
 """
 
+import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from . import files
+from . import files, frames
 from .files import DataError
-from .frames import Frame
 from .pictures import read_picture
 
 PICTURES = (".jpg", ".jpeg", ".png")
 
-Folder = dict[str, dict[str, str]]  # {"0001": {".jpg": "0001.JPG"}, ...}: of each frame's name, its files by suffix
+Reader = Callable[[Path], np.ndarray | None]
+read_stored = partial(read_picture, turn=False)  # labels lie on the stored pixels
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the files of one label lie, and how one is read."""
+
+    folders: tuple[str, ...]  # a frame's file is that of the first of them that has one
+    suffixes: tuple[str, ...]  # of these, first the one that most of the files have
+    read: Reader
+    optional: bool = False  # whether a frame without a file is one that nobody annotated
+    only_where: str = ""  # the source of (H, W) bool: the pixels where this label counts
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One kind of archive, described."""
+
+    name: str
+    lists: str  # the path of a split's list, such as gt_sets/{}.txt
+    published: Mapping[str, int]  # frames of each split as it was published
+    sources: Mapping[str, Source]  # of the picture, "image", of each task, and of what these need besides
+    survey: Callable[["Archive", list[str]], tuple[str, dict[str, Reader]]] | None = None
+    """From the names of frames: what to call the archive, and readers that depend on what is seen in these frames."""
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        others = {"image", *(source.only_where for source in self.sources.values())}
+        return tuple(key for key in self.sources if key not in others)
+
+    def open(self, root: str | Path) -> "Archive":
+        """Looks at the folders of an archive. Raises DataError where it is none of this layout."""
+        root, index, sources = Path(root), {}, {}
+        for key, source in self.sources.items():
+            index[key] = _index(root, source)
+            counts = Counter(kind for there in index[key].values() for kind in there)
+            sources[key] = replace(source, suffixes=tuple(sorted(source.suffixes, key=lambda kind: -counts[kind])))  # noqa: B023
+        archive = Archive(self, root, sources, index, self.name)
+        lists = [archive.list_path(split) for split in self.published]
+        lacking = [] if index["image"] else [archive.lack("image")]
+        if not any(path.is_file() for path in lists):
+            lacking.append(f"there is no {lists[0].relative_to(root).as_posix()}, nor {lists[1].name}")
+        if lacking:
+            folders = dict.fromkeys(folder for source in self.sources.values() for folder in source.folders)
+            expected = ", ".join(f"{folder}/" for folder in (*folders, Path(self.lists).parent.as_posix()))
+            words = f"{root} is no {self.name} archive: {', and '.join(lacking)}; expected {expected}"
+            raise DataError("missing", words)
+        if self.survey:
+            names = files.parse_list(files.read_text(next(path for path in lists if path.is_file())))[0]
+            described, readers = self.survey(archive, names)
+            sources |= {task: replace(sources[task], read=read) for task, read in readers.items()}
+            archive = replace(archive, described=described)
+        return archive
 
 
 @dataclass(frozen=True)
 class Archive:
-    """An archive that was looked at. Its layout says which `tasks` it has, where `files` and lists lie, and what a
-    `label` is."""
+    """An archive that was looked at."""
 
+    layout: Layout
     root: Path
-    folders: dict[str, Folder]  # what lies in each folder that is there
+    sources: dict[str, Source]  # the layout's, as this archive has them
+    index: dict[str, dict[str, dict[str, str]]]  # by source, frame and suffix, the path of a file from the root
+    described: str  # of which kind it is, and what was seen in it
 
     def __getstate__(self) -> dict:
         """Who gets a copy, such as a loader's worker, reads files whose paths it is given: it needs no index."""
-        return self.__dict__ | {"folders": {}}
+        return self.__dict__ | {"index": {}}
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks that can be read."""
+        there = {key for key, found in self.index.items() if found}
+        there |= {key for key, source in self.sources.items() if source.optional and self._nothing_in(source)}
+        return tuple(task for task in self.layout.tasks if {task, self.sources[task].only_where or task} <= there)
+
+    def _nothing_in(self, source: Source) -> bool:
+        folders = [self.root / folder for folder in source.folders]
+        return any(folder.is_dir() for folder in folders) and not any(map(_listed, folders))
+
+    def list_path(self, split: str) -> Path:
+        return self.root / self.layout.lists.format(split)
+
+    def lack(self, key: str) -> str:
+        """In words, why a task cannot be read: what was found, and what is read."""
+        source = self.layout.sources[key]
+        if source.only_where and self.index[key]:
+            return self.lack(source.only_where)
+        there = [folder for folder in source.folders if (self.root / folder).is_dir()]
+        if not there:
+            return f"there is no folder {' or '.join(source.folders)}"
+        counts = Counter(path.suffix.lower() for path in _listed(self.root / there[0]))
+        held = ", ".join(f"{n} {kind or 'without a suffix'}" for kind, n in counts.most_common(3)) or "nothing"
+        return f"folder {there[0]} holds {held}, and is read from {' or '.join(source.suffixes)}"
+
+    def files(self, name: str, tasks: Iterable[str]) -> dict[str, str]:
+        """The files of a frame, by column, relative to the root.
+
+        Where one is not there, the one that is expected; "" where none is a legitimate answer.
+        """
+        paths = {}
+        for key in ("image", *tasks, *(mask for task in tasks if (mask := self.sources[task].only_where))):
+            source, there = self.sources[key], self.index[key].get(name, {})
+            expected = "" if source.optional else f"{source.folders[-1]}/{name}{source.suffixes[0]}"
+            paths[key] = next((there[kind] for kind in source.suffixes if kind in there), expected)
+        return paths
 
     def names(self, split: str) -> list[str]:
         """The names of a split's frames. Raises DataError naming the list and what is wrong in it."""
         return files.read_list(self.list_path(split))
 
-    def find(self, folder: str, name: str, kinds: Iterable[str]) -> str:
-        """The path, relative to the root, of a frame's file of the first of these suffixes that it has.
+    def rows(self, split: str, tasks: Iterable[str]) -> list[dict]:
+        """Index, name and files of each frame of a split."""
+        return [{"index": i, "name": name, **self.files(name, tasks)} for i, name in enumerate(self.names(split))]
 
-        Where it has none, the path of the one that is expected.
-        """
-        kinds, there = tuple(kinds), self.folders.get(folder, {}).get(name, {})
-        return f"{folder}/{next((there[kind] for kind in kinds if kind in there), name + kinds[0])}"
+    def stats(self, rows: list[dict], split: str) -> dict[str, tuple[int, int]]:
+        """Size and time of each file. Raises DataError that counts the missing ones and names the first."""
+        stats, missing = {}, []
+        for path in (v for row in rows for key, v in row.items() if key not in ("index", "name") and v):
+            try:
+                found = os.stat(self.root / path)
+                stats[path] = (found.st_size, found.st_mtime_ns)
+            except OSError:
+                missing.append(path)
+        if missing:
+            words = f"{self.root} lacks {len(missing)} files of {split}, the first is {missing[0]}"
+            command = f"`python -m ptsa_lite data verify {self.layout.name} ROOT` lists them all"
+            raise DataError("missing", f"{words}; {command}")
+        return stats
 
-    def holds(self, folder: str, kinds: Iterable[str]) -> bool:
-        """Whether there is a file of one of these suffixes in the folder."""
-        return any(kind in found for found in self.folders.get(folder, {}).values() for kind in kinds)
-
-    def lack(self, folder: str, kinds: Iterable[str]) -> str:
-        """In words, why a folder serves nothing: what was found, and what is read."""
-        if folder not in self.folders:
-            return f"there is no folder {folder}"
-        found = Counter(suffix for there in self.folders[folder].values() for suffix in there)
-        held = ", ".join(f"{n} {suffix or 'without a suffix'}" for suffix, n in found.most_common(3)) or "nothing"
-        return f"folder {folder} holds {held}, and is read from {' or '.join(kinds)}"
-
-    def check(self, kind: str, images: str, splits: Iterable[str], expected: str) -> list[Path]:
-        """The split lists that are there. Raises DataError where there is none, or no picture in that folder."""
-        lists = [self.list_path(split) for split in splits]
-        lacking = [] if self.holds(images, PICTURES) else [self.lack(images, PICTURES)]
-        if not any(path.is_file() for path in lists):
-            lacking.append(f"there is no {lists[0].relative_to(self.root).as_posix()}, nor {lists[1].name}")
-        if lacking:
-            words = f"{self.root} is no {kind} archive: {', and '.join(lacking)}; expected {expected}"
-            raise DataError("missing", words)
-        return [path for path in lists if path.is_file()]
-
-    def of_a_few(self, names: list[str], read: Callable[[str], np.ndarray]) -> list[np.ndarray]:
+    def of_a_few(self, task: str, names: list[str], read: Reader) -> list[np.ndarray]:
         """What is read of three frames far apart. What is wrong with one of them is said where it is used."""
         found = []
         for name in names[:: max(len(names) // 3, 1)][:3]:
             with suppress(DataError):
-                found.append(read(name))
+                found.append(read(self.root / self.files(name, [task])[task]))
         return found
 
-    def frame(self, paths: dict[str, str], tasks: Iterable[str], remarks: list | None = None) -> Frame:
+    def frame(self, paths: Mapping[str, str], tasks: Iterable[str]) -> frames.Frame:
         """The frame whose files are `paths`. Raises DataError naming the file and what is wrong with it."""
-        image = self.image(paths, remarks)
-        labels = {task: self.label(task, paths, image.shape[:2], remarks) for task in tasks}
-        return {"image": image, **{task: label for task, label in labels.items() if label is not None}}
+        return frames.read(*self.readers(paths, tasks))
 
-    def image(self, paths: dict[str, str], remarks: list | None = None) -> np.ndarray:
-        """(H, W, 3) uint8. Labels lie on the stored pixels, so no rotation is applied."""
-        return read_picture(self.root / paths["image"], remarks, turn=False)
+    def readers(self, paths: Mapping[str, str], tasks: Iterable[str]) -> frames.Readers:
+        labels = {task: partial(self._label, task, paths) for task in tasks if paths.get(task)}
+        return partial(self.sources["image"].read, self.root / paths["image"]), labels
+
+    def _label(self, task: str, paths: Mapping[str, str], size: tuple[int, int] | None) -> np.ndarray | None:
+        source, path = self.sources[task], self.root / paths[task]
+        label = source.read(path)
+        if label is not None:
+            label = files.fit(label, size, path)
+            if source.only_where:
+                there = self._label(source.only_where, paths, label.shape[:2])
+                label = np.where(there[..., None], label, np.float32(0))
+        return label
 
 
-def look(root: Path, folders: Iterable[str]) -> dict[str, Folder]:
-    """What lies in each of these folders, of those that are there. Raises DataError where one cannot be read."""
-    return {folder: _index(root / folder) for folder in folders if (root / folder).is_dir()}
+def _index(root: Path, source: Source) -> dict[str, dict[str, str]]:
+    index: dict[str, dict[str, str]] = {}
+    for folder in reversed(source.folders):
+        for path in _listed(root / folder):
+            if (kind := path.suffix.lower()) in source.suffixes:
+                index.setdefault(path.stem, {})[kind] = f"{folder}/{path.name}"
+    return index
 
 
-def _index(folder: Path) -> Folder:
-    index: Folder = {}
+def _listed(folder: Path) -> list[Path]:
+    """What lies in a folder, without what file managers leave; nothing where there is none."""
     try:
-        for path in sorted(folder.iterdir()):
-            if not path.name.startswith("."):  # what file managers leave
-                index.setdefault(path.stem, {}).setdefault(path.suffix.lower(), path.name)
+        there = folder.iterdir() if folder.is_dir() else ()
+        return sorted((path for path in there if not path.name.startswith(".")), reverse=True)
     except OSError as error:
         raise DataError("unreadable", f"{folder} cannot be read ({error.strerror}); expected files") from None
-    return index

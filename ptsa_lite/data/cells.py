@@ -29,15 +29,23 @@ from .files import DataError
 from .pictures import read_grey, read_picture
 
 
+def is_empty(cell: Any) -> bool:
+    """Whether a cell says nothing: None, NaN, no text, no bytes."""
+    cell = _stored(cell)
+    return cell is None or (isinstance(cell, float) and cell != cell) or (isinstance(cell, str | bytes) and not cell)
+
+
+def _stored(cell: Any) -> Any:
+    """A picture of `datasets` is stored as its bytes or its path."""
+    return cell.get("bytes") or cell.get("path") if isinstance(cell, Mapping) else cell
+
+
 def opened(cell: Any, places: Sequence[Path], channels: int) -> Any:
-    """An array, a PIL picture, or what one is read from; None for an empty cell.
+    """An array, a PIL picture, or what one is read from.
 
     places: the folders that a path may go from; the first where there is such a file is meant.
     """
-    if isinstance(cell, Mapping):  # a picture of `datasets`, as it is stored
-        cell = cell.get("bytes") or cell.get("path")
-    if cell is None or (isinstance(cell, float) and cell != cell) or (isinstance(cell, str | bytes) and not cell):
-        return None
+    cell = _stored(cell)
     if isinstance(cell, bytes):
         return BytesIO(cell)
     if isinstance(cell, str | Path):

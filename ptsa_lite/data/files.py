@@ -8,15 +8,19 @@ The rules for odd input (those of pictures stand in `pictures.py`):
   are stored in another way, and refused.
 - Depth that is not finite or not positive is no depth (zero).
 
-A rule that changed something adds a remark to the list that the caller may pass; `data.verify` counts them.
+A rule that changed something says so to whoever listens (`remarks`); `data.verify` counts what they say.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import numpy as np
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
+_HEARD: ContextVar[list[str] | None] = ContextVar("remarks", default=None)
 
 
 class DataError(ValueError):
@@ -93,7 +97,7 @@ def read_array(path: Path, channels: int = 1) -> np.ndarray:
     return array
 
 
-def fit(label: np.ndarray, size: tuple[int, int] | None, path: Path, remarks: list | None = None) -> np.ndarray:
+def fit(label: np.ndarray, size: tuple[int, int] | None, path: Path) -> np.ndarray:
     """The label at its picture's size (H, W); as it is where no size is given."""
     h, w = label.shape[:2]
     if not label.size:
@@ -103,7 +107,7 @@ def fit(label: np.ndarray, size: tuple[int, int] | None, path: Path, remarks: li
         return label
     if abs(h * width / (w * height) - 1) > 0.02:
         raise DataError("size", f"{path} is {w}x{h}, its picture {width}x{height}: another shape, so not its label")
-    remark(remarks, f"label of another size than its picture ({w}x{h}), resampled")
+    remark(f"label of another size than its picture ({w}x{h}), resampled")
     return label[nearest(height, h)[:, None], nearest(width, w)]
 
 
@@ -112,14 +116,14 @@ def nearest(n: int, m: int) -> np.ndarray:
     return (np.arange(n) * 2 + 1) * m // (2 * n)
 
 
-def clean_normals(normals: np.ndarray, path: Path, remarks: list | None = None) -> np.ndarray:
+def clean_normals(normals: np.ndarray, path: Path) -> np.ndarray:
     """(H, W, 3) float32 with zero vectors for "none". 8-bit input is n = 2 v / 255 - 1."""
     if normals.dtype == np.uint8:
         normals = normals * np.float32(2 / 255) - np.float32(1)
     normals = normals.astype(np.float32)
     squared = np.einsum("hwc,hwc->hw", normals, normals)  # NaN and infinities show here too
     if not np.isfinite(squared).all():
-        remark(remarks, "normals not finite, ignored")
+        remark("normals not finite, ignored")
         normals = np.where(np.isfinite(squared)[..., None], normals, np.float32(0))
         squared = np.nan_to_num(squared, nan=0.0, posinf=0.0)
     if squared.max(initial=0.0) > 1.05:  # 8-bit unit vectors reach 1.02
@@ -132,11 +136,11 @@ def clean_normals(normals: np.ndarray, path: Path, remarks: list | None = None) 
     return normals
 
 
-def clean_depth(depth: np.ndarray, path: Path, per_metre: float, remarks: list | None = None) -> np.ndarray:
+def clean_depth(depth: np.ndarray, path: Path, per_metre: float) -> np.ndarray:
     """(H, W) float32 metres, 0 for "none". A room of 100 m or of 10 cm is a wrong unit, and refused."""
     valid = np.isfinite(depth) & (depth >= 0)
     if not valid.all():
-        remark(remarks, "depth not finite or negative, ignored")
+        remark("depth not finite or negative, ignored")
         depth = np.where(valid, depth, 0)
     with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
         metres = (depth / per_metre).astype(np.float32)
@@ -146,6 +150,16 @@ def clean_depth(depth: np.ndarray, path: Path, per_metre: float, remarks: list |
     return metres
 
 
-def remark(remarks: list | None, text: str) -> None:
-    if remarks is not None:
-        remarks.append(text)
+@contextmanager
+def remarks() -> Iterator[list[str]]:
+    """What the rules have changed in whatever is read in the block."""
+    before = _HEARD.set(heard := [])
+    try:
+        yield heard
+    finally:
+        _HEARD.reset(before)
+
+
+def remark(text: str) -> None:
+    if (heard := _HEARD.get()) is not None:
+        heard.append(text)

@@ -17,13 +17,15 @@ Tasks of one's own are stored as their kind is; a regression as float32 (H, W), 
 A task without labels is an absent key. Normals may be float16 once resized for storage (`transforms.shrink`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
 from ptsa_lite.tasks import IGNORE, SUITES
 
 Frame = dict[str, np.ndarray]
+Readers = tuple[Callable[[], np.ndarray], Mapping[str, Callable[[tuple[int, int] | None], np.ndarray | None]]]
+"""What reads a picture, and what reads each label that it has at its size (H, W): None where that says nothing."""
 
 KINDS = {name: task.moves for tasks in SUITES.values() for name, task in tasks.items()}
 """Of each label of the suites, the kind that says how it is stored and how it moves (`transforms.LABELS`)."""
@@ -35,6 +37,13 @@ TYPES = {  # of a pixel, by the bytes that it takes: its type and channels
     6: (np.float16, 3),
     12: (np.float32, 3),
 }
+
+
+def read(picture: Callable[[], np.ndarray], labels: Mapping[str, Callable]) -> Frame:
+    """The frame of these `Readers`."""
+    image = picture()
+    found = {"image": image, **{task: label(image.shape[:2]) for task, label in labels.items()}}
+    return {key: array for key, array in found.items() if array is not None}
 
 
 def labelled(kind: str, label: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from . import transforms as tr
 from .archive import Archive
 from .cache import build, cache_folder, fingerprint, hugging_face, open_parts
 from .describe import describe
-from .listing import ARCHIVES, Listing, list_archive, open_archive, ordered
+from .listing import ARCHIVES, open_archive, ordered, readable
 from .prepared import build_copy, is_prepared, open_prepared, read_manifest
 
 SOURCES = ("scenes", *ARCHIVES)
@@ -111,14 +111,17 @@ def open_dataset(
     elif is_prepared(root):
         table, tasks, work_size = open_prepared(name, root, split, tasks, work_size, n_frames)
     else:
-        listing = list_archive(name, root, split, tasks)
-        tasks = listing.tasks
+        archive = open_archive(name, root)
+        tasks = readable(archive, tasks)
+        words = f"{split}: {archive.described}, {archive.root}"
         if work_size and prepared:
-            _, *made = build_copy(listing, work_size, n_frames, cache)
-            table = open_parts(*made, frames.columns(tasks), f"{listing}, at {work_size}x{work_size}")
-            work_size = None
-        else:
-            table, archive = _paths(listing, n_frames), listing.archive
+            _, *made = build_copy(archive, split, tasks, work_size, n_frames, cache)
+            table = open_parts(*made, frames.columns(tasks), f"{words}, at {work_size}x{work_size}")
+            archive = work_size = None
+        else:  # one row of paths a frame; every file must be there
+            rows = archive.rows(split, tasks)[:n_frames]
+            archive.stats(rows, split)
+            table = hugging_face().Dataset.from_list(rows, info=hugging_face().DatasetInfo(description=words))
     kinds = {task: frames.KINDS[task] for task in tasks}
     return _seen_as(table, Samples(archive, name if augment else "", kinds, img_size, work_size, seed))
 
@@ -186,13 +189,6 @@ def _scenes(split: str, size: int, n_frames: int | None, seed: int, tasks: tuple
     paths = build(place, n, row_at, frames.schema(SCENES), f"rendering {split} scenes")
     words = f"{split}: {n} procedural scenes, {size}x{size}, seed {seed}"
     return open_parts(paths, n, frames.columns(tasks), words)
-
-
-def _paths(listing: Listing, n_frames: int | None):
-    """One row of paths a frame; every file of the chosen tasks must be there. Memory: one frame a read."""
-    listing.stats(listing.tasks, n_frames)
-    hf, rows = hugging_face(), listing.rows(listing.tasks, n_frames)
-    return hf.Dataset.from_list(rows, info=hf.DatasetInfo(description=str(listing)))
 
 
 def _checked(split: str, **numbers) -> str:

@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from ptsa_lite.checks import known
 from ptsa_lite.tasks import Task
 
 from . import cache, files, frames
-from .cells import LABELS, numbers, opened
+from .cells import LABELS, is_empty, numbers, opened
 from .describe import Description
 from .files import DataError
 from .pictures import read_picture
@@ -48,41 +49,45 @@ class Table:
     columns: Mapping[str, str]
     tasks: Mapping[str, Task]
 
-    def frame(self, i: int, remarks: list | None = None) -> frames.Frame:
-        """Raises DataError that names row and column, what was expected and what was found."""
-        row = self.rows[i]
-        image = self.image(row, i, remarks)
-        labels = {name: self.label(name, row, i, image.shape[:2], remarks) for name in self.tasks}
-        return {"image": image, **{name: label for name, label in labels.items() if label is not None}}
+    def __len__(self) -> int:
+        return len(self.rows)
 
-    def image(self, row: Mapping, i: int, remarks: list | None = None) -> np.ndarray:
+    def frame(self, i: int) -> frames.Frame:
+        """Raises DataError that names row and column, what was expected and what was found."""
+        return frames.read(*self.readers(i))
+
+    def readers(self, i: int) -> frames.Readers:
+        row = self.rows[i]
+        labels = {task: partial(self._label, task, row, i) for task in self.tasks
+                  if not is_empty(row.get(self.columns[task]))}  # fmt: skip
+        return partial(self._image, row, i), labels
+
+    def _image(self, row: Mapping, i: int) -> np.ndarray:
         def read(cell) -> np.ndarray:
             if isinstance(cell, np.ndarray) and cell.dtype.kind in "iu" and cell.dtype.itemsize > 2:
                 cell = cell.astype(np.uint8) if 0 <= cell.min(initial=0) <= cell.max(initial=0) <= 255 else cell
-            return read_picture(cell, remarks, turn=False)
+            return read_picture(cell, turn=False)
 
-        image = self._read("image", row, i, 3, read)
-        if image is None:
+        if is_empty(row.get(self.columns["image"])):
             raise DataError("missing", f"{self.name}, row {i}, column {self.columns['image']!r} holds no picture")
-        return image
+        return self._read("image", row, i, 3, read)
 
-    def label(self, name: str, row: Mapping, i: int, size, remarks: list | None = None) -> np.ndarray | None:
-        """As `frames` keeps it; None where the row has none, or no pixel of it has one."""
+    def _label(self, name: str, row: Mapping, i: int, size: tuple[int, int] | None) -> np.ndarray | None:
+        """As `frames` keeps it; None where no pixel has one."""
         task = self.tasks[name]
 
         def read(cell) -> np.ndarray:
-            label = LABELS[task.kind](numbers(cell, task.kind), task)
-            return files.fit(label, size, "the label", remarks)
+            return files.fit(LABELS[task.kind](numbers(cell, task.kind), task), size, "the label")
 
         label = self._read(name, row, i, 3 if task.kind == "normals" else 1, read)
-        return label if label is not None and frames.labelled(task.moves, label).any() else None
+        return label if frames.labelled(task.moves, label).any() else None
 
-    def _read(self, name: str, row: Mapping, i: int, channels: int, read: Callable) -> np.ndarray | None:
+    def _read(self, name: str, row: Mapping, i: int, channels: int, read: Callable) -> np.ndarray:
         column, picture = self.columns[name], row.get(self.columns["image"])
         path = Path(picture.get("path") or "") if isinstance(picture, Mapping) else Path()
+        places = [self.base, path.parent] if path.is_absolute() else [self.base]
         try:
-            cell = opened(row.get(column), [self.base, path.parent] if path.is_absolute() else [self.base], channels)
-            return None if cell is None else read(cell)
+            return read(opened(row[column], places, channels))
         except DataError as error:
             raise DataError(error.kind, f"{self.name}, row {i}, column {column!r}: {error}") from None
 
@@ -105,7 +110,7 @@ def tables(described: Description, split: str, root: str | Path = "", folder: st
 
 def count(described: Description, split: str, root: str | Path = "", folder: str | Path | None = None) -> int:
     """How many frames a split has."""
-    return len(order([len(table.rows) for table in tables(described, split, root, folder)], described.mix))
+    return len(order([len(table) for table in tables(described, split, root, folder)], described.mix))
 
 
 def order(lengths: Sequence[int], mix: str) -> list[tuple[int, int]]:
@@ -127,7 +132,7 @@ def open_own(
     Raises ValueError where a frame cannot be read, and where no frame has a label of a task.
     """
     hf, sets = cache.hugging_face(), tables(described, split, root, folder)
-    rows = order([len(table.rows) for table in sets], described.mix)[:n_frames]
+    rows = order([len(table) for table in sets], described.mix)[:n_frames]
     needed = [1 + max((i for k, i in rows if k == number), default=-1) for number in range(len(sets))]
     made = [_framed(table, n, work_size, folder, split) for table, n in zip(sets, needed, strict=True) if n]
     whole = hf.concatenate_datasets(made)

@@ -18,19 +18,16 @@ that PASCAL-Context shares with NYU, by name, or a tv monitor. Their x and y tur
 do; the sign of their z is the archive's own.
 """
 
-from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from . import files
-from .archive import PICTURES, Archive, look
+from .archive import PICTURES, Archive, Layout, Reader, Source, read_stored
 from .files import DataError
 from .mat import read_mat
-from .pictures import read_grey, read_ids, read_picture
-
-TASKS = ("semseg", "human_parts", "saliency", "normals", "edge")
-PUBLISHED = {"train": 4998, "val": 5105}
+from .nyud import read_normals
+from .pictures import read_grey, read_ids
 
 PERSON = 15  # PASCAL-Part's object class
 PARTS = {
@@ -56,86 +53,6 @@ NORMALS_CLASSES = np.array(
     + [442, 443, 444, 446, 454, 457]
 )
 
-FOLDERS = {
-    "semseg": ("semseg/VOC12", "semseg/pascal-context"),
-    "human_parts": ("human_parts",),
-    "saliency": ("sal_distill",),
-    "normals": ("normals_distill",),
-    "edge": ("pascal-context/trainval",),
-}
-KINDS = {"semseg": ".png", "human_parts": ".mat", "saliency": ".png", "normals": ".png", "edge": ".mat"}
-CLASSES = ("pascal-context/trainval", (".mat",))  # the normals' mask
-
-
-@dataclass(frozen=True)
-class PascalArchive(Archive):
-    """An archive in the PASCAL_MT layout and the folders that it holds."""
-
-    saliency_in_ones: bool = False  # which is refused when it is read
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """The tasks that can be read: those with files, and normals only with the LabelMap of their mask."""
-        there = [task for task in TASKS if any(self.holds(folder, [KINDS[task]]) for folder in FOLDERS[task])
-                 or (task == "human_parts" and self.folders.get(task) == {})]  # fmt: skip  nobody annotated
-        return tuple(task for task in there if task != "normals" or self.holds(*CLASSES))
-
-    def describe(self) -> str:
-        return "PASCAL-Context, PASCAL_MT layout"
-
-    def list_path(self, split: str) -> Path:
-        return self.root / "ImageSets" / "Context" / f"{split}.txt"
-
-    def why_not(self, task: str) -> str:
-        """In words, why a task cannot be read."""
-        folders = FOLDERS[task]
-        if task == "normals" and self.holds(folders[0], [KINDS[task]]):
-            return self.lack(CLASSES[0], CLASSES[1])  # it has normals, and lacks the mask
-        there = [folder for folder in folders if folder in self.folders] or [" or ".join(folders)]
-        return self.lack(there[0], [KINDS[task]])
-
-    def files(self, name: str, tasks) -> dict[str, str]:
-        """The files of a frame, by column, relative to the root; "" where no annotation is a legitimate answer."""
-        paths = {"image": self.find("JPEGImages", name, PICTURES)}
-        for task in tasks:
-            choices = [self.find(folder, name, [KINDS[task]]) for folder in FOLDERS[task]]
-            paths[task] = next((path for path in choices[:-1] if (self.root / path).is_file()), choices[-1])
-            if task == "human_parts" and not (self.root / paths[task]).is_file():
-                paths[task] = ""
-        if "normals" in tasks:
-            paths["classes"] = self.find(CLASSES[0], name, CLASSES[1])
-        return paths
-
-    def label(self, task: str, paths: dict[str, str], size: tuple[int, int] | None, remarks=None) -> np.ndarray | None:
-        """A task's label of the frame whose files are `paths`, at its picture's size (H, W) where that is given.
-
-        None where there is legitimately none: nobody annotated the frame's human parts.
-        """
-        path = self.root / paths[task]
-        if task == "saliency" and self.saliency_in_ones:
-            raise DataError("range", f"{path}: the archive's saliency is in 0 and 1; expected 0 and 255")
-        label = READERS[task](path, remarks) if paths[task] else None
-        if label is None:
-            return None
-        label = files.fit(label, size, path, remarks)
-        if task == "normals":
-            mask_path = self.root / paths["classes"]
-            known = files.fit(np.isin(read_classes(mask_path), NORMALS_CLASSES), label.shape[:2], mask_path)
-            label = np.where(known[..., None], label, np.float32(0))
-        return label
-
-
-def open_archive(root: str | Path) -> PascalArchive:
-    """Looks at the folders of an archive. Raises DataError where it is none."""
-    root = Path(root)
-    archive = PascalArchive(root, look(root, ["JPEGImages", *(folder for some in FOLDERS.values() for folder in some)]))
-    expected = "JPEGImages/, ImageSets/Context/, semseg/, human_parts/, sal_distill/, normals_distill/"
-    lists = archive.check("PASCAL_MT", "JPEGImages", PUBLISHED, f"{expected}, pascal-context/trainval/")
-    names = files.parse_list(files.read_text(lists[0]))[0] if "saliency" in archive.tasks else []
-    maps = archive.of_a_few(names, lambda name: read_grey(root / archive.find("sal_distill", name, [".png"])))
-    # Where all that they reach is 1 of 255, saliency is in 0 and 1, and would be read as 0 everywhere.
-    return replace(archive, saliency_in_ones=max((int(one.max()) for one in maps), default=0) == 1)
-
 
 def read_classes(path: Path) -> np.ndarray:
     """(H, W) class ids 0..459 of PASCAL-Context."""
@@ -149,7 +66,7 @@ def read_classes(path: Path) -> np.ndarray:
     return labels
 
 
-def read_parts(path: Path, remarks: list | None = None) -> np.ndarray | None:
+def read_parts(path: Path) -> np.ndarray | None:
     """(H, W) uint8: 0, or the part 1..6 of whichever person lies there; None where no object is annotated.
 
     `anno` is a 1x1 struct with `objects`, 1xN structs with class_ind, mask and parts, 1xP structs with part_name, mask.
@@ -181,17 +98,48 @@ def edges(classes: np.ndarray) -> np.ndarray:
     return edge
 
 
-def _saliency(path: Path, remarks: list | None) -> np.ndarray:
+read_voc = partial(read_ids, highest=20, ignore=255)
+
+
+def read_edges(path: Path) -> np.ndarray:
+    return edges(read_classes(path))
+
+
+def known_indoors(path: Path) -> np.ndarray:
+    """(H, W) bool, of the LabelMap: where normals count."""
+    return np.isin(read_classes(path), NORMALS_CLASSES)
+
+
+def read_saliency(path: Path, in_ones: bool = False) -> np.ndarray:
+    """in_ones: the archive's maps hold 0 and 1, which is refused."""
+    if in_ones:
+        raise DataError("range", f"{path}: the archive's saliency is in 0 and 1; expected 0 and 255")
     values = read_grey(path)
     if values.max(initial=0) > 255:
         raise DataError("range", f"{path} holds values up to {values.max()}; expected 0..255")
     return (values > 127).astype(np.uint8)  # v / 255 > 0.5
 
 
-READERS = {
-    "semseg": lambda path, remarks: read_ids(path, highest=20, ignore=255),
-    "human_parts": read_parts,
-    "saliency": _saliency,
-    "normals": lambda path, remarks: files.clean_normals(read_picture(path, turn=False, colour=False), path, remarks),
-    "edge": lambda path, remarks: edges(read_classes(path)),
-}
+def _survey(archive: Archive, names: list[str]) -> tuple[str, dict[str, Reader]]:
+    maps = archive.of_a_few("saliency", names, read_grey)
+    # Where all that they reach is 1 of 255, saliency is in 0 and 1, and would be read as 0 everywhere.
+    in_ones = max((int(one.max()) for one in maps), default=0) == 1
+    return "PASCAL-Context, PASCAL_MT layout", {"saliency": partial(read_saliency, in_ones=in_ones)}
+
+
+MAPS = ("pascal-context/trainval",), (".mat",)
+LAYOUT = Layout(
+    name="pascal",
+    lists="ImageSets/Context/{}.txt",
+    published={"train": 4998, "val": 5105},
+    sources={
+        "image": Source(("JPEGImages",), PICTURES, read_stored),
+        "semseg": Source(("semseg/VOC12", "semseg/pascal-context"), (".png",), read_voc),
+        "human_parts": Source(("human_parts",), (".mat",), read_parts, optional=True),
+        "saliency": Source(("sal_distill",), (".png",), read_saliency),
+        "normals": Source(("normals_distill",), (".png",), read_normals, only_where="indoors"),
+        "edge": Source(*MAPS, read_edges),
+        "indoors": Source(*MAPS, known_indoors),
+    },
+    survey=_survey,
+)

@@ -15,7 +15,7 @@ damaged, or none         refused
 ======================== ===========================================================================================
 
 A label picture's numbers are those that are stored, whatever the bits of a pixel. Normals are no colours: three
-channels of 8 bits, as they are. A rule that changed something adds a remark to the list that the caller may pass.
+channels of 8 bits, as they are. A rule that changed something says so (`files.remarks`).
 """
 
 import re
@@ -25,7 +25,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from .files import DataError, remark
+from .files import DataError, read_array, remark
 
 TRANSPARENT = ("RGBA", "LA", "PA", "RGBa", "La")
 TURNS = {  # by EXIF's number for how the camera was held; 1 is upright
@@ -42,9 +42,8 @@ PROGRAMS = ("EPS", "WMF")  # formats that other programs would have to execute
 
 
 def read_picture(
-    source: str | Path | BinaryIO | Image.Image | np.ndarray, remarks: list | None = None, turn: bool = True,
-    colour: bool = True,
-) -> np.ndarray:  # fmt: skip
+    source: str | Path | BinaryIO | Image.Image | np.ndarray, turn: bool = True, colour: bool = True
+) -> np.ndarray:
     """(H, W, 3) uint8 RGB of a file, a PIL picture, or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).
 
     An array's scale is its type's: 255, 65535, or 1 for real numbers and booleans.
@@ -52,15 +51,15 @@ def read_picture(
     Raises DataError naming the file and the reason.
     """
     if isinstance(source, np.ndarray):
-        return _rgb(_picture_of(source), 8, "the array", remarks)
+        return _rgb(_picture_of(source), 8, "the array")
     name = _name(source)
     picture, bits, how = _decoded(source)
     if not colour and (bits > 8 or picture.mode not in ("RGB", "RGBA", "P")):
         raise DataError("range", f"{name} has mode {picture.mode} in {bits} bits; expected three channels, RGB, of 8")
     if how is not None:
-        remark(remarks, "EXIF rotation applied" if turn else "EXIF rotation not applied")
+        remark("EXIF rotation applied" if turn else "EXIF rotation not applied")
         picture = picture.transpose(how) if turn else picture
-    return _rgb(picture, bits, name, remarks, ground=colour)
+    return _rgb(picture, bits, name, ground=colour)
 
 
 def _name(source) -> str | Path:
@@ -100,7 +99,7 @@ def _decoded(source: str | Path | BinaryIO | Image.Image) -> tuple[Image.Image, 
         raise DataError("unreadable", f"{words}; fetch it again, or save it as a smaller PNG or JPEG") from None
 
 
-def _rgb(picture: Image.Image, bits: int, name, remarks: list | None, ground: bool = True) -> np.ndarray:
+def _rgb(picture: Image.Image, bits: int, name, ground: bool = True) -> np.ndarray:
     """The picture's colours in 8 bits, on a white ground where some of it is transparent and `ground` is wanted."""
     mode, keyed = picture.mode, "transparency" in picture.info  # one colour, or entries of a palette, are transparent
     if bits > 16 or mode == "F" or (bits > 8 and keyed):
@@ -108,14 +107,14 @@ def _rgb(picture: Image.Image, bits: int, name, remarks: list | None, ground: bo
         raise DataError("range", f"{words}; save it as 8-bit RGB")
     if bits > 8:
         picture = _eight_bits(picture, bits, name)
-        remark(remarks, f"{bits} bits a channel, scaled to 8")
+        remark(f"{bits} bits a channel, scaled to 8")
     elif mode != "RGB":
-        remark(remarks, f"mode {mode}, turned into RGB")
+        remark(f"mode {mode}, turned into RGB")
     try:
         if ground and (mode in TRANSPARENT or keyed):
             picture = picture.convert("LA" if mode == "La" else "RGBA").convert("RGBA")
             if picture.getextrema()[3][0] < 255:
-                remark(remarks, "transparent, laid on white")
+                remark("transparent, laid on white")
             picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
         return np.asarray(picture.convert("RGB"))
     except ValueError as error:  # Pillow knows modes that it cannot turn
@@ -178,6 +177,13 @@ def read_grey(source: Path | BinaryIO | Image.Image, stored: bool = False, real:
     if picture.mode == "1":
         return values.astype(np.uint8) * np.uint8(1 if stored else 255)
     return values // (255 // (2**bits - 1)) if stored and picture.mode == "L" and bits < 8 else values
+
+
+def read_numbers(path: Path, channels: int = 1) -> np.ndarray:
+    """(H, W), or of three channels (H, W, 3): what a PNG or a .npy holds."""
+    if path.suffix.lower() == ".npy":
+        return read_array(path, channels)
+    return read_grey(path) if channels == 1 else read_picture(path, turn=False, colour=False)
 
 
 def read_ids(path: Path, highest: int, ignore: int | None = None) -> np.ndarray:

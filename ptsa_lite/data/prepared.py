@@ -9,15 +9,17 @@ the size itself. A training that is given OUT for the archive's root sees the sa
 
 import shutil
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from ptsa_lite.checks import COUNT, check
 from ptsa_lite.tasks import suite
 
 from . import cache, frames
+from .archive import Archive
 from .disk import make_folder, read_json, write_json
 from .files import NAME, DataError
-from .listing import ARCHIVES, Listing, list_archive, open_archive, ordered
+from .listing import open_archive, readable, tasks_of
 from .transforms import shrink
 
 FRAMES_VERSION = 1
@@ -30,37 +32,30 @@ BYTES = {"normals": 6, "depth": 4}  # a pixel by the label's kind, once shrunk; 
 
 
 def build_copy(
-    listing: Listing, work_size: int, n_frames: int | None, folder: str | Path | None, check: bool = False
-) -> tuple[Path, list[Path], int]:
+    archive: Archive, split: str, tasks: Iterable[str], work_size: int, n_frames: int | None,
+    folder: str | Path | None, check: bool = False,
+) -> tuple[Path, list[Path], int]:  # fmt: skip
     """(folder, part files, number of frames) of a split's frames at a square size, building what lacks of it.
 
     Its folder is named after the archive's files as they are now and FRAMES_VERSION, so that a change of either makes a
     new copy. It holds the suite's other tasks too where their files are complete: runs on fewer tasks share it.
     """
-    archive, (labels, stats) = listing.archive, _labels(listing)
-    root = str(archive.root.resolve())
-    key = cache.fingerprint(FRAMES_VERSION, root, work_size, labels, listing.frames, stats)
-    place = cache.cache_folder(folder) / f"{listing.name}-{listing.split}-{work_size}-{key}"
-    rows = listing.rows(labels, n_frames)
+    name, stats, labels = archive.layout.name, archive.stats(archive.rows(split, tasks), split), {*tasks}
+    for task in suite(name):
+        if task not in labels and task in archive.tasks:
+            with suppress(DataError):  # nobody asked for it
+                stats |= archive.stats(archive.rows(split, [task]), split)
+                labels.add(task)
+    held = tuple(task for task in archive.layout.tasks if task in labels)
+    rows, root = archive.rows(split, held), str(archive.root.resolve())
+    key = cache.fingerprint(FRAMES_VERSION, root, work_size, held, [row["name"] for row in rows], stats)
+    place, n = cache.cache_folder(folder) / f"{name}-{split}-{work_size}-{key}", len(rows[:n_frames])
 
     def row_at(i: int) -> dict:
-        return frames.encode(shrink(archive.frame(rows[i], labels), work_size), i, labels)
+        return frames.encode(shrink(archive.frame(rows[i], held), work_size), i, held)
 
-    title = f"preparing {listing.split} of {archive.root}"
-    return place, cache.build(place, len(rows), row_at, frames.schema(labels), title, check), len(rows)
-
-
-def _labels(listing: Listing) -> tuple[tuple[str, ...], dict]:
-    """The labels that a prepared copy holds, and the size and time of every file that it is made from."""
-    stats, labels = listing.stats(listing.tasks), set(listing.tasks)
-    for task in suite(listing.name):
-        if task not in labels and task in listing.archive.tasks:
-            try:
-                stats |= listing.stats([task])
-            except DataError:
-                continue  # nobody asked for it
-            labels.add(task)
-    return tuple(task for task in ARCHIVES[listing.name].TASKS if task in labels), stats
+    title = f"preparing {split} of {archive.root}"
+    return place, cache.build(place, n, row_at, frames.schema(held), title, check), n
 
 
 def prepare_archive(
@@ -76,21 +71,21 @@ def prepare_archive(
     """
     out = Path(out)
     check({"size": COUNT, "n_frames": COUNT}, {"size": img_size} | ({"n_frames": n_frames} if n_frames else {}))
-    available = open_archive(name, root).tasks
-    chosen = [task for task in suite(name) if task in available] if tasks is None else list(tasks)
-    lacking = [task for task in suite(name) if task not in available]
+    archive = open_archive(name, root)
+    lacking = [task for task in suite(name) if task not in archive.tasks]
+    chosen = [task for task in suite(name) if task not in lacking] if tasks is None else list(tasks)
     if lacking:
         report(f"{root} has no labels for {', '.join(lacking)}; the other tasks are prepared")
-    listings = {split: list_archive(name, root, split, chosen) for split in SPLITS}
+    readable(archive, chosen)
     sizes = {split: img_size * halves // 2 for split, halves in SPLITS.items()}
     manifest = {"name": name, "img_size": img_size, "tasks": chosen, "n_frames": n_frames}
-    manifest["archive"] = listings["train"].archive.describe()
+    manifest["archive"] = archive.described
     before = read_manifest(out) if is_prepared(out) else None
     if before and {key: before.get(key) for key in manifest} != manifest:
         words = f"{before['archive']!r:.80}, at {before['img_size']}"
         raise ValueError(f"{out} holds another preparation ({words}); empty it")
     pixel = 3 + sum(BYTES.get(frames.KINDS[task], 1) for task in chosen)
-    need = sum(sizes[split] ** 2 * pixel * len(rows.frames[:n_frames]) for split, rows in listings.items())
+    need = sum(size**2 * pixel * len(archive.names(split)[:n_frames]) for split, size in sizes.items())
     there = sum(path.stat().st_size for path in out.glob("*/*.arrow"))
     make_folder(out)
     free = shutil.disk_usage(out).free
@@ -98,10 +93,10 @@ def prepare_archive(
     if need - there > free:
         raise ValueError(f"{out} has {free / 1e9:.1f} GB free, and {need / 1e9:.1f} GB are needed; choose another disk")
     splits = {}
-    for split, listing in listings.items():
-        folder, _, n = build_copy(listing, sizes[split], n_frames, out, check=True)
-        splits[split] = {"folder": folder.name, "work_size": sizes[split], "frames": n}
-        report(f"{split}: {n} frames at {sizes[split]}x{sizes[split]} in {folder}")
+    for split, size in sizes.items():
+        folder, _, n = build_copy(archive, split, chosen, size, n_frames, out, check=True)
+        splits[split] = {"folder": folder.name, "work_size": size, "frames": n}
+        report(f"{split}: {n} frames at {size}x{size} in {folder}")
     write_json(out / MANIFEST, manifest | {"splits": splits})
     return out / MANIFEST
 
@@ -137,7 +132,7 @@ def open_prepared(name: str, root: str | Path, split: str, tasks, work_size: int
     manifest, root = read_manifest(root), Path(root)
     if manifest["name"] != name:
         raise DataError("missing", f"{root} holds a prepared {manifest['name']!r:.40}, not {name!r}")
-    chosen = ordered(suite(name) if tasks is None else tasks, ARCHIVES[name].TASKS)
+    chosen = tasks_of(name, tasks)
     lacking = [task for task in chosen if task not in manifest["tasks"]]
     if lacking:
         words = f"{root} was prepared without {', '.join(lacking)}; choose among tasks={manifest['tasks']}"

@@ -1,7 +1,7 @@
 """What is missing or wrong in an archive: every file of both splits read once, everything found told at once."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from .cache import progress
 from .describe import Description
 from .files import DataError
 from .listing import ARCHIVES
-from .own import Table, tables
+from .own import tables
 
 KINDS = ("missing", "unreadable", "range", "size")
 RULES = "ptsa_lite/data/files.py, or pictures.py"
@@ -81,13 +81,13 @@ class Report:
 
 def verify(name: str, root: str | Path) -> Report:
     """Reads every listed file of an archive once. Nothing that it finds makes it stop."""
-    module, root = ARCHIVES[known(name, ARCHIVES, "archive")], Path(root)
+    layout, root = ARCHIVES[known(name, ARCHIVES, "archive")], Path(root)
     try:
-        archive = module.open_archive(root)
+        archive = layout.open(root)
     except DataError as error:
         return Report(name, root, f"no {name} archive that can be read", [], [str(error)], [str(error)])
     rows, faults, listed, notes = [], [], [], []
-    for split, published in module.PUBLISHED.items():
+    for split, published in layout.published.items():
         try:
             names, wrong = files.parse_list(files.read_text(archive.list_path(split)))
         except DataError as error:
@@ -96,13 +96,15 @@ def verify(name: str, root: str | Path) -> Report:
             wrong = [f"{archive.list_path(split)}, {fault}" for fault in wrong]
         faults += wrong
         listed.append(set(names))
-        rows += _check_split(archive, module.TASKS, split, names)
+        kinds = {task: frames.KINDS[task] for task in layout.tasks}
+        found = (archive.readers(archive.files(frame, archive.tasks), archive.tasks) for frame in names)
+        rows += _check_all(split, len(names), found, kinds, archive.tasks, f"{split} of {root}")
         if names and len(names) != published:
             notes.append(f"{split} lists {len(names)} frames, the published split {published}; use it, but numbers do "
                          "not compare with published ones")  # fmt: skip
     if both := sorted(set.intersection(*listed)):
         faults.append(f"{len(both)} frames, such as {both[0]!r}, stand in both lists, so they measure nothing")
-    return Report(name, root, archive.describe(), rows, faults, _advice(name, archive, rows, faults, notes))
+    return Report(name, root, archive.described, rows, faults, _advice(name, archive, rows, faults, notes))
 
 
 def verify_own(described: Description, root: str | Path = "", splits: Sequence[str] = ("train", "val")) -> Report:
@@ -114,7 +116,11 @@ def verify_own(described: Description, root: str | Path = "", splits: Sequence[s
         except ValueError as error:
             (notes if rows else faults).append(str(error))  # a part of the training frames may be held out instead
             continue
-        checked = [_check_table(table, split) for table in sets]
+        kinds = {name: task.moves for name, task in described.tasks.items()}
+        checked = []
+        for table in sets:
+            found = map(table.readers, range(len(table)))
+            checked.append(_check_all(split, len(table), found, kinds, kinds, table.name))
         rows += [row for one in checked for row in one]
         for number, task in enumerate(described.tasks, 1):
             if not any(one[number].sizes or one[number].n_faults for one in checked):
@@ -127,33 +133,18 @@ def verify_own(described: Description, root: str | Path = "", splits: Sequence[s
     return Report("own", Path(root) / sources, "data of your own", rows, faults, lines)
 
 
-def _check_table(table: Table, split: str) -> list[Row]:
-    rows = {task: Row(split, task, len(table.rows), kind=one.moves) for task, one in table.tasks.items()}
-    found = ((partial(table.image, row, i), {task: partial(table.label, task, row, i) for task in rows
-              if row.get(table.columns[task]) not in (None, "")}) for i, row in enumerate(table.rows))  # fmt: skip
-    return _check_all(split, len(table.rows), rows, found, f"checking {table.name}")
-
-
-def _check_split(archive, tasks, split: str, names: list[str]) -> list[Row]:
-    rows = {label: Row(split, label, len(names), unread=label not in archive.tasks, kind=frames.KINDS[label])
-            for label in tasks}  # fmt: skip
-    paths = (archive.files(name, [task for task in tasks if not rows[task].unread]) for name in names)
-    found = ((partial(archive.image, those), {task: partial(archive.label, task, those) for task in rows
-              if those.get(task)}) for those in paths)  # fmt: skip
-    return _check_all(split, len(names), rows, found, f"checking {split} of {archive.root}")
-
-
-def _check_all(split: str, n: int, rows: dict[str, Row], found: Iterable, title: str) -> list[Row]:
-    """The rows of the pictures and of each label, read once. found: of each frame, what reads its picture, and what
-    reads each label that it has."""
+def _check_all(
+    split: str, n: int, readers: Iterable[frames.Readers], kinds: dict[str, str], readable: Collection[str], title: str
+) -> list[Row]:
+    """The rows of the pictures and of each label, read once. kinds: of each label, as `frames.labelled` has it."""
     pictures = Row(split, "image", n)
-    with progress(n, title) as bar:
-        for read, labels in found:
+    rows = {task: Row(split, task, n, unread=task not in readable, kind=kind) for task, kind in kinds.items()}
+    with progress(n, f"checking {title}") as bar:
+        for read, labels in readers:
             image = _check(pictures, read)
-            size = None if image is None else image.shape[:2]
             for task, row in rows.items():
                 if task in labels:
-                    _check(row, partial(labels[task], size))
+                    _check(row, partial(labels[task], None if image is None else image.shape[:2]))
                 elif not row.unread:
                     row.remarks["not annotated"] += 1
             bar.update()
@@ -165,9 +156,9 @@ def _check_all(split: str, n: int, rows: dict[str, Row], found: Iterable, title:
 
 def _check(row: Row, read) -> np.ndarray | None:
     """Reads one label and adds what is seen to its row."""
-    remarks: list[str] = []
     try:
-        array = read(remarks)
+        with files.remarks() as remarks:
+            array = read()
     except DataError as error:
         row.faults[error.kind].append(str(error))
         return None
@@ -191,7 +182,7 @@ def _advice(name: str, archive, rows: list[Row], lists: list[str], notes: list[s
     lines = [f"Mend the split list: {fault}" for fault in lists] + notes
     tasks = ", ".join(repr(task) for task in archive.tasks)
     for label in dict.fromkeys(row.label for row in rows if row.unread):
-        lines.append(f"{label}: {archive.why_not(label)}. Add it, or leave the task out: tasks=({tasks},)")
+        lines.append(f"{label}: {archive.lack(label)}. Add it, or leave the task out: tasks=({tasks},)")
     words = {"missing": "bring the file or take the frame off the list", "unreadable": "fetch it again"}
     lines += _findings(rows, words, "bring the archive of this layout")
     if not lists and not any(row.n_faults for row in rows):

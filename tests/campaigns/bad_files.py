@@ -82,16 +82,16 @@ def odd_array(rng: random.Random) -> np.ndarray:
 
 
 def labels(rng: random.Random, folder: Path) -> Iterator[Case]:
-    makers = {"nyud": (nyud, write_nyud), "pascal": (pascal, write_pascal)}
+    makers = {"nyud": (nyud.LAYOUT, write_nyud), "pascal": (pascal.LAYOUT, write_pascal)}
     roots = {name: write(folder / name) for name, (_, write) in makers.items()}
     roots |= {"nyud C": write_nyud(folder / "nyud C", "C")}
     files_there = [path for root in roots.values() for path in root.rglob("*.*") if path.suffix != ".txt"]
     good = {path: path.read_bytes() for path in files_there if path.is_file()}
     while True:
         kind = rng.choice(list(roots))
-        root, (module, _) = roots[kind], makers[kind.split()[0]]
-        name = module.open_archive(root).names("train")[0]
-        paths = [root / p for p in module.open_archive(root).files(name, module.TASKS).values() if p]
+        root, (layout, _) = roots[kind], makers[kind.split()[0]]
+        name = layout.open(root).names("train")[0]
+        paths = [root / p for p in layout.open(root).files(name, layout.tasks).values() if p]
         path = rng.choice(paths)
         if path.suffix == ".npy" and rng.random() < 0.6:
             with path.open("wb") as file:
@@ -101,9 +101,9 @@ def labels(rng: random.Random, folder: Path) -> Iterator[Case]:
         else:
             path.write_bytes(junk.damaged(rng, good[path]))
 
-        def act(module=module, root=root, name=name):
-            archive = module.open_archive(root)
-            return archive.frame(archive.files(name, module.TASKS), module.TASKS, [])
+        def act(layout=layout, root=root, name=name):
+            archive = layout.open(root)
+            return archive.frame(archive.files(name, layout.tasks), layout.tasks)
 
         yield Case(act, re.escape(path.stem), sound_frame, path)
         path.write_bytes(good[path])
@@ -139,7 +139,7 @@ def pictures(rng: random.Random, folder: Path) -> Iterator[Case]:
             return known_size and rgb.dtype == np.uint8 and rgb.shape[2:] == (3,)
 
         turn, name = rng.random() < 0.5, "p[.]" if source is path else "the (picture|array)"
-        yield Case(lambda source=source, turn=turn: read_picture(source, [], turn), name, sound, source)
+        yield Case(lambda source=source, turn=turn: read_picture(source, turn), name, sound, source)
 
 
 def adapters(rng: random.Random, folder: Path) -> Iterator[Case]:

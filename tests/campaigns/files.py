@@ -119,9 +119,9 @@ def _read_somehow(rng: random.Random, path: Path, shown, how: int, damaged: bool
         cell, turn = rng.choice((content, path.name, {"bytes": content, "path": None})), False
         tasks = {"reach": {"kind": "regression"}}
         table = tables(describe([{"image": cell, "reach": None}], tasks), "train", folder := path.parent, folder)[0]
-        return Case(lambda: table.image(table.rows[0], 0), "row 0, column 'image'", holds, shown_as)
+        return Case(lambda: table.readers(0)[0](), "row 0, column 'image'", holds, shown_as)
     source = rng.choice((path, content))
-    return Case(lambda: read_picture(BytesIO(source) if isinstance(source, bytes) else source, [], turn),
+    return Case(lambda: read_picture(BytesIO(source) if isinstance(source, bytes) else source, turn),
                 re.escape(path.name) if source is path else "the picture", holds, shown_as)  # fmt: skip
 
 

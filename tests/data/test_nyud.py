@@ -11,19 +11,19 @@ from PIL import Image
 
 from ptsa_lite.data import files, nyud
 from ptsa_lite.data.files import DataError
-from ptsa_lite.data.listing import list_archive
+from ptsa_lite.data.listing import readable
 
-TASKS = nyud.TASKS
+TASKS = nyud.LAYOUT.tasks
 
 
-def read(root, name="0001", tasks=TASKS, remarks=None):
-    archive = nyud.open_archive(root)
-    return archive.frame(archive.files(name, tasks), tasks, remarks)
+def read(root, name="0001", tasks=TASKS):
+    archive = nyud.LAYOUT.open(root)
+    return archive.frame(archive.files(name, tasks), tasks)
 
 
 @pytest.mark.parametrize("layout", ["B", "C"])
 def test_a_layout_is_read_back(tmp_path, layout):
-    archive = nyud.open_archive(write_nyud(tmp_path, layout))
+    archive = nyud.LAYOUT.open(write_nyud(tmp_path, layout))
     frame, written = read(tmp_path), random_frame(1)
     assert archive.tasks == TASKS
     assert archive.names("train") == ["0001", "0002", "0003"] and archive.names("val") == ["0004", "0005"]
@@ -63,8 +63,8 @@ def write_depth_as_png(root, factor=1000, dtype=np.uint16):
 
 def test_depth_as_sixteen_bit_png_in_millimetres_is_read_and_told(tmp_path):
     write_depth_as_png(write_nyud(tmp_path))
-    archive = nyud.open_archive(tmp_path)
-    assert archive.tasks == TASKS and "depth in millimetres" in archive.describe()
+    archive = nyud.LAYOUT.open(tmp_path)
+    assert archive.tasks == TASKS and "depth in millimetres" in archive.described
     assert np.abs(read(tmp_path)["depth"] - random_frame(1)["depth"]).max() <= 0.00051
     depth = np.asarray(Image.open(tmp_path / "depth/0001.png")).copy()
     depth[0] = 0
@@ -75,7 +75,7 @@ def test_depth_as_sixteen_bit_png_in_millimetres_is_read_and_told(tmp_path):
 @pytest.mark.parametrize("factor, dtype", [(25, np.uint8), (1, np.uint8), (5000, np.uint16), (100, np.uint16)])
 def test_depth_as_png_in_no_known_unit_is_refused(tmp_path, factor, dtype):
     write_depth_as_png(write_nyud(tmp_path), factor, dtype)
-    assert "depth in no known unit" in nyud.open_archive(tmp_path).describe()
+    assert "depth in no known unit" in nyud.LAYOUT.open(tmp_path).described
     with pytest.raises(DataError, match="0001.png: the archive's depth.* fits a room neither"):
         read(tmp_path)
 
@@ -87,12 +87,12 @@ def test_a_folder_of_other_files_is_told_by_what_it_holds_and_what_is_read(tmp_p
     (tmp_path / "depth/.DS_Store").touch()
     words = "folder depth holds 5 .exr, and is read from .npy or .png"
     with pytest.raises(DataError, match=f"has no labels for 'depth': {words}"):
-        list_archive("nyud", tmp_path, "train")
-    assert nyud.open_archive(tmp_path).tasks == ("semseg", "normals", "edge")
+        readable(nyud.LAYOUT.open(tmp_path), None)
+    assert nyud.LAYOUT.open(tmp_path).tasks == ("semseg", "normals", "edge")
     for path in (tmp_path / "images").iterdir():
         path.rename(path.with_suffix(".webp"))
     with pytest.raises(DataError, match="folder images holds 5 .webp, and is read from .jpg or .jpeg or .png"):
-        nyud.open_archive(tmp_path)
+        nyud.LAYOUT.open(tmp_path)
 
 
 def test_layout_a_is_refused_with_what_differs(tmp_path):
@@ -100,19 +100,19 @@ def test_layout_a_is_refused_with_what_differs(tmp_path):
     for path in (tmp_path / "segmentation").iterdir():
         path.rename(path.with_suffix(".mat"))
     with pytest.raises(DataError, match=r"layout A \(segmentation as \.mat with 41 classes"):
-        nyud.open_archive(tmp_path)
+        nyud.LAYOUT.open(tmp_path)
 
 
 def test_a_root_without_the_folders_is_refused_by_what_it_lacks(tmp_path):
     with pytest.raises(DataError, match="there is no folder images, and there is no gt_sets/train.txt"):
-        nyud.open_archive(tmp_path)
+        nyud.LAYOUT.open(tmp_path)
 
 
 def test_millimetres_and_metres_give_the_same_depth_and_are_told(tmp_path):
     write_nyud(tmp_path / "m")
     write_nyud(tmp_path / "mm", per_metre=1000)
-    assert "depth in metres" in nyud.open_archive(tmp_path / "m").describe()
-    assert "depth in millimetres" in nyud.open_archive(tmp_path / "mm").describe()
+    assert "depth in metres" in nyud.LAYOUT.open(tmp_path / "m").described
+    assert "depth in millimetres" in nyud.LAYOUT.open(tmp_path / "mm").described
     assert np.allclose(read(tmp_path / "m")["depth"], read(tmp_path / "mm")["depth"], rtol=1e-6)
 
 
@@ -141,8 +141,8 @@ def test_depth_that_is_none_becomes_zero_and_is_remarked(tmp_path):
     depth = random_frame(1)["depth"]
     depth[0, :3] = np.nan, np.inf, -1
     save(tmp_path / "depth/0001.npy", depth)
-    remarks = []
-    found = read(tmp_path, remarks=remarks)["depth"]
+    with files.remarks() as remarks:
+        found = read(tmp_path)["depth"]
     assert (found[0, :3] == 0).all() and np.array_equal(found[1:], depth[1:])
     assert remarks == ["depth not finite or negative, ignored"]
 
@@ -169,7 +169,7 @@ def test_edges_of_one_and_of_255_are_the_same(tmp_path):
 def test_a_split_list_may_have_blank_lines_windows_ends_and_a_mark(tmp_path):
     write_nyud(tmp_path)
     (tmp_path / "gt_sets/train.txt").write_bytes(b"\xef\xbb\xbf0001\r\n\r\n 0002 \r\n")
-    assert nyud.open_archive(tmp_path).names("train") == ["0001", "0002"]
+    assert nyud.LAYOUT.open(tmp_path).names("train") == ["0001", "0002"]
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_grey_is_no_picture_of_normals(tmp_path):
 @pytest.mark.parametrize("per_metre", [50, 0.05])
 def test_depth_in_neither_metres_nor_millimetres_is_refused(tmp_path, per_metre):
     write_nyud(tmp_path, per_metre=per_metre)
-    assert "depth in no known unit" in nyud.open_archive(tmp_path).describe()
+    assert "depth in no known unit" in nyud.LAYOUT.open(tmp_path).described
     with pytest.raises(DataError, match="fits a room neither in metres nor in millimetres"):
         read(tmp_path)
     assert "semseg" in read(tmp_path, tasks=["semseg"])
@@ -244,8 +244,8 @@ def test_a_label_of_another_size_is_resampled_and_of_another_shape_refused(tmp_p
     write_nyud(tmp_path)
     depth = random_frame(1)["depth"]
     save(tmp_path / "depth/0001.npy", np.repeat(np.repeat(depth, 2, 0), 2, 1))
-    remarks = []
-    assert np.array_equal(read(tmp_path, remarks=remarks)["depth"], depth)
+    with files.remarks() as remarks:
+        assert np.array_equal(read(tmp_path)["depth"], depth)
     assert remarks == ["label of another size than its picture (64x48), resampled"]
     save(tmp_path / "depth/0001.npy", depth.T.copy())
     with pytest.raises(DataError, match="0001.npy is 24x32, its picture 32x24: another shape"):
@@ -261,8 +261,8 @@ def test_a_fault_crosses_the_border_of_a_process():
 def test_real_frames_expanded_to_the_archive_are_read_exactly(tmp_path):
     command = [sys.executable, str(SHARED / "tools/expand_nyud.py"), str(SHARED / "data/nyud"), str(tmp_path)]
     subprocess.run([*command, "--limit", "2", "--jobs", "1"], check=True, capture_output=True)
-    archive = nyud.open_archive(tmp_path)
-    assert "metres" in archive.describe()
+    archive = nyud.LAYOUT.open(tmp_path)
+    assert "metres" in archive.described
     for split in ("train", "val"):
         for name in archive.names(split):
             frame = read(tmp_path, name)

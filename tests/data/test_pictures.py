@@ -7,6 +7,7 @@ import pytest
 from archives import png, random_frame, save, truncate
 from PIL import Image
 
+from ptsa_lite.data import files
 from ptsa_lite.data.files import DataError
 from ptsa_lite.data.pictures import read_grey, read_ids, read_picture
 
@@ -16,8 +17,8 @@ def test_pictures_of_other_modes_become_rgb_and_are_remarked(tmp_path, mode):
     grey = Image.fromarray(np.repeat(random_frame(1)["image"][..., :1], 3, 2))
     path = tmp_path / f"x.{'jpg' if mode == 'CMYK' else 'png'}"
     grey.convert(mode).save(path)
-    remarks = []
-    image = read_picture(path, remarks, turn=False)
+    with files.remarks() as remarks:
+        image = read_picture(path, turn=False)
     assert image.shape == (24, 32, 3) and image.dtype == np.uint8 and remarks == [f"mode {mode}, turned into RGB"]
     if mode in ("L", "RGBA"):
         assert np.array_equal(image, np.asarray(grey))
@@ -33,11 +34,11 @@ def test_a_rotation_in_exif_is_applied_where_no_labels_lie_on_the_stored_pixels(
     stored = np.ascontiguousarray(stored[how])
     Image.fromarray(stored).save(tmp_path / "x.png", exif=exif)
     for source in (tmp_path / "x.png", Image.open(tmp_path / "x.png")):
-        remarks = []
-        assert np.array_equal(read_picture(source, remarks), upright)
+        with files.remarks() as remarks:
+            assert np.array_equal(read_picture(source), upright)
         assert remarks == ["EXIF rotation applied"] * (how != 1)
-    remarks = []
-    assert np.array_equal(read_picture(tmp_path / "x.png", remarks, turn=False), stored)
+    with files.remarks() as remarks:
+        assert np.array_equal(read_picture(tmp_path / "x.png", turn=False), stored)
     assert remarks == ["EXIF rotation not applied"] * (how != 1)
 
 
@@ -84,8 +85,8 @@ def test_sixteen_bits_are_scaled_to_eight_by_their_type(tmp_path):
     png(tmp_path / "rgb.png", 16, 2, np.repeat(rgb.reshape(24, -1), 2, 1))
     for name in ("grey.png", "grey.tif", "rgb.png"):
         for source in (tmp_path / name, Image.open(tmp_path / name)):
-            remarks = []
-            assert np.array_equal(read_picture(source, remarks), rgb), name
+            with files.remarks() as remarks:
+                assert np.array_equal(read_picture(source), rgb), name
             assert remarks == ["16 bits a channel, scaled to 8"]
 
 
@@ -119,8 +120,8 @@ def test_transparency_shows_white(tmp_path, mode):
     else:
         pixels = np.stack([grey, np.where(clear, 0, 255)], -1).astype(np.uint8)
         source = Image.fromarray(pixels, "LA").convert(mode)
-    remarks = []
-    assert np.array_equal(read_picture(source, remarks)[..., 1], expected)
+    with files.remarks() as remarks:
+        assert np.array_equal(read_picture(source)[..., 1], expected)
     assert "transparent, laid on white" in remarks
 
 

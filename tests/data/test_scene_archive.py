@@ -18,7 +18,7 @@ def test_it_is_an_archive_in_which_nothing_is_missing_or_wrong(name, tmp_path):
 
 @pytest.mark.parametrize("name", ARCHIVES)
 def test_its_labels_are_the_scenes(name, tmp_path):
-    archive = ARCHIVES[name].open_archive(write_scene_archive(name, tmp_path, 2, 1, size=(48, 64)))
+    archive = ARCHIVES[name].open(write_scene_archive(name, tmp_path, 2, 1, size=(48, 64)))
     tasks = [task for task in archive.tasks if not (name == "pascal" and task == "edge")]
     frame = archive.frame(archive.files(archive.names("train")[1], tasks), tasks)
     scene = render_scene(1, size=(48, 64))
