@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from .disk import refusal
+from .disk import alone, refusal
 
 PART = 32  # frames in a part
 NAME = re.compile(r"(\d{6,})-(\d{6,})-([0-9a-f]{8})\.arrow")
@@ -56,8 +56,7 @@ def build(folder: Path, n: int, row_at: Callable[[int], dict], schema, title: st
     if all(found) and not check:
         return found
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with _alone(folder, title):
+        with alone(folder, waiting=f"{title}: another process is at it; waiting for it to finish"):
             for stale in folder.glob("*.writing"):  # left by a process that was killed
                 stale.unlink()
             found = [path if path and (not check or intact(path)) else None for path in parts(folder, n)]
@@ -70,7 +69,7 @@ def build(folder: Path, n: int, row_at: Callable[[int], dict], schema, title: st
                         bar.update()
                     found[k] = _write(folder, indices.start, indices.stop, rows, schema)
     except OSError as error:
-        words = f"{title}: {refusal(folder, error)} by PTSA_CACHE or `cache`; finished parts are kept"
+        words = f"{title}: {refusal(folder, error.__cause__ or error)} by PTSA_CACHE or `cache`; finished parts are kept"
         raise OSError(words) from error
     return found
 
@@ -80,18 +79,6 @@ def progress(total: int, title: str):
     from tqdm import tqdm
 
     return tqdm(total=total, desc=title, unit=" frames", delay=5, mininterval=5, leave=False, dynamic_ncols=True)
-
-
-def _alone(folder: Path, title: str):
-    """A lock on the folder, held as a context; a process that is killed loses it."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder / "lock")
-    try:
-        return lock.acquire(timeout=0)
-    except Timeout:
-        print(f"{title}: another process is at it; waiting for it to finish", flush=True)
-        return lock.acquire()
 
 
 def _write(folder: Path, start: int, stop: int, rows: list[dict], schema) -> Path:

@@ -76,13 +76,10 @@ def numbers(cell: Any, kind: str) -> np.ndarray:
 
 
 def _classes(values: np.ndarray, task: Task) -> np.ndarray:
-    ignore = IGNORE if task.ignore is None else task.ignore
-    none = values == ignore
-    wrong = np.unique(values[~none & ((values < 0) | (values >= task.channels) | (values % 1 != 0))])
-    if wrong.size:
-        raise DataError("range", f"it holds classes {wrong[:5].tolist()}; task {task.name!r} has 0..{task.channels - 1}"
-                        f", and {ignore:g} where there is no label")  # fmt: skip
-    return np.where(none, IGNORE, values).astype(np.uint8)
+    ignore, highest = IGNORE if task.ignore is None else task.ignore, task.channels - 1
+    allowed = f"; task {task.name!r} has 0..{highest}, and {ignore:g} where there is no label"
+    files.check_ids(values, highest, ignore, "it holds classes", allowed)
+    return np.where(values == ignore, IGNORE, values).astype(np.uint8)
 
 
 def _binary(values: np.ndarray, task: Task) -> np.ndarray:

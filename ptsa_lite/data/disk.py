@@ -75,17 +75,22 @@ def make_folder(folder: Path) -> Path:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path, waiting: str = "") -> Iterator[None]:
     """The folder, made where it is not there, for this process alone while the block runs.
 
-    The system gives a lock back when its process ends, however it ends: nothing is ever held by the dead.
-    Raises ValueError where another process is at work there, and OSError where nothing can be written.
+    The system gives a lock back when its process ends, however it ends: nothing is ever held by the dead. Where another
+    process is at work there, this one prints `waiting` and waits, or raises ValueError where nothing is to be said.
+    Raises OSError where nothing can be written.
     """
+    lock = FileLock(make_folder(folder) / ".lock")
     try:
-        held = FileLock(make_folder(folder) / ".lock").acquire(timeout=0)
+        held = lock.acquire(timeout=0)
     except Timeout:
-        words = f"another process is at work in {folder}; wait until it is done, or give another folder"
-        raise ValueError(words) from None
+        if not waiting:
+            words = f"another process is at work in {folder}; wait until it is done, or give another folder"
+            raise ValueError(words) from None
+        print(waiting, flush=True)
+        held = lock.acquire()
     except OSError as error:
         raise OSError(refusal(folder, error)) from error
     with held:

@@ -71,6 +71,13 @@ def read_text(path: Path) -> str:
         raise DataError("unreadable", f"{path} is not a text file in UTF-8; expected one frame name a line") from None
 
 
+def check_ids(values: np.ndarray, highest: int, ignore: float | None, what: str, expected: str) -> None:
+    """Raises DataError, with the first five, where there are others than whole numbers 0..highest and `ignore`."""
+    wrong = (values < 0) | (values > highest) | (values % 1 != 0)
+    if wrong.any() and (others := [v for v in np.unique(values[wrong]).tolist() if v != ignore]):
+        raise DataError("range", f"{what} {others[:5]}{expected}")
+
+
 def above_half(values: np.ndarray, path: Path, what: str) -> np.ndarray:
     """(H, W) uint8, 1 above half of full scale, which is 255 if anything is above 1, else 1."""
     if not np.isfinite(values).all() or values.min(initial=0) < 0 or values.max(initial=0) > 255:

@@ -25,7 +25,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from .files import DataError, read_array, remark
+from .files import DataError, check_ids, read_array, remark
 
 TRANSPARENT = ("RGBA", "LA", "PA", "RGBa", "La")
 TURNS = {  # by EXIF's number for how the camera was held; 1 is upright
@@ -189,11 +189,6 @@ def read_numbers(path: Path, channels: int = 1) -> np.ndarray:
 def read_ids(path: Path, highest: int, ignore: int | None = None) -> np.ndarray:
     """(H, W) uint8 of ids 0..highest, and `ignore` where that is given."""
     values = read_grey(path, stored=True)
-    if values.max(initial=0) > highest or values.min(initial=0) < 0:  # the usual case needs no more than this
-        found = np.unique(values)
-        wrong = found[(found < 0) | (found > highest)]
-        wrong = wrong[wrong != ignore] if ignore is not None else wrong
-        if wrong.size:
-            allowed = f"0..{highest}" + ("" if ignore is None else f" and {ignore}")
-            raise DataError("range", f"{path} holds ids {wrong[:5].tolist()}; expected {allowed}")
+    allowed = f"0..{highest}" + ("" if ignore is None else f" and {ignore}")
+    check_ids(values, highest, ignore, f"{path} holds ids", f"; expected {allowed}")
     return values.astype(np.uint8)
