@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from . import frames
 from . import transforms as tr
@@ -174,19 +175,12 @@ def turn(images: Tensor, size: int, maps: Tensor, sizes: Tensor) -> Tensor:
     centres = torch.arange(size, dtype=torch.float64, device=images.device) + 0.5
     a, b, c, d, e, f = maps.T[:, :, None, None]
     x, y = a * centres + b * centres[:, None] + c, d * centres + e * centres[:, None] + f  # (B, S, S)
-    last, m = (sizes - 1)[:, None, None], images.shape[-1]
-    inside = (x >= 0) & (x <= last + 1) & (y >= 0) & (y <= last + 1)
-    x, y = x - 0.5, y - 0.5
-    left, top = x.floor(), y.floor()
-    dx, dy = ((v - low).float()[:, None] for v, low in ((x, left), (y, top)))
-
-    def at(column: Tensor, row: Tensor) -> Tensor:
-        flat = row.long().clamp(min=0).minimum(last) * m + column.long().clamp(min=0).minimum(last)
-        return images.flatten(2).gather(2, flat.flatten(1)[:, None].expand(-1, 3, -1)).unflatten(-1, (size, size))
-
-    upper, lower = (torch.lerp(at(left, row), at(left + 1, row), dx) for row in (top, top + 1))
+    end = sizes[:, None, None]
+    inside = (x >= 0) & (x <= end) & (y >= 0) & (y <= end)
+    places = torch.stack([x, y], -1) * (2 / images.shape[-1]) - 1  # -1..1 over all M pixels
+    out = F.grid_sample(images, places.float(), padding_mode="border", align_corners=False)
     fill = torch.tensor(tr.FILL, dtype=images.dtype, device=images.device)[:, None, None]
-    return torch.where(inside[:, None], torch.lerp(upper, lower, dy).floor(), fill)
+    return torch.where(inside[:, None], (out + 1e-3).floor(), fill)  # Pillow cuts off; 99.9999 is 100
 
 
 def _grey_levels(values: Tensor) -> Tensor:

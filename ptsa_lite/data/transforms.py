@@ -225,6 +225,5 @@ def shrink(frame: Frame, size: int) -> Frame:
         if key == "image":
             small[key] = warp_image(array, size, Warp(), w / h)
         elif key != "aspect":
-            pixels, _ = source_pixels(array.shape[:2], size, Warp(), w / h)
-            small[key] = array.reshape(h * w, -1).take(pixels, axis=0).reshape(size, size, *array.shape[2:])
+            small[key] = array[nearest(size, h)[:, None], nearest(size, w)]
     return {key: a.astype(np.float16) if a.ndim == 3 and a.dtype == np.float32 else a for key, a in small.items()}
