@@ -72,17 +72,13 @@ def describe(
     for name in named:
         known(name, ("image", *made), "task in data.columns")
     return Description(
-        tuple(path) if several(path) else (path,),
+        # of a list, sets, or rows that are one
+        tuple(path) if isinstance(path, list | tuple) and not isinstance(path[0], Mapping) else (path,),
         made,
         {name: named.get(name, name) for name in ("image", *made)},
         known(settings.get("augment", "nyud"), AUGMENT, "augment of data"),
         known(settings.get("mix", MIXES[0]), MIXES, "mix of data"),
     )
-
-
-def several(path: Any) -> bool:
-    """Whether these are sets rather than one: a list of rows is one."""
-    return isinstance(path, list | tuple) and not isinstance(path[0], Mapping)
 
 
 def task_of(name: str, description: Task | Mapping[str, Any]) -> Task:

@@ -91,8 +91,10 @@ def open_dataset(
 
     Raises ValueError (DataError for the archive's own faults) in one sentence.
     """
-    check({"seed": SIZE}, {"seed": seed})
-    split = _checked(split, img_size=img_size, n_frames=n_frames, work_size=work_size)
+    numbers = {"seed": seed, "img_size": img_size, "n_frames": n_frames, "work_size": work_size}
+    rules = {"seed": SIZE, "img_size": COUNT, "n_frames": COUNT, "work_size": COUNT}
+    check(rules, {what: number for what, number in numbers.items() if number is not None})
+    split = known({"test": "val"}.get(split, split), ("train", "val"), "split")
     if work_size and work_size < img_size:
         raise ValueError(f"work_size {work_size} is below img_size {img_size}; give at least img_size, or None")
     augment = split == "train" if augment is None else augment
@@ -136,11 +138,11 @@ def is_own(name: Any, tasks: Any = None) -> bool:
 def count_frames(name: Any, root: str | Path, split: str, n_frames: int | None = None, tasks=None) -> int | None:
     """How many frames a split will have, without reading one. tasks: of data of one's own, as `open_dataset` has it."""
     if is_own(name, tasks):
-        n = own.count(describe(name, tasks), split, root)
-        return min(n, n_frames or n)
-    if name == "scenes":
+        described = describe(name, tasks)
+        n = len(own.order([len(table) for table in own.tables(described, split, root)], described.mix))
+    elif name == "scenes":
         return n_frames or SCENE_COUNT[split]
-    if is_prepared(root):
+    elif is_prepared(root):
         n = read_manifest(root)["splits"][split]["frames"]
     else:
         n = len(open_archive(name, root).names(split))
@@ -189,9 +191,3 @@ def _scenes(split: str, size: int, n_frames: int | None, seed: int, tasks: tuple
     paths = build(place, n, row_at, frames.schema(SCENES), f"rendering {split} scenes")
     words = f"{split}: {n} procedural scenes, {size}x{size}, seed {seed}"
     return open_parts(paths, n, frames.columns(tasks), words)
-
-
-def _checked(split: str, **numbers) -> str:
-    """The split's own name, after a look at the arguments that every data set takes."""
-    check(dict.fromkeys(numbers, COUNT), {what: number for what, number in numbers.items() if number is not None})
-    return known({"test": "val"}.get(split, split), ("train", "val"), "split")

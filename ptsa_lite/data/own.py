@@ -104,13 +104,11 @@ def tables(described: Description, split: str, root: str | Path = "", folder: st
     for task in described.tasks:
         known(described.columns[task], every, f"column for task {task!r}:")
     used = {*described.columns.values()}
-    return [Table(*_undecoded(rows, used & {*there}, base, name), described.columns, described.tasks)
-            for rows, name, base, there in found]  # fmt: skip
-
-
-def count(described: Description, split: str, root: str | Path = "", folder: str | Path | None = None) -> int:
-    """How many frames a split has."""
-    return len(order([len(table) for table in tables(described, split, root, folder)], described.mix))
+    made = []
+    for rows, name, base, there in found:
+        rows, stamp = _undecoded(rows, used & {*there}, base)
+        made.append(Table(rows, name, base, stamp, described.columns, described.tasks))
+    return made
 
 
 def order(lengths: Sequence[int], mix: str) -> list[tuple[int, int]]:
@@ -205,10 +203,10 @@ def _of_split(sets: Mapping, split: str, where: str):
                     "path: {train: ..., val: ...}, or measure on every fifth training frame, holdout: 5")  # fmt: skip
 
 
-def _undecoded(rows, used: set[str], base: Path, name: str) -> tuple:
-    """(rows with pictures as they are stored, name, base, stamp): the first four fields of a Table."""
+def _undecoded(rows, used: set[str], base: Path) -> tuple[Any, list | None]:
+    """The rows with pictures as they are stored, and their stamp (`Table`)."""
     if isinstance(rows, list | tuple):
-        return rows, name, base, None
+        return rows, None
     import pyarrow.compute as pc
 
     hf, paths = cache.hugging_face(), []
@@ -230,4 +228,4 @@ def _undecoded(rows, used: set[str], base: Path, name: str) -> tuple:
             with suppress(OSError):
                 found = os.stat(place / path)
                 stamp.append((path, found.st_size, found.st_mtime_ns))
-    return rows, name, base, stamp
+    return rows, stamp

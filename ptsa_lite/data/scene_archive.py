@@ -4,7 +4,6 @@ Classes get the ids that the archives give to things of that name; what has none
 unlabelled (NYUD-v2). Everything about these frames is made up: no number from them says anything about the archive.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,8 @@ from ptsa_lite.scenes import SCENE_CLASSES, render_scene
 from ptsa_lite.tasks import known
 
 from .cache import progress
-from .pascal import PARTS
+from .listing import ARCHIVES
+from .pascal import PARTS, PERSON
 
 VOC = {"person": 15, "chair": 9, "sofa": 18, "table": 11, "plant": 16}
 NYU40 = {
@@ -31,7 +31,7 @@ def write_scene_archive(name: str, root: str | Path, train: int, val: int, size=
     What is there already is kept: the same call again only reads the lists.
     """
     root = Path(root)
-    lists, write = ARCHIVES[known(name, ARCHIVES, "archive")]
+    write, layout = WRITERS[known(name, WRITERS, "archive")], ARCHIVES[name]
     names = {"train": [f"scene_{i:05d}" for i in range(train)], "val": [f"scene_{90_000 + i}" for i in range(val)]}
     numbers = {"train": range(train), "val": range(1_000_000, 1_000_000 + val)}  # the scenes' own splits
     with progress(train + val, f"drawing scenes as a {name} archive") as bar:
@@ -41,7 +41,7 @@ def write_scene_archive(name: str, root: str | Path, train: int, val: int, size=
                     write(root, frame, render_scene(number, seed=seed, size=size))
                     _at(root, f"done/{frame}").touch()
                 bar.update()
-            _at(root, f"{lists}/{split}.txt").write_text("\n".join(some) + "\n", encoding="utf-8")
+            _at(root, layout.lists.format(split)).write_text("\n".join(some) + "\n", encoding="utf-8")
     return root
 
 
@@ -76,7 +76,7 @@ def _nyud(root: Path, name: str, frame: dict[str, np.ndarray]) -> None:
         np.save(_at(root, f"{key}/{name}.npy"), frame[key].astype(np.float32))
 
 
-ARCHIVES: dict[str, tuple[str, Callable]] = {"pascal": ("ImageSets/Context", _pascal), "nyud": ("gt_sets", _nyud)}
+WRITERS = {"pascal": _pascal, "nyud": _nyud}
 
 
 def _ids(semseg: np.ndarray, ids: dict[str, int]) -> np.ndarray:
@@ -91,7 +91,7 @@ def _anno(name: str, parts: np.ndarray) -> np.ndarray:
         inner[0, j] = (PARTS[part].split()[0], (parts == part).astype(np.uint8))
     objects = np.zeros((1, 1 if there else 0), [(key, object) for key in ("class", "class_ind", "mask", "parts")])
     if there:
-        objects[0, 0] = ("person", np.uint8(15), (parts > 0).astype(np.uint8), inner)
+        objects[0, 0] = ("person", np.uint8(PERSON), (parts > 0).astype(np.uint8), inner)
     anno = np.zeros((1, 1), [("imname", object), ("objects", object)])
     anno[0, 0] = (name, objects)
     return anno

@@ -56,13 +56,10 @@ class MeanIoU(Meter):
         super().__init__(task)
         self.confusion = torch.zeros(task.channels, task.channels, dtype=torch.int64)  # (label, prediction)
 
-    def class_iou(self) -> Tensor:
-        """IoU of each class in percent, (C,) float64; nan for a class that does not occur."""
-        hits = self.confusion.diagonal().double()
-        return 100 * hits / (self.confusion.sum(0) + self.confusion.sum(1) - hits)
-
     def compute(self) -> float:
-        return self.class_iou().nanmean().item()
+        hits = self.confusion.diagonal().double()
+        iou = 100 * hits / (self.confusion.sum(0) + self.confusion.sum(1) - hits)  # (C,), nan of a class not there
+        return iou.nanmean().item()
 
     def _rows(self, prediction: Tensor, target: Tensor) -> Tensor:
         classes, valid = self.task.channels, target != IGNORE

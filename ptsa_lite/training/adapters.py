@@ -34,7 +34,8 @@ def save_adapters(model: nn.Module, path: str | Path, dtype: torch.dtype | None 
     state = {name: value.cpu().contiguous() for name, value in adapter_state(model).items()}
     if dtype is not None:
         state = {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
-    metadata = {"description": _fits(model), "versions": versions(), "about": about, "contents": _contents(state)}
+    # the checksum of the contents is ours: safetensors has none
+    metadata = {"description": _fits(model), "versions": versions(), "about": about, "contents": digest(sorted(state.items()))}
     content = save(state, {key: json.dumps(value) for key, value in metadata.items()})
     write_whole(path, lambda beside: beside.write_bytes(content))
     return path.stat().st_size
@@ -55,17 +56,15 @@ def load_adapters(model: nn.Module, path: str | Path) -> dict:
         raise ValueError(f"{path} is for another model: {found[0]}; build the model that it was saved from")
     with safe_open(path, "pt") as file:
         state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 not a dict
-    if metadata.get("contents") != _contents(state):
+    if metadata.get("contents") != digest(sorted(state.items())):
         raise ValueError(f"{path} is damaged: its checksum is not that of its content; fetch or save it again")
     wanted = adapter_state(model)
-    for key in wanted:
-        if resized and key in state and key.endswith(POSITION_TABLES):
+    for key in sorted(wanted.keys() | state):
+        if resized and key in wanted.keys() & state and key.endswith(POSITION_TABLES):
             state[key] = _fitted(path, key, state[key], wanted[key].shape)
-        if key not in state or state[key].shape != wanted[key].shape:
-            raise ValueError(f"{path} has no {key} of shape {tuple(wanted[key].shape)}; it is of another method")
-    extra = sorted(set(state) - set(wanted))
-    if extra:
-        raise ValueError(f"{path} holds {extra[0]}, which this model does not train; it is of another method")
+        shapes = [tuple(held[key].shape) if key in held else "nothing" for held in (state, wanted)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(f"{path}: {key} is {shapes[0]} there and {shapes[1]} here; it is of another method")
     model.load_state_dict(state, strict=False)
     return metadata["about"]
 
@@ -104,11 +103,6 @@ def _sizes(description: dict) -> list:
     """The size of the images that a model was made for; of several models in one, each one's."""
     inner = [part for part in description.values() if isinstance(part, dict)]
     return [description.get("img_size"), *(part["img_size"] for part in inner if "img_size" in part)]
-
-
-def _contents(state: dict[str, Tensor]) -> str:
-    """A checksum of an adapter file's tensors, which safetensors itself has none of."""
-    return digest(sorted(state.items()))
 
 
 def _fitted(path, key: str, table: Tensor, shape: torch.Size) -> Tensor:

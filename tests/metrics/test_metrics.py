@@ -147,7 +147,6 @@ def test_an_absent_class_does_not_count_but_a_wrongly_predicted_one_does():
     assert meter.compute() == 100
     meter.update(one_hot(torch.tensor([[[0, 0, 0, 5]]]), 7), target)
     assert meter.compute() == pytest.approx(100 * (7 / 8 + 0) / 2)
-    assert meter.class_iou().isnan().sum() == 5
 
 
 @pytest.mark.parametrize("wrong", [7, -1, 254])
