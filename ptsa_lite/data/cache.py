@@ -69,8 +69,8 @@ def build(folder: Path, n: int, row_at: Callable[[int], dict], schema, title: st
                         bar.update()
                     found[k] = _write(folder, indices.start, indices.stop, rows, schema)
     except OSError as error:
-        words = f"{title}: {refusal(folder, error.__cause__ or error)} by PTSA_CACHE or `cache`; finished parts are kept"
-        raise OSError(words) from error
+        where = refusal(folder, error.__cause__ or error)
+        raise OSError(f"{title}: {where} by PTSA_CACHE or `cache`; finished parts are kept") from error
     return found
 
 

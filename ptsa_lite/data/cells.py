@@ -104,11 +104,9 @@ def _depth(values: np.ndarray, task: Task) -> np.ndarray:
 
 def _normals(values: np.ndarray, task: Task) -> np.ndarray:
     none = (values == task.ignore).all(-1, keepdims=True)
-    return files.clean_normals(values if not none.any() else np.where(none, np.float32(0), _real(values)), "it")
-
-
-def _real(values: np.ndarray) -> np.ndarray:
-    return values * np.float32(2 / 255) - np.float32(1) if values.dtype == np.uint8 else values
+    if none.any():
+        values = np.where(none, np.float32(0), files.unit_range(values))
+    return files.clean_normals(values, "it")
 
 
 LABELS: dict[str, Callable[[np.ndarray, Task], np.ndarray]] = {

@@ -105,8 +105,13 @@ def _rgb(picture: Image.Image, bits: int, name, ground: bool = True) -> np.ndarr
     if bits > 16 or mode == "F" or (bits > 8 and keyed):
         words = f"{name} has mode {mode} in {bits} bits, of which nothing tells what is white"
         raise DataError("range", f"{words}; save it as 8-bit RGB")
-    if bits > 8:
-        picture = _eight_bits(picture, bits, name)
+    if bits > 8:  # Pillow keeps a grey's bits, and of a colour's only the upper 8
+        values = np.asarray(picture)
+        if mode.startswith("I"):
+            picture = Image.fromarray(_scaled(values, 2**bits - 1, name))
+        else:
+            colours = values[..., :-1] if mode in TRANSPARENT else values
+            _scaled(colours.max(keepdims=True).clip(1), 255, name)  # the upper 8 of a small number are 0
         remark(f"{bits} bits a channel, scaled to 8")
     elif mode != "RGB":
         remark(f"mode {mode}, turned into RGB")
@@ -119,16 +124,6 @@ def _rgb(picture: Image.Image, bits: int, name, ground: bool = True) -> np.ndarr
         return np.asarray(picture.convert("RGB"))
     except ValueError as error:  # Pillow knows modes that it cannot turn
         raise DataError("range", f"{name} has mode {mode}, which cannot be turned into RGB ({error})") from None
-
-
-def _eight_bits(picture: Image.Image, bits: int, name) -> Image.Image:
-    """9 to 16 bits scaled to 8. Pillow keeps a grey's bits, and of a colour's only the upper 8."""
-    values = np.asarray(picture)
-    if picture.mode.startswith("I"):
-        return Image.fromarray(_scaled(values, 2**bits - 1, name))
-    colours = values[..., :-1] if picture.mode in TRANSPARENT else values
-    _scaled(colours.max(keepdims=True).clip(1), 255, name)  # the upper 8 of a small number are 0
-    return picture
 
 
 def _scaled(values: np.ndarray, full: int, name) -> np.ndarray:

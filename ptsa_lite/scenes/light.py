@@ -175,14 +175,10 @@ def sky_colour(sky: Sky, camera: Camera, x, y) -> np.ndarray:
     cover = np.clip((soft_noise(np.sin(around) * flat, np.cos(around) * flat * 1.5, 0.07) - 1 + sky.clouds) * 3, 0, 0.8)
     colour += (horizon.max() * np.float32([[1.0], [0.98], [0.97]]) - colour) * cover * np.minimum(up * 8, 1)
     for height, scale, share in ((0.11, 0.10, 0.45), (0.06, 0.21, 0.8)):
-        line = height * (0.25 + _ridge(around, scale))
+        hump = np.sin(around / scale + 1) + np.sin(around / scale * 0.43 + 4) * np.sin(around / scale * 1.7)
+        line = height * (0.25 + (0.5 + 0.25 * hump))  # a smooth line of hills over the azimuth
         colour = np.where(rise < line, horizon + (hills - horizon) * np.float32(share), colour)
     return colour
-
-
-def _ridge(around, scale):
-    """A smooth line of hills, 0..1, over the azimuth."""
-    return 0.5 + 0.25 * (np.sin(around / scale + 1) + np.sin(around / scale * 0.43 + 4) * np.sin(around / scale * 1.7))
 
 
 def tone(radiance: np.ndarray, exposure: float) -> np.ndarray:

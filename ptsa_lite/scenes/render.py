@@ -38,7 +38,9 @@ def render_scene(index: int, seed: int = 0, size: int | tuple[int, int] = 128) -
 
     Raises ValueError on a size without pixels or a negative index or seed.
     """
-    height, width = _size(size)
+    height, width = (size, size) if np.isscalar(size) else size
+    if min(height, width) < 1:
+        raise ValueError(f"a frame of {height} x {width} has no pixels; give a positive side or (height, width)")
     scene, view, subjects = _scene(index, seed)
     x, y = scene.camera.rays(height, width)
     depth, seen = _look(view, x, y)
@@ -61,13 +63,6 @@ def render_scene(index: int, seed: int = 0, size: int | tuple[int, int] = 128) -
 def _picture(rows, height: int, width: int) -> np.ndarray:
     """(3, H * W) -> (H, W, 3)."""
     return np.ascontiguousarray(rows.T).reshape(height, width, 3)
-
-
-def _size(size) -> tuple[int, int]:
-    height, width = (size, size) if np.isscalar(size) else size
-    if min(height, width) < 1:
-        raise ValueError(f"a frame of {height} x {width} has no pixels; give a positive side or (height, width)")
-    return int(height), int(width)
 
 
 def _scene(index: int, seed: int) -> tuple[Scene, View, list[int]]:

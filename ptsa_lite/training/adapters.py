@@ -34,8 +34,8 @@ def save_adapters(model: nn.Module, path: str | Path, dtype: torch.dtype | None 
     state = {name: value.cpu().contiguous() for name, value in adapter_state(model).items()}
     if dtype is not None:
         state = {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
-    # the checksum of the contents is ours: safetensors has none
-    metadata = {"description": _fits(model), "versions": versions(), "about": about, "contents": digest(sorted(state.items()))}
+    metadata = {"description": _fits(model), "versions": versions(), "about": about}
+    metadata["contents"] = digest(sorted(state.items()))  # safetensors itself has no checksum
     content = save(state, {key: json.dumps(value) for key, value in metadata.items()})
     write_whole(path, lambda beside: beside.write_bytes(content))
     return path.stat().st_size

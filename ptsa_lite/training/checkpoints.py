@@ -16,7 +16,7 @@ from ptsa_lite.recipe import FREE
 from ptsa_lite.tasks import Task
 
 from .adapters import adapter_state
-from .sameness import differences, frozen_weights, listed, plain
+from .sameness import differences, frozen_weights, plain
 
 
 def fingerprint(model: nn.Module, train_set, tasks: Mapping[str, Task], config: Mapping) -> dict:
@@ -74,8 +74,9 @@ class Checkpoint:
             return []
         state = _read(self.path)
         if found := differences(state["fingerprint"], self.fingerprint):
+            more = [f"and {len(found) - 3} more"] if len(found) > 3 else []
             raise ValueError(
-                f"{self.path} is of another training: {listed(found)}; "
+                f"{self.path} is of another training: {', '.join(found[:3] + more)}; "
                 "set it back to go on with that one, or give another folder for a new one"
             )
         lacking = sorted(adapter_state(model).keys() ^ state["model"].keys())

@@ -7,7 +7,7 @@ here: sums of losses and counts of labels, statistics of batch norm, meters. Gra
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -83,15 +83,6 @@ def gather(value) -> list:
     if size() > 1:
         dist.all_gather_object(values, value)
     return values
-
-
-def merge_meters(meters: Mapping) -> Mapping:
-    """The meters of all processes as one each: exactly what one process would have counted on the whole set."""
-    first, *others = gather(meters)
-    for other in others:
-        for name, meter in other.items():
-            first[name].merge(meter)
-    return first
 
 
 class _Total(torch.autograd.Function):

@@ -150,7 +150,11 @@ def evaluate(
                     meter.update(predictions[name], batch[name])
     finally:
         model.train(was_training)
-    return {name: meter.compute() for name, meter in distributed.merge_meters(meters).items()}
+    first, *others = distributed.gather(meters)  # merged, they are exactly those of one process that saw the whole set
+    for other in others:
+        for name, meter in other.items():
+            first[name].merge(meter)
+    return {name: meter.compute() for name, meter in first.items()}
 
 
 def describe(record: dict, tasks: Mapping[str, Task]) -> str:

@@ -30,12 +30,6 @@ def differences(theirs: Mapping, ours: Mapping, free: Collection[str] = (), ther
     return found
 
 
-def listed(found: list[str], most: int = 3) -> str:
-    """The first of these phrases, and how many more there are."""
-    more = f", and {len(found) - most} more" if len(found) > most else ""
-    return ", ".join(found[:most]) + more
-
-
 def plain(values: Mapping) -> dict:
     """The same values as JSON gives them back, so that what was written compares with what was not."""
     return json.loads(json.dumps(values))

@@ -75,7 +75,8 @@ class Stepper:
     def _gradients(self, batch: dict[str, Tensor]) -> Tensor:
         """Leaves the clipped gradients of a batch; (1 + T + n,) its loss, each task's, and the n groups' norms."""
         self.optimizer.zero_grad()
-        counts, parts = self._counts(batch), _cut(batch, self.config.accumulate)
+        chunks = (values.chunk(self.config.accumulate) for values in batch.values())
+        counts, parts = self._counts(batch), [dict(zip(batch, part, strict=True)) for part in zip(*chunks, strict=True)]
         values = [self._backward(part, counts, last=part is parts[-1]) for part in parts]
         self.scaler.unscale_(self.optimizer)
         norms = [nn.utils.clip_grad_norm_(group, self.config.clip_norm) for group in self.clipped]
@@ -133,21 +134,18 @@ class Recorded:
     def __call__(self, function: Callable[[dict[str, Tensor]], Tensor], batch: dict[str, Tensor]) -> Tensor:
         self.calls += 1
         if self.calls <= self.BEFORE:
-            return self._aside(function, batch)
+            aside = torch.cuda.Stream()
+            aside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(aside):
+                result = function(batch)
+            torch.cuda.current_stream().wait_stream(aside)
+            return result
         if self.graph is None or any(batch[key].shape != value.shape for key, value in self.inputs.items()):
             self._record(function, batch)
         for key, value in self.inputs.items():
             value.copy_(batch[key])
         self.graph.replay()
         return self.result
-
-    def _aside(self, function, batch: dict[str, Tensor]) -> Tensor:
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            result = function(batch)
-        torch.cuda.current_stream().wait_stream(aside)
-        return result
 
     def _record(self, function, batch: dict[str, Tensor]) -> None:
         self.inputs = {key: value.clone() for key, value in batch.items() if value.is_cuda}
@@ -198,11 +196,6 @@ def to_device(batch: Mapping[str, Tensor], tasks, device: torch.device) -> dict[
     """The image, the tasks' labels and the frames' numbers, where the model is."""
     moved = {key: batch[key].to(device, non_blocking=True) for key in ("image", *tasks) if key in batch}
     return moved | ({"index": batch["index"]} if "index" in batch else {})
-
-
-def _cut(batch: dict[str, Tensor], n: int) -> list[dict[str, Tensor]]:
-    pieces = zip(*(value.chunk(n) for value in batch.values()), strict=True)
-    return [dict(zip(batch, piece, strict=True)) for piece in pieces]
 
 
 def _over_processes(model: nn.Module, device: torch.device) -> DistributedDataParallel:
