@@ -14,6 +14,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ import papermill
 from papermill.exceptions import PapermillExecutionError
 from PIL import Image, ImageChops, ImageStat
 
-from ptsa_lite.data.disk import alone, make_folder, write_text
+from ptsa_lite.data.disk import alone, make_folder, write_text, write_whole
 from ptsa_lite.tasks import known
 
 from .fingerprint import fingerprint
@@ -194,7 +195,7 @@ def build(
             write_built(notebook, target, mark)
             figures = _collect_figures(source, start)
             say(f"{source.stem}: built in {time.time() - start:.0f} s, {target.stat().st_size / 1e3:.0f} kB, "
-                f"{figures} new figure files")
+                f"{figures} figure files")
             written.append(target)
     return written
 
@@ -218,12 +219,8 @@ def _collect_figures(source: Path, start: float) -> int:
     parameters, root = declared(source), source.parent.parent
     if "out_dir" not in parameters:
         return 0
-    made = (root / parameters["out_dir"].default / "figures").glob(f"{source.stem[:2]}_*")
-    copied = 0
-    for figure in sorted(path for path in made if path.stat().st_mtime >= start - 1):
-        target = root / "figures" / figure.name
-        if not target.is_file() or target.read_bytes() != figure.read_bytes():
-            target.parent.mkdir(exist_ok=True)
-            shutil.copyfile(figure, target.with_name(f".{figure.name}.part")).replace(target)
-            copied += 1
-    return copied
+    found = (root / parameters["out_dir"].default / "figures").glob(f"{source.stem[:2]}_*")
+    made = [path for path in found if path.stat().st_mtime >= start - 1]
+    for figure in made:
+        write_whole(make_folder(root / "figures") / figure.name, partial(shutil.copyfile, figure))
+    return len(made)
