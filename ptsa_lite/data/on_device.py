@@ -20,7 +20,6 @@ from .files import nearest
 from .open import Samples
 
 ROOM = 0.25  # of the memory that is free: the rest is the training's
-SLICE = 64  # frames that are read at a time
 
 
 class DeviceFrames:
@@ -34,25 +33,17 @@ class DeviceFrames:
         self.stored: dict[str, Tensor] = {}  # (n, H*W, 1 or 3) by key, as `frames` stores it
         self.there: dict[str, Tensor] = {}  # (n,): which frames have that label
         rows, n = dataset.with_format(None), len(dataset)
-        for start in range(0, n, SLICE):
-            part = [frames.decode(row) for row in rows.select(range(start, min(start + SLICE, n)))]
-            for key in ("image", *self.samples.kinds):
-                self._put(key, start, part, n, device)
+        for key in ("image", *self.samples.kinds):
+            self.there[key] = torch.zeros(n, dtype=torch.bool, device=device)
+        for i, row in enumerate(rows):
+            for key, array in frames.decode(row).items():
+                if key in self.there:
+                    pixels = torch.from_numpy(array.reshape(-1, *array.shape[2:] or (1,)).copy())
+                    if key not in self.stored:
+                        self.stored[key] = torch.zeros(n, *pixels.shape, dtype=pixels.dtype, device=device)
+                    self.stored[key][i], self.there[key][i] = pixels.to(device), True
         self.index, self.aspect = list(rows["index"]), np.float32(rows["aspect"]).astype(np.float64)
         self.work = rows[0]["height"]
-
-    def _put(self, key: str, start: int, part: list[frames.Frame], n: int, device: torch.device) -> None:
-        there = [key in frame for frame in part]
-        if key not in self.there:
-            self.there[key] = torch.zeros(n, dtype=torch.bool, device=device)
-        self.there[key][start : start + len(part)] = torch.tensor(there, device=device)
-        for i, frame in enumerate(part, start):
-            if key in frame:
-                pixels = torch.from_numpy(np.array(frame[key])).flatten(0, 1)
-                pixels = pixels if pixels.ndim == 2 else pixels[:, None]
-                if key not in self.stored:
-                    self.stored[key] = torch.zeros(n, *pixels.shape, dtype=pixels.dtype, device=device)
-                self.stored[key][i] = pixels.to(device)
 
     def __len__(self) -> int:
         return len(self.index)

@@ -67,7 +67,6 @@ def open_dataset(
     augment: bool | None = None,
     *,
     cache: str | Path | None = None,
-    prepared: bool = True,
     columns: Mapping[str, str] | None = None,
 ):
     """A `datasets.Dataset` whose samples are {"image": (3, S, S) float32, "index": int, task: label tensor, ...}.
@@ -86,7 +85,6 @@ def open_dataset(
                 augmentation, work_size=img_size is the plain test transform from such a copy
     augment     by default only train
     cache       where scenes and prepared copies are kept (`cache.cache_folder`)
-    prepared    False reads the archive itself even with a work_size: the same samples, bit for bit, more slowly
     columns     of your own data, {"image" or task: column} where a column has another name
 
     Raises ValueError (DataError for the archive's own faults) in one sentence.
@@ -116,7 +114,7 @@ def open_dataset(
         archive = open_archive(name, root)
         tasks = readable(archive, tasks)
         words = f"{split}: {archive.described}, {archive.root}"
-        if work_size and prepared:
+        if work_size:
             _, *made = build_copy(archive, split, tasks, work_size, n_frames, cache)
             table = open_parts(*made, frames.columns(tasks), f"{words}, at {work_size}x{work_size}")
             archive = work_size = None

@@ -102,7 +102,9 @@ def test_a_folder_that_cannot_be_written_is_named_with_the_free_space(tmp_path):
 def test_the_prepared_copy_gives_the_archives_samples_bit_for_bit(tmp_path, name):
     root = (write_nyud if name == "nyud" else write_pascal)(tmp_path / "root", train=4, size=(48, 64))
     options = dict(img_size=16, work_size=24, cache=tmp_path / "cache")
-    copy, plain = open_dataset(name, root, **options), open_dataset(name, root, **options, prepared=False)
+    copy, archive = open_dataset(name, root, **options), open_dataset(name, root, img_size=16)
+    view = archive.format["format_kwargs"]["transform"]
+    plain = archive.with_transform(replace(view, work_size=24))
     assert set(copy[0]) == {"image", "index", *(NYUD if name == "nyud" else PASCAL)}
     for epoch in range(3):
         for a, b in zip(set_epoch(copy, epoch), set_epoch(plain, epoch), strict=True):
@@ -189,10 +191,10 @@ def test_ctrl_c_while_a_transform_is_hashed_is_not_lost(tmp_path):
         signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.parametrize("prepared", [False, True])
-def test_loaders_give_the_same_batches_for_any_number_of_workers(tmp_path, prepared):
+@pytest.mark.parametrize("work_size", [None, 24])
+def test_loaders_give_the_same_batches_for_any_number_of_workers(tmp_path, work_size):
     root = write_nyud(tmp_path / "root", train=7)
-    dataset = open_dataset("nyud", root, img_size=16, work_size=24, cache=tmp_path / "cache", prepared=prepared)
+    dataset = open_dataset("nyud", root, img_size=16, work_size=work_size, cache=tmp_path / "cache")
     runs = [list(make_loader(dataset, 3, seed=1, epoch=2, workers=workers)) for workers in (0, 1, 2)]
     assert [len(batch["index"]) for batch in runs[0]] == [3, 3, 1]
     for run in runs[1:]:
