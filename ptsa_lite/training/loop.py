@@ -19,7 +19,7 @@ from ptsa_lite.tasks import Task
 
 from . import distributed
 from .checkpoints import Checkpoint, fingerprint, read_history
-from .step import NotFinite, Stepper, autocast, to_device
+from .step import Stepper, autocast, to_device
 
 
 def train(
@@ -115,11 +115,12 @@ def _one_epoch(loader: EpochLoader, config: TrainConfig, stepper: Stepper, epoch
             rate = learning_rate(epoch * steps + i, config, steps)
             try:
                 losses.append(stepper(batch, rate))
-            except NotFinite as error:
+            except FloatingPointError as error:
+                what, frames = error.args
                 saved = checkpoint and checkpoint.path.exists()
                 kept = f"the last good checkpoint is {checkpoint.path}" if saved else "no checkpoint was written"
                 raise FloatingPointError(
-                    f"{error.what} is not finite in epoch {epoch + 1}, step {i + 1}, frames {error.frames}; the step "
+                    f"{what} is not finite in epoch {epoch + 1}, step {i + 1}, frames {frames}; the step "
                     f"was not taken, {kept}. Look at these frames' labels, or lower the learning rate"
                 ) from None
     means = {name: sum(step[name] for step in losses) / steps for name in losses[0]}

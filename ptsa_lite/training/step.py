@@ -25,14 +25,6 @@ from . import distributed
 FORMATS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-class NotFinite(FloatingPointError):
-    """A loss or gradient that is not finite; the step was not taken. `what` names it, `frames` are the batch's."""
-
-    def __init__(self, what: str, frames):
-        super().__init__(f"{what} is not finite, frames {frames}")
-        self.what, self.frames = what, frames
-
-
 class Stepper:
     """The optimiser and how a step is made with it. Call it with a batch and a rate for the losses of the step.
 
@@ -58,7 +50,10 @@ class Stepper:
         self.recorded = Recorded() if config.cuda_graph and fixed and self.device.type == "cuda" else None
 
     def __call__(self, batch: Mapping[str, Tensor], rate: float) -> dict[str, float]:
-        """{"loss": weighted sum, task: loss, ...} of the whole batch, of which every process brings its part."""
+        """{"loss": weighted sum, task: loss, ...} of the whole batch, of which every process brings its part.
+
+        Raises FloatingPointError(what is not finite, the batch's frames), before the step is taken.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         batch = to_device(batch, self.tasks, self.device)
@@ -101,11 +96,11 @@ class Stepper:
         counts = distributed.add(torch.stack([label_counts(batch[name]) for name in self.tasks]))  # (T, 2)
         return dict(zip(self.tasks, counts, strict=True))
 
-    def _not_finite(self, values: list[float], batch) -> NotFinite:
+    def _not_finite(self, values: list[float], batch) -> FloatingPointError:
         bad = [name for name, value in zip(self.tasks, values[1:], strict=False) if not math.isfinite(value)]
         what = f"the loss of {' and '.join(bad)}" if bad else "the gradient (of finite losses)"
         frames = distributed.gather(batch["index"].tolist() if "index" in batch else "unknown")
-        return NotFinite(what, frames[0] if len(frames) == 1 else frames)
+        return FloatingPointError(what, frames[0] if len(frames) == 1 else frames)
 
     def state_dict(self) -> dict:
         """What the next step depends on besides the model: the optimiser's state, and the scaler's where it works."""
