@@ -81,7 +81,7 @@ def open_dataset(
     n_frames    the first so many frames; for scenes the number of frames (512 and 128 by default)
     seed        decides which scenes are drawn, and the augmentation
     work_size   resize frames to this square first. About 1.5 times img_size loses nothing to a zoom of 1.5 and makes
-                reading cheap, because archives are then decoded once into a prepared copy (below). Without
+                reading cheap, because archives are then decoded once into a prepared copy. Without
                 augmentation, work_size=img_size is the plain test transform from such a copy
     augment     by default only train
     cache       where scenes and prepared copies are kept (`cache.cache_folder`)
@@ -89,9 +89,9 @@ def open_dataset(
 
     Raises ValueError (DataError for the archive's own faults) in one sentence.
     """
-    numbers = {"seed": seed, "img_size": img_size, "n_frames": n_frames, "work_size": work_size}
-    rules = {"seed": SIZE, "img_size": COUNT, "n_frames": COUNT, "work_size": COUNT}
-    check(rules, {what: number for what, number in numbers.items() if number is not None})
+    sizes = {"img_size": img_size, "n_frames": n_frames, "work_size": work_size}
+    given = {what: size for what, size in sizes.items() if size is not None}
+    check({"seed": SIZE} | dict.fromkeys(given, COUNT), {"seed": seed} | given)
     split = known({"test": "val"}.get(split, split), ("train", "val"), "split")
     if work_size and work_size < img_size:
         raise ValueError(f"work_size {work_size} is below img_size {img_size}; give at least img_size, or None")
