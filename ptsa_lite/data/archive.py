@@ -164,6 +164,7 @@ class Archive:
         return frames.read(*self.readers(paths, tasks))
 
     def readers(self, paths: Mapping[str, str], tasks: Iterable[str]) -> frames.Readers:
+        """What reads the picture and each label of the frame whose files are `paths`."""
         labels = {task: partial(self._label, task, paths) for task in tasks if paths.get(task)}
         return partial(self.sources["image"].read, self.root / paths["image"]), labels
 

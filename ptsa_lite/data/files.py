@@ -124,11 +124,12 @@ def nearest(n: int, m: int) -> np.ndarray:
 
 
 def unit_range(normals: np.ndarray) -> np.ndarray:
+    """2 v / 255 - 1 of 8 bits; real numbers as they are."""
     return normals * np.float32(2 / 255) - np.float32(1) if normals.dtype == np.uint8 else normals
 
 
 def clean_normals(normals: np.ndarray, path: Path) -> np.ndarray:
-    """(H, W, 3) float32 with zero vectors for "none". 8-bit input is n = 2 v / 255 - 1."""
+    """(H, W, 3) float32 with zero vectors for "none", of either `unit_range`."""
     normals = unit_range(normals).astype(np.float32)
     squared = np.einsum("hwc,hwc->hw", normals, normals)  # NaN and infinities show here too
     if not np.isfinite(squared).all():
