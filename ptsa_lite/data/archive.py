@@ -29,7 +29,7 @@ class Source:
     """Where the files of one label lie, and how one is read."""
 
     folders: tuple[str, ...]  # a frame's file is that of the first of them that has one
-    suffixes: tuple[str, ...]  # of these, first the one that most of the files have
+    suffixes: tuple[str, ...]  # of these, first the one that most of the listed frames have
     read: Reader
     optional: bool = False  # whether a frame without a file is one that nobody annotated
     only_where: str = ""  # the source of (H, W) bool: the pixels where this label counts
@@ -53,12 +53,9 @@ class Layout:
 
     def open(self, root: str | Path) -> "Archive":
         """Looks at the folders of an archive. Raises DataError where it is none of this layout."""
-        root, index, sources = Path(root), {}, {}
-        for key, source in self.sources.items():
-            index[key] = _index(root, source)
-            counts = Counter(kind for there in index[key].values() for kind in there)
-            sources[key] = replace(source, suffixes=tuple(sorted(source.suffixes, key=lambda kind: -counts[kind])))  # noqa: B023
-        archive = Archive(self, root, sources, index, self.name)
+        root = Path(root)
+        index = {key: _index(root, source) for key, source in self.sources.items()}
+        archive = Archive(self, root, dict(self.sources), index, self.name)
         lists = [archive.list_path(split) for split in self.published]
         lacking = [] if index["image"] else [archive.lack("image")]
         if not any(path.is_file() for path in lists):
@@ -68,10 +65,15 @@ class Layout:
             expected = ", ".join(f"{folder}/" for folder in (*folders, Path(self.lists).parent.as_posix()))
             words = f"{root} is no {self.name} archive: {', and '.join(lacking)}; expected {expected}"
             raise DataError("missing", words)
+        names = files.parse_list(files.read_text(next(path for path in lists if path.is_file())))[0]
+        for key, source in self.sources.items():
+            counts = Counter(kind for name in names for kind in index[key].get(name, ()))
+            kinds = sorted(source.suffixes, key=counts.__getitem__, reverse=True)  # equal ones stay in order
+            archive.sources[key] = replace(source, suffixes=tuple(kinds))
         if self.survey:
-            names = files.parse_list(files.read_text(next(path for path in lists if path.is_file())))[0]
             described, readers = self.survey(archive, names)
-            sources |= {task: replace(sources[task], read=read) for task, read in readers.items()}
+            for task, read in readers.items():
+                archive.sources[task] = replace(archive.sources[task], read=read)
             archive = replace(archive, described=described)
         return archive
 

@@ -80,6 +80,18 @@ def test_depth_as_png_in_no_known_unit_is_refused(tmp_path, factor, dtype):
         read(tmp_path)
 
 
+def test_of_two_kinds_in_a_folder_the_first_one_that_every_listed_frame_has_counts(tmp_path):
+    archive = nyud.LAYOUT.open(write_nyud(tmp_path))
+    expected = read(tmp_path)["depth"]
+    for name in ("0001", "0002", "0003", *(f"9{i:03d}" for i in range(9))):  # pictures of it, and of frames in no list
+        save(tmp_path / f"depth/{name}.png", np.full((24, 32), 90, np.uint8))
+    assert np.array_equal(read(tmp_path)["depth"], expected)
+    for path in (tmp_path / "depth").glob("000[13].npy"):
+        path.unlink()
+    assert nyud.LAYOUT.open(tmp_path).files("0002", ["depth"])["depth"] == "depth/0002.png"
+    assert archive.files("0002", ["depth"])["depth"] == "depth/0002.npy"
+
+
 def test_a_folder_of_other_files_is_told_by_what_it_holds_and_what_is_read(tmp_path):
     write_nyud(tmp_path)
     for path in (tmp_path / "depth").iterdir():

@@ -242,6 +242,11 @@ def test_verify_counts_what_is_wrong_in_data_of_one_s_own(tmp_path):
     assert not report.ok and "it holds classes [77]" in str(report) and "Ready" not in str(report)
 
 
+def test_verify_reads_arrays_too():
+    report = verify_own(describe({"path": rows(2), "columns": COLUMNS}, TASKS))
+    assert report.ok and all(row.good == 2 for row in report.rows)
+
+
 def test_verify_tells_a_task_without_labels_and_passes_over_a_split_that_is_held_out(tmp_path):
     root = write_folder(tmp_path, splits=(("train", 1),))
     tasks = {name: TASKS[name] for name in ("material", "reach")}
