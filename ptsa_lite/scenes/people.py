@@ -62,7 +62,8 @@ def person(rng: np.random.Generator, label: int, pose: str, height: float, seat:
     base = np.array((0, 0, -lowest if seat is None else seat / scale + 0.09))
     for k, (hip, thigh, shin) in enumerate(legs):
         joint, ankle = base + hip + thigh, base + hip + thigh + shin * SHIN
-        toe = ankle + _turn(shin, 0.16 if leg_front[k] - knee[k] > -0.5 else 0.12)
+        square, length = np.array((0.0, -shin[2], shin[1])), 0.16 if leg_front[k] - knee[k] > -0.5 else 0.12
+        toe = ankle + (square / np.linalg.norm(square) * length + shin * 0.045)  # forward, and slightly down
         add(5, base + hip, joint, 0.092 * wide, 0.062, trousers)
         add(6, joint, ankle, 0.06, 0.043, skin if shorts else trousers)
         add(6, ankle + shin * 0.03, toe, 0.05, 0.038, shoes)
@@ -138,9 +139,3 @@ def _bend(way: np.ndarray, angle: float, towards: np.ndarray) -> np.ndarray:
     across = towards - way * (towards @ way)
     across /= np.linalg.norm(across)
     return way * np.cos(angle) + across * np.sin(angle)
-
-
-def _turn(shin: np.ndarray, length: float) -> np.ndarray:
-    """From the ankle to the toes: forward, square to the shin, slightly down."""
-    forward = np.array((0.0, -shin[2], shin[1]))
-    return forward / np.linalg.norm(forward) * length + shin * 0.045

@@ -47,7 +47,8 @@ def render_scene(index: int, seed: int = 0, size: int | tuple[int, int] = 128) -
     label, part, thing = _lookup(view, seen)
     edge = _edges(seen, thing, part, depth)
     radiance, normals = _radiance(scene, view, *(a.ravel() for a in (x, y, depth, seen)))
-    exposure = _exposure(radiance)
+    typical = float(np.exp(np.log(radiance.mean(0) + 1e-3).mean()))  # the geometric mean of the frame's light
+    exposure = 0.7 * (0.3 / typical) ** 0.67  # brings it to mid grey, by two thirds of the way
     image = _smooth(scene, view, x, y, seen, _picture(tone(radiance, exposure), height, width), exposure)
     return {
         "image": (image * 255 + 0.5).astype(np.uint8),
@@ -181,12 +182,6 @@ def _shade(scene: Scene, view: View, points, normal, colour, gloss, emit, own) -
         veil = 1 - np.exp(-np.float32(sky.haze) * points[2])
         result += (np.array(sky.horizon, np.float32)[:, None] - result) * veil
     return result
-
-
-def _exposure(radiance) -> float:
-    """The factor that brings the frame's typical light (geometric mean) to mid grey, by two thirds of the way."""
-    typical = float(np.exp(np.log(radiance.mean(0) + 1e-3).mean()))
-    return 0.7 * (0.3 / typical) ** 0.67
 
 
 SUBPIXELS = np.array([(0.33, 0.08), (-0.22, 0.28), (-0.14, -0.34)], np.float32)  # beside the centre, in pixels
