@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from . import frames
 from . import transforms as tr
 from .files import nearest
-from .open import Samples
+from .open import Samples, samples_of
 
 ROOM = 0.25  # of the memory that is free: the rest is the training's
 
@@ -29,7 +29,7 @@ class DeviceFrames:
     """
 
     def __init__(self, dataset, device: torch.device):
-        self.samples: Samples = _samples(dataset)
+        self.samples: Samples = samples_of(dataset)
         self.stored: dict[str, Tensor] = {}  # (n, H*W, 1 or 3) by key, as `frames` stores it
         self.there: dict[str, Tensor] = {}  # (n,): which frames have that label
         rows, n = dataset.with_format(None), len(dataset)
@@ -81,7 +81,7 @@ def on_device(dataset, device: torch.device):
 
 def fits(dataset, device: torch.device) -> bool:
     """Whether a data set's frames are of a kind that can lie on the device, and have room there."""
-    samples = _samples(dataset)
+    samples = samples_of(dataset)
     if device.type != "cuda" or samples is None or samples.archive is not None or samples.work_size:
         return False
     rows = dataset.with_format(None)
@@ -90,11 +90,6 @@ def fits(dataset, device: torch.device) -> bool:
     row = rows[0]
     need = len(dataset) * sum(len(value) for value in row.values() if isinstance(value, bytes))
     return need < ROOM * torch.cuda.mem_get_info(device)[0]
-
-
-def _samples(dataset) -> Samples | None:
-    samples = getattr(dataset, "format", {}).get("format_kwargs", {}).get("transform")
-    return samples if isinstance(samples, Samples) else None
 
 
 def source_pixels(

@@ -152,10 +152,16 @@ def set_epoch(dataset, epoch: int, seed: int | None = None):
 
     What is not of `open_dataset`, but has a length and samples of its own, stays as it is: it augments itself.
     """
-    samples = getattr(dataset, "format", {}).get("format_kwargs", {}).get("transform")
-    if not isinstance(samples, Samples):
+    samples = samples_of(dataset)
+    if samples is None:
         return dataset
     return _seen_as(dataset, replace(samples, epoch=epoch, seed=samples.seed if seed is None else seed))
+
+
+def samples_of(dataset) -> Samples | None:
+    """The transform of a data set of `open_dataset`, None of any other."""
+    samples = getattr(dataset, "format", {}).get("format_kwargs", {}).get("transform")
+    return samples if isinstance(samples, Samples) else None
 
 
 def _seen_as(table, samples: Samples):
