@@ -96,12 +96,11 @@ class Archive:
     def tasks(self) -> tuple[str, ...]:
         """The tasks that can be read."""
         there = {key for key, found in self.index.items() if found}
-        there |= {key for key, source in self.sources.items() if source.optional and self._nothing_in(source)}
+        for key, source in self.sources.items():
+            folder = self.root / source.folders[0]
+            if source.optional and folder.is_dir() and not _listed(folder):  # no frame was annotated
+                there.add(key)
         return tuple(task for task in self.layout.tasks if {task, self.sources[task].only_where or task} <= there)
-
-    def _nothing_in(self, source: Source) -> bool:
-        folders = [self.root / folder for folder in source.folders]
-        return any(folder.is_dir() for folder in folders) and not any(map(_listed, folders))
 
     def list_path(self, split: str) -> Path:
         return self.root / self.layout.lists.format(split)

@@ -25,19 +25,15 @@ def differences(theirs: Mapping, ours: Mapping, free: Collection[str] = (), ther
         if isinstance(a, Mapping) and isinstance(b, Mapping):
             found += [f"{key}.{words}" for words in differences(a, b, free, there)]
         elif a != b:
+            said = ["not set" if value is None else f"{value!r:.100}" for value in (a, b)]
             hashed = str(a or b).startswith("sha256 ")  # a hash tells a reader nothing
-            found.append(f"{key} differ" if hashed else f"{key} is {_said(a)} {there} and {_said(b)} here")
+            found.append(f"{key} differ" if hashed else f"{key} is {said[0]} {there} and {said[1]} here")
     return found
 
 
 def plain(values: Mapping) -> dict:
     """The same values as JSON gives them back, so that what was written compares with what was not."""
     return json.loads(json.dumps(values))
-
-
-def _said(value) -> str:
-    text = "not set" if value is None else repr(value)
-    return text if len(text) <= 100 else f"{text[:100]}..."
 
 
 def frozen_weights(model: nn.Module) -> dict[str, str]:
