@@ -49,7 +49,9 @@ from torch.nn import functional as F
 from ptsa_lite.data import make_loader, open_dataset
 from ptsa_lite.experiments.queue import run_study
 from ptsa_lite.experiments.tables import table_of_methods
-from ptsa_lite.figures import BOX, INK, OURS, SOFT, Drawing, draw_training, save_figure, task_colour, use_style
+from ptsa_lite.figures import (
+    BOX, INK, OURS, SOFT, Drawing, draw_family, draw_training, save_figure, task_colour, use_style,
+)  # fmt: skip
 from ptsa_lite.tasks import IGNORE, default_tasks
 from ptsa_lite.tree import TaskTree
 from ptsa_lite.workshop.exercises import guess, reveal
@@ -520,9 +522,23 @@ show_controls(VBox([HBox([*buttons, player.words]), player.picture]), still=draw
 # ## The families of methods
 #
 # Every method keeps the pre-trained backbone and trains something beside it or in it, and every method has a head per
-# task. They differ in *what* they train and in *whom it belongs to*. The table is computed from the package: each
-# method is built for our tasks on our small backbone, and its trained parameters and the multiply-adds of one frame are
-# counted.
+# task. They differ in *what* they train and in *whom it belongs to*. In the drawing grey is frozen, a part in one
+# colour is that task's own, and a striped part is shared by the tasks of its stripes.
+
+# %% tags=["hide-input"]
+figure = draw_family(names)
+save_figure(figure, "05_family", out_dir)
+display(figure)
+
+# %% [markdown]
+# The first row differs only in whose pair it is: one for all, one for each task, or one for each group, which is the
+# paper's layer. In MTLoRA the tasks part at the end of a stage, and what they computed apart goes to their heads and no
+# further. A bottleneck stands in the stream where a pair stands beside it, so it cannot be merged into $W$ afterwards.
+# A network that makes all adapters is shared, and each task owns only the numbers that it is asked with (the dots).
+# Methods that train a part of $W$ itself, such as its biases, need no drawing.
+#
+# The table is computed from the package: each method is built for our tasks on our small backbone, and its trained
+# parameters and the multiply-adds of one frame are counted.
 
 # %% tags=["hide-input"]
 from ptsa_lite.methods import METHODS

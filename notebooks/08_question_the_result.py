@@ -569,9 +569,10 @@ say(f"**Heads.** {by_seed[0]} of {by_seed[1]} pairs that differ in the heads' se
     f"sizes grow {len({one[4] for one in fewer})}.")
 
 # %% [markdown]
-# With heads fitted on all frames, the errors take the cosines of a frame for independent; the later files keep the lead's
-# own. The lines of 128 pixels with all frames are of frames of 320 x 240, the others of frames of 480 x 360. At 448 pixels only one seed was measured, on few frames: whether heads that are fitted on all frames
-# would settle it there, this table cannot say.
+# With heads fitted on all frames, the errors take the cosines of a frame for independent; the later files keep the
+# lead's own. The lines of 128 pixels with all frames are of frames of 320 x 240, the others of frames of 480 x 360. At
+# 448 pixels only one seed was measured, on few frames: whether heads that are fitted on all frames would settle it
+# there, this table cannot say.
 
 # %% [markdown]
 # And the question behind the question: **does a higher score train better?** Seven trees have a score from the
