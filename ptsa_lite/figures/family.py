@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from .parts import FROZEN, RIBBON, STRAND, adapter, box, plus, sheet, strands
 from .style import INK, PAPER, SOFT, task_colour
@@ -29,31 +30,27 @@ def _stream(axes, start: float, end: float, y: float, names: Sequence[str]) -> N
     """The tasks' strands side by side, from start to end."""
     for i, name in enumerate(names):
         height = y - RIBBON * (i - (len(names) - 1) / 2)
-        axes.plot([start, end], [height] * 2, color=task_colour(name), linewidth=STRAND, solid_capstyle="butt", zorder=2)
+        look = dict(color=task_colour(name), linewidth=STRAND, solid_capstyle="butt", zorder=2)
+        axes.plot([start, end], [height] * 2, **look)
 
 
-def _striped(axes, x: float, y: float, width: float, height: float, names: Sequence[str], edge: str = INK) -> None:
+def _striped(axes, x: float, y: float, width: float, height: float, names: Sequence[str]) -> None:
     """A box that these tasks train together."""
     for i, name in enumerate(names):
         part = height / len(names)
-        bottom = y + height / 2 - part * (i + 1)
-        axes.fill_between([x - width / 2, x + width / 2], bottom, bottom + part, color=task_colour(name), zorder=6, lw=0)
-    box(axes, x, y, width, height, "none", edge=edge, zorder=7)
+        corner = (x - width / 2, y + height / 2 - part * (i + 1))
+        axes.add_patch(Rectangle(corner, width, part, facecolor=task_colour(name), zorder=6))
+    box(axes, x, y, width, height, "none", edge=INK, zorder=7)
 
 
-def _weight(axes, x: float, y: float, names: Sequence[str], words: str = "W", width: float = 1.3) -> None:
-    """The frozen layer and the strands that pass it."""
-    _stream(axes, x - 1.7, x + 1.7, y, names)
-    box(axes, x, y, width, 0.7, FROZEN, zorder=3, words=words, fontweight="bold")
-
-
-def _beside(axes, x, y, names, groups: Callable[[Sequence[str]], list[Sequence[str]]], after: str = "") -> None:
-    """Low-rank pairs that read what W reads, and whose output is added to what W puts out."""
-    _weight(axes, x, y + 0.5, names)
+def _beside(axes, x, y, names, n_groups: int, after: str = "") -> None:
+    """Low-rank pairs that read what W reads, and whose output is added to what W puts out; 0: one a task."""
+    _stream(axes, x - 1.7, x + 1.7, y + 0.5, names)
+    box(axes, x, y + 0.5, 1.3, 0.7, FROZEN, zorder=3, words="W", fontweight="bold")
     left, right, low = x - 1.3, x + (0.95 if after else 1.3), y - 0.55
     axes.plot([left, left, right, right], [y + 0.3, low, low, y + 0.3], color=SOFT, linewidth=1, zorder=1)
     plus(axes, right, y + 0.5, 11)
-    pairs = groups(names)
+    pairs = [list(group) for group in np.array_split(names, n_groups or len(names))]
     middle, room = (left + right) / 2, (right - left - 0.3) / len(pairs)
     wide = min(0.85 * room, 1.1)
     box(axes, middle, low, room * (len(pairs) - 1) + wide, 0.2, PAPER, zorder=2)  # they stand side by side, not in line
@@ -126,24 +123,12 @@ def _prompts(axes, x, y, names) -> None:
     box(axes, x + 0.7, y, 1.1, 1.2, FROZEN, zorder=3, words="block", fontweight="bold")
 
 
-def _all(names: Sequence[str]) -> list[Sequence[str]]:
-    return [names]
-
-
-def _each(names: Sequence[str]) -> list[Sequence[str]]:
-    return [[name] for name in names]
-
-
-def _halves(names: Sequence[str]) -> list[Sequence[str]]:
-    return [names[: (len(names) + 1) // 2], names[(len(names) + 1) // 2 :]]
-
-
 SCHEMES: dict[tuple[str, str], Callable[..., Any]] = {
-    ("One pair for all", "LoRA, shared"): partial(_beside, groups=_all),
-    ("A pair for each task", "LoRA, one per task"): partial(_beside, groups=_each),
-    ("A pair for each group", "PTSA: one, then groups, then each"): partial(_beside, groups=_halves),
+    ("One pair for all", "LoRA, shared"): partial(_beside, n_groups=1),
+    ("A pair for each task", "LoRA, one per task"): partial(_beside, n_groups=0),
+    ("A pair for each group", "PTSA: one, then groups, then each"): partial(_beside, n_groups=2),
     ("Parting where a stage ends", "MTLoRA; TADFormer, DiTASK in their ways"): _at_the_end,
-    ("Magnitude and direction", "DoRA, shared or one per task"): partial(_beside, groups=_all, after="$m$"),
+    ("Magnitude and direction", "DoRA, shared or one per task"): partial(_beside, n_groups=1, after="$m$"),
     ("Singular values moved", "DiTASK"): _singular,
     ("A bottleneck in the stream", "adapters; Compacter: Kronecker sums"): _in_line,
     ("A network makes them", "HyperFormer, Polyhistor"): partial(_in_line, made_by="H"),
