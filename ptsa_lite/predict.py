@@ -22,7 +22,8 @@ from .resize import interpolation
 from .tasks import REAL, Task, known
 
 STRIP = 256  # rows of a map that are computed at once: 40 classes of a large photograph would not fit
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")  # of pictures, where a folder is given
+# Of pictures, where a folder is given; what Pillow does not read of them is told, not passed over.
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif", ".avif")
 
 
 def predict(model: nn.Module, pictures: Any, tasks: Iterable[str] | None = None) -> dict | list[dict]:

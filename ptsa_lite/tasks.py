@@ -123,9 +123,9 @@ def default_tasks(data: str) -> dict[str, Task]:
     return select(SCENES, PASCAL) if data == "scenes" else suite(data)
 
 
-def select(tasks: dict[str, Task], names: Iterable[str]) -> dict[str, Task]:
+def select(tasks: dict[str, Task], names: str | Iterable[str]) -> dict[str, Task]:
     """The named tasks of a suite, in the suite's order. Raises ValueError on an unknown or repeated name."""
-    names = [known(name, tasks, "task") for name in names]
+    names = [known(name, tasks, "task") for name in ([names] if isinstance(names, str) else names)]
     if len(set(names)) < len(names):
         raise ValueError(f"a task is named twice in {names}; name each once")
     return {name: task for name, task in tasks.items() if name in names}

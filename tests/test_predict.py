@@ -85,18 +85,19 @@ def test_rows_at_a_time_are_torchs_bilinear_resize(size):
 
 @pytest.fixture
 def pictures(tmp_path):
-    """Two folders whose pictures are called alike, and one that is none."""
+    """Two folders whose pictures are called alike, and two that cannot be read."""
     for number, name in enumerate(("one/a.png", "one/A.JPG", "one/b.png", "two/b.png")):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         photo(20 + number, 30, seed=number).save(tmp_path / name)
     (tmp_path / "two" / "broken.jpg").write_bytes(b"no picture")
+    (tmp_path / "two" / "phone.HEIC").write_bytes(b"a format that Pillow does not read by itself")
     (tmp_path / "two" / "notes.txt").write_text("words")
     return tmp_path
 
 
 def test_a_folder_means_its_pictures_and_a_place_without_any_is_named(pictures):
     found = find_pictures([pictures / "one", pictures / "two", pictures / "one" / "b.png"])
-    assert [path.name for path in found] == ["A.JPG", "a.png", "b.png", "b.png", "broken.jpg"]
+    assert [path.name for path in found] == ["A.JPG", "a.png", "b.png", "b.png", "broken.jpg", "phone.HEIC"]
     (pictures / "three").mkdir()
     for place in ("three", "nowhere.png"):
         with pytest.raises(FileNotFoundError, match=f"no picture at .*{place}"):
@@ -106,7 +107,8 @@ def test_a_folder_means_its_pictures_and_a_place_without_any_is_named(pictures):
 def test_no_picture_replaces_anothers_maps_and_a_broken_one_is_told_and_the_rest_done(small, pictures):
     said, out = [], pictures / "out"
     failed = predict_files(small, find_pictures([pictures / "one", pictures / "two"]), out, said.append)
-    assert failed == [pictures / "two" / "broken.jpg"] and len(said) == 5 and "broken.jpg" in said[4]
+    assert failed == [pictures / "two" / name for name in ("broken.jpg", "phone.HEIC")]
+    assert len(said) == 6 and "broken.jpg" in said[4] and "phone.HEIC" in said[5]
     names = {path.name for path in out.glob("*.npy")}
     assert names == {f"{name}.{task}.npy" for name in ("A.JPG", "a.png", "b.png", "two_b.png")
                      for task in ("semseg", "depth")}  # fmt: skip

@@ -41,8 +41,8 @@ def write_into(path: Path, save: Callable[[BinaryIO], object]) -> None:
 
 
 def write_text(path: Path, text: str, shared: bool = False) -> None:
-    """A text file, whole or not at all."""
-    write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"), shared)
+    """A text file, whole or not at all, with the same line ends on every system."""
+    write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8", newline="\n"), shared)
 
 
 def write_json(path: Path, content, shared: bool = False) -> None:

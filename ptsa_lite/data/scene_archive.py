@@ -41,7 +41,7 @@ def write_scene_archive(name: str, root: str | Path, train: int, val: int, size=
                     write(root, frame, render_scene(number, seed=seed, size=size))
                     _at(root, f"done/{frame}").touch()
                 bar.update()
-            _at(root, layout.lists.format(split)).write_text("\n".join(some) + "\n", encoding="utf-8")
+            _at(root, layout.lists.format(split)).write_text("\n".join(some) + "\n", encoding="utf-8", newline="\n")
     return root
 
 

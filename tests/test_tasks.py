@@ -1,0 +1,15 @@
+import pytest
+
+from ptsa_lite.tasks import NYUD, select
+
+
+def test_tasks_come_in_the_suites_order_and_a_single_name_is_one_task():
+    assert list(select(NYUD, ["edge", "semseg"])) == ["semseg", "edge"]
+    assert list(select(NYUD, "depth")) == ["depth"]
+
+
+def test_an_unknown_or_repeated_task_is_refused_by_name():
+    with pytest.raises(ValueError, match="'dept'; did you mean 'depth'"):
+        select(NYUD, "dept")
+    with pytest.raises(ValueError, match="a task is named twice"):
+        select(NYUD, ["depth", "depth"])
