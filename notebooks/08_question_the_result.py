@@ -564,9 +564,9 @@ say(f"**Heads.** {by_seed[0]} of {by_seed[1]} pairs that differ in the heads' se
     + ("; the others could have come out otherwise on other frames." if sure < len(grown) else "."),
     ("Where heads alone move the tree, a change from one size to another cannot be put down to size. " if by_seed[0] else
      "Heads drawn anew moved no tree. ")
-    + f"With heads fitted on all frames, {len(whole)} measurements at {len({one[0] for one in whole})} sizes grow "
-    f"{len({one[4] for one in whole})} tree(s); with heads fitted on fewer, {len(fewer)} at {len({one[0] for one in fewer})} "
-    f"sizes grow {len({one[4] for one in fewer})}.")
+    + " ".join(f"With heads fitted on {which}, {len(some)} measurements at {len({one[0] for one in some})} sizes grow "
+               + (f"{n} different trees." if (n := len({one[4] for one in some})) > 1 else "one and the same tree.")
+               for which, some in (("all frames", whole), ("fewer", fewer))))
 
 # %% [markdown]
 # With heads fitted on all frames, the errors take the cosines of a frame for independent; the later files keep the
