@@ -540,7 +540,7 @@ def leads_of(name):
         yield (what["img_size"], what["n_frames"] or 795, n, seed, str(first), str(second), lead,
                margin.get("error", math.hypot(*(weights * error[upper]))))
 
-
+# %% tags=["hide-input"]
 grown = [one for name in ("similarity_nyud", "similarity_nyud_224", "similarity_nyud_few_128", "similarity_nyud_few_224",
                           "similarity_nyud_448") if (RESULTS / f"{name}.json").is_file() for one in leads_of(name)]
 say(markdown(("side", "heads fitted on", "compared", "heads' seed", "stage three", "next", "ahead, standard errors"), [
