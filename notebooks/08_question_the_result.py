@@ -510,8 +510,9 @@ for name, content in measured.items():
 # At other sizes another tree may come out, and three things could do it: the size of the frames, which frames were drawn,
 # or the heads that the gradients come through. So one seed of heads after another was fitted for two epochs on the first
 # 128 frames, and the same 48 of them were compared at several sizes. Measurements with heads fitted on all 795 frames
-# stand above them. "Ahead" is how far a tree's score leads the next one's, in standard errors over frames. They know
-# nothing of the heads.
+# stand above them: "fitted on" counts the frames that fitted the heads, "compared" those whose gradients were compared,
+# and "seed" is the heads'. "Ahead" is how far a tree's score leads the next one's, in standard errors over frames, which
+# know nothing of the heads.
 #
 # **Predict.** Which of the three moves the tree, and is any lead larger than two standard errors?
 
@@ -543,7 +544,7 @@ def leads_of(name):
 # %% tags=["hide-input"]
 grown = [one for name in ("similarity_nyud", "similarity_nyud_224", "similarity_nyud_few_128", "similarity_nyud_few_224",
                           "similarity_nyud_448") if (RESULTS / f"{name}.json").is_file() for one in leads_of(name)]
-say(markdown(("side", "heads fitted on", "compared", "heads' seed", "stage three", "next", "ahead, standard errors"), [
+say(markdown(("side", "fitted on", "compared", "seed", "stage three", "next", "ahead"), [
     (str(side), str(fitted), str(n), str(seed), *(stage_three(tree).replace("|", "\\|") for tree in (first, second)),
      f"{lead / error:.1f}") for side, fitted, n, seed, first, second, lead, error in grown]))
 
