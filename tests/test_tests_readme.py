@@ -17,7 +17,7 @@ def sentences() -> list[str]:
     """What the README says of the campaigns, from the file of their counts."""
     found = json.loads(RESULTS.read_text(encoding="utf-8"))
     kill, bad = (found[name]["total"] for name in ("kill", "bad_inputs"))
-    files = found["files"]["total"]
+    files, plain = (found[name]["total"] for name in ("files", "plain_tools"))
     by_kind = ", ".join(f"{counts['kills']} in {kind}" for kind, counts in found["kill"]["kinds"].items())
     return [
         f"{kill['kills']} kills ({by_kind}), {kill['rounds']} times to the end: {kill['losses']} losses",
@@ -25,6 +25,8 @@ def sentences() -> list[str]:
         f"rule, {bad['unclear']} unclear, {bad['silent']} silent, {bad['wrong kind']} of another kind",
         f"{files['inputs']:,} files as other people hold them: {files['handled']:,} read as what they are, "
         f"{files['refused']:,} refused in one sentence, {files['silent']} silent",
+        f"{plain['runs']} executions of notebooks by papermill and by nbconvert themselves, beside a busy machine's "
+        f"other work: {plain['hangs']} hangs, {plain['failed']} failures",
     ]
 
 
