@@ -533,9 +533,10 @@ display(figure)
 # %% [markdown]
 # The first row differs only in whose pair it is: one for all, one for each task, or one for each group, which is the
 # paper's layer. In MTLoRA the tasks part at the end of a stage, and what they computed apart goes to their heads and no
-# further. A bottleneck stands in the stream where a pair stands beside it, so it cannot be merged into $W$ afterwards.
-# A network that makes all adapters is shared, and each task owns only the numbers that it is asked with (the dots).
-# Methods that train a part of $W$ itself, such as its biases, need no drawing.
+# further. A bottleneck stands in the stream where a pair stands beside it, and bends what passes by a GELU, so it cannot
+# be merged into $W$ afterwards. A network that makes the matrices of all adapters is shared, and each task owns the
+# numbers that it is asked with (the dots) and its adapters' biases. Methods that train a part of $W$ itself, such as its
+# biases, need no drawing.
 #
 # The table is computed from the package: each method is built for our tasks on our small backbone, and its trained
 # parameters and the multiply-adds of one frame are counted.

@@ -98,7 +98,7 @@ class Archive:
         there = {key for key, found in self.index.items() if found}
         for key, source in self.sources.items():
             folder = self.root / source.folders[0]
-            if source.optional and folder.is_dir() and not _listed(folder):  # no frame was annotated
+            if source.optional and key not in there and folder.is_dir() and not _listed(folder):  # nobody annotated
                 there.add(key)
         return tuple(task for task in self.layout.tasks if {task, self.sources[task].only_where or task} <= there)
 
@@ -183,7 +183,7 @@ class Archive:
 def _index(root: Path, source: Source) -> dict[str, dict[str, str]]:
     index: dict[str, dict[str, str]] = {}
     for folder in reversed(source.folders):
-        for path in _listed(root / folder):
+        for path in reversed(_listed(root / folder)):  # of two files for one place the first counts: it is written last
             if (kind := path.suffix.lower()) in source.suffixes:
                 index.setdefault(path.stem, {})[kind] = f"{folder}/{path.name}"
     return index
@@ -193,6 +193,6 @@ def _listed(folder: Path) -> list[Path]:
     """What lies in a folder, without what file managers leave; nothing where there is none."""
     try:
         there = folder.iterdir() if folder.is_dir() else ()
-        return sorted((path for path in there if not path.name.startswith(".")), reverse=True)
+        return sorted(path for path in there if not path.name.startswith("."))
     except OSError as error:
         raise DataError("unreadable", f"{folder} cannot be read ({error.strerror}); expected files") from None

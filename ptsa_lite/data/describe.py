@@ -71,9 +71,9 @@ def describe(
     made = {name: task_of(name, task) for name, task in tasks.items()}
     for name in named:
         known(name, ("image", *made), "task in data.columns")
+    several = isinstance(path, list | tuple) and not isinstance(path[0], Mapping)  # a list of rows is one set
     return Description(
-        # of a list, sets, or rows that are one
-        tuple(path) if isinstance(path, list | tuple) and not isinstance(path[0], Mapping) else (path,),
+        tuple(path) if several else (path,),
         made,
         {name: named.get(name, name) for name in ("image", *made)},
         known(settings.get("augment", "nyud"), AUGMENT, "augment of data"),

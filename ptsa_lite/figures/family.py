@@ -102,14 +102,16 @@ def _at_the_end(axes, x, y, names) -> None:
 
 
 def _singular(axes, x, y, names) -> None:
-    """W = U S V^T with its singular values moved."""
+    """W = U S V^T with its singular values moved by one map for all, the striped curve."""
     _stream(axes, x - 1.7, x + 1.7, y, names)
     for dx, words in ((-0.85, "$V^T$"), (0.0, ""), (0.85, "$U$")):
         box(axes, x + dx, y, 0.7, 0.7, FROZEN if words else PAPER, edge=None if words else INK, zorder=3, words=words)
-    u = np.linspace(0, 1, 30)
-    for i, name in enumerate(names):
-        bend = u + (0.22 - 0.13 * i) * np.sin(np.pi * u)
-        axes.plot(x - 0.28 + 0.56 * u, y - 0.28 + 0.56 * bend, color=task_colour(name), linewidth=1.6, zorder=5)
+    pieces = 3 * len(names)
+    for k in range(pieces):
+        u = np.linspace(k, k + 1, 5) / pieces
+        bend = u + 0.2 * np.sin(np.pi * u)
+        axes.plot(x - 0.28 + 0.56 * u, y - 0.28 + 0.56 * bend, color=task_colour(names[k % len(names)]), linewidth=3,
+                  solid_capstyle="butt", zorder=5)  # fmt: skip
     axes.text(x, y - 0.62, "$S \\circ f$", ha="center", fontsize=10)
 
 

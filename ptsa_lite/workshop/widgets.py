@@ -24,7 +24,10 @@ def can_move() -> bool:
 
 def show_controls(controls: ipywidgets.Widget, still=None) -> None:
     """The controls, where somebody can move them; elsewhere a still picture, and a line that says what is missing."""
-    display(*[controls] if can_move() else [shown for shown in (still, HTML(NOTE)) if shown is not None])
+    if can_move():
+        display(controls)
+    else:
+        _show_still(still)
 
 
 def interact(draw: Callable, **controls) -> None:
@@ -34,4 +37,10 @@ def interact(draw: Callable, **controls) -> None:
         for control in made.children[:-1]:  # the last is what it draws
             control.layout.width, control.style.description_width = WIDE, "initial"
     else:
-        show_controls(None, draw())
+        _show_still(draw())
+
+
+def _show_still(still) -> None:
+    if still is not None:
+        display(still)
+    display(HTML(NOTE))

@@ -13,5 +13,5 @@ def test_every_scheme_has_a_panel_with_something_frozen_and_something_of_each_ta
     assert all(title in written and methods in written for title, methods in SCHEMES)
     colours = [to_hex(patch.get_facecolor()) for patch in axes.patches]
     assert colours.count(FROZEN) >= len(SCHEMES)
-    for name in NYUD:  # a hourglass or a token of its own in all panels but the shared ones
+    for name in NYUD:  # an hourglass or a token of its own in all panels but the shared ones
         assert colours.count(task_colour(name).lower()) >= len(SCHEMES) - 2, name
