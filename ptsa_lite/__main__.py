@@ -187,6 +187,7 @@ def study(grid, root, jobs, cluster, rows, changes, out) -> None:
         n = len(submit_study(runs, folder, cluster))
         return say(f"{n} runs are with {cluster}; the same command without --cluster waits for them and collects")
     try:
+        collect(runs, folder, path, command, say)  # where it cannot be written, that is told before a day's training
         run_study(runs, folder, jobs, report)
     finally:
         left = collect(runs, folder, path, command, say)
@@ -273,9 +274,12 @@ def evaluate(run_folder, weights, root) -> None:
     from .data.disk import write_json
     from .experiments.run import run_tasks
     from .experiments.train import evaluate_run, run_of
+    from .training import distributed
 
-    found, tasks = evaluate_run(run_folder, weights, root), run_tasks(run_of(run_folder))
-    if not int(os.environ.get("RANK", 0)):
+    with distributed.processes():
+        found, first = evaluate_run(run_folder, weights, root), distributed.rank() == 0
+    if first:
+        tasks = run_tasks(run_of(run_folder))
         if run_folder.is_dir():  # not the package's own run
             write_json(run_folder / f"evaluation-{weights}.json", found)
         say(f"{found['run']}, {weights} weights, {found['frames']} frames:")

@@ -75,6 +75,7 @@ def test_a_mistake_is_answered_in_one_sentence_with_status_2(words, told, capsys
         (ValueError("two\nlines"), 2, "two lines"),
         (FileNotFoundError("no such file"), 2, "no such file"),
         (OSError("the disk is full"), 1, "the disk is full"),
+        (PermissionError(13, "Permission denied", "there/a.json"), 1, "there/a.json: Permission denied"),
         (KeyError("RANK"), 1, "'RANK' (KeyError; --traceback shows where it comes from)"),
         (RuntimeError("word " * 1000), 1, "... (RuntimeError; --traceback shows where it comes from)"),
         (MemoryError(), 1, "it stopped (MemoryError; --traceback shows where it comes from)"),
