@@ -305,7 +305,8 @@ def predict(run_folder, pictures, weights, out) -> int:
     from .predict import find_pictures, predict_files
 
     found = find_pictures(pictures)
-    failed = predict_files(load_run(run_folder, weights)[1], found, out, say)
+    by = f"{run_folder.resolve()}, {weights} weights"
+    failed = predict_files(load_run(run_folder, weights)[1], found, out, say, by)
     say(f"maps of {len(found) - len(failed)} of {len(found)} pictures are in {out}")
     return 2 if failed else 0
 
