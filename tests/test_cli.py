@@ -9,6 +9,7 @@ import click
 import pytest
 
 from ptsa_lite import __main__
+from ptsa_lite.experiments.train import run_of
 from ptsa_lite.workshop import places
 from ptsa_lite.workshop.border import sentence, status
 
@@ -140,6 +141,14 @@ def test_another_projects_notebooks_are_left_alone(clone, capsys):
     assert __main__.main(["notebooks", "run", "01"]) == 2 and "02_ours_here" in capsys.readouterr().err
     assert __main__.main(["reproduce", "--out", "run"]) == 0
     assert sorted(os.listdir()) == ["notebooks", "run"] and os.path.isfile("run/02_ours_here.ipynb")
+
+
+def test_the_projects_grids_find_their_results_and_its_run_is_found_wherever_you_stand(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    os.mkdir("tour")
+    grid = places.ROOT / "figures" / "grids" / "study_scenes.yaml"
+    assert __main__.main(["compare", str(grid)]) == 0 and "| PTSA" in capsys.readouterr().out
+    assert run_of("tour").data == "scenes" and os.listdir() == ["tour"]
 
 
 def test_check_exits_with_1_and_prints_what_is_wrong(clone, capsys):

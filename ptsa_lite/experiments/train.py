@@ -102,8 +102,8 @@ def _alone(folder: Path):
 
 
 def folder_of(folder: str | Path) -> Path:
-    """The folder of a run; the package's own, where `tour` is no folder."""
-    return TOUR if str(folder) == "tour" and not Path(folder).is_dir() else Path(folder)
+    """The folder of a run; the package's own, where `tour` is none."""
+    return TOUR if str(folder) == "tour" and not (Path(folder) / "run.json").is_file() else Path(folder)
 
 
 def run_of(folder: str | Path) -> Run:
