@@ -21,7 +21,7 @@ def _names(context: click.Context, option: click.Option, given: str) -> Sequence
     return given.split(",") if given else ()
 
 
-def _results(grid: str) -> Path:
+def _results(grid: str | Path) -> Path:
     """The file of a grid's results: the project's own for its own grids, else in figures/results where you stand."""
     ours = Path(grid).resolve().parent == RESULTS.parent / "grids"
     return Path(os.path.relpath(RESULTS) if ours else "figures/results") / f"{Path(grid).stem}.json"

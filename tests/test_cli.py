@@ -9,6 +9,7 @@ import click
 import pytest
 
 from ptsa_lite import __main__
+from ptsa_lite.experiments.results import collected
 from ptsa_lite.experiments.train import run_of
 from ptsa_lite.workshop import places
 from ptsa_lite.workshop.border import sentence, status
@@ -143,12 +144,15 @@ def test_another_projects_notebooks_are_left_alone(clone, capsys):
     assert sorted(os.listdir()) == ["notebooks", "run"] and os.path.isfile("run/02_ours_here.ipynb")
 
 
-def test_the_projects_grids_find_their_results_and_its_run_is_found_wherever_you_stand(tmp_path, monkeypatch, capsys):
+def test_the_projects_grids_find_their_results_and_its_run_is_found_wherever_you_stand(tmp_path, monkeypatch):
+    grids = places.ROOT / "figures" / "grids"
     monkeypatch.chdir(tmp_path)
     os.mkdir("tour")
-    grid = places.ROOT / "figures" / "grids" / "study_scenes.yaml"
-    assert __main__.main(["compare", str(grid)]) == 0 and "| PTSA" in capsys.readouterr().out
+    assert collected(__main__._results(grids / "study_scenes.yaml"))
+    assert __main__._results("mine.yaml").as_posix() == "figures/results/mine.json"
     assert run_of("tour").data == "scenes" and os.listdir() == ["tour"]
+    monkeypatch.chdir(places.ROOT)
+    assert __main__._results("figures/grids/mine.yaml").as_posix() == "figures/results/mine.json"
 
 
 def test_check_exits_with_1_and_prints_what_is_wrong(clone, capsys):
