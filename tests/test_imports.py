@@ -16,7 +16,7 @@ CORE_LINES = 1818  # 1,500
 CORE_FILE_LINES = 200
 FAST_LINES = 187
 BASELINE_LINES = 103  # 90
-ALL_LINES = 13_830  # 8,500, without baselines
+ALL_LINES = 13_849  # 8,500, without baselines
 CORE = sorted(path for path in PACKAGE.glob("*.py") if path.stem not in FACES | {"fast"})
 BASELINES = sorted((PACKAGE / "baselines").glob("*.py"))
 
