@@ -17,16 +17,6 @@ def resize(x: Tensor, size: Sequence[int]) -> Tensor:
     return interpolation(size[0], x.shape[-2], x) @ x @ interpolation(size[1], x.shape[-1], x).T
 
 
-def resize_channels_last(x: Tensor, size: Sequence[int]) -> Tensor:
-    """The same of (B, h, w, C) -> (B, H, W, C), without a copy in another layout."""
-    n, h, w, c = x.shape
-    if (h, w) == tuple(size):
-        return x
-    tall = interpolation(size[0], h, x) @ x.reshape(n, h, w * c)  # (B, H, w*C)
-    wide = interpolation(size[1], w, x) @ tall.view(-1, w, c)  # (B*H, W, C)
-    return wide.view(n, *size, c)
-
-
 def interpolation(n: int, m: int, like: Tensor) -> Tensor:
     """(n, m) weights that bring m values to n: a hat of width 1 about each of the n places; rows sum to 1."""
     exact = torch.float64 if like.dtype == torch.float64 else torch.float32
