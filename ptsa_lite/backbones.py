@@ -6,11 +6,11 @@ from typing import Any
 
 import timm
 import torch
-from torch import nn
 
 from .checks import COUNT, SHARE, SIZE, TEXT, Rule, check, known
 from .families import Backbone
 from .weights import load_weights
+from .weights.hub import fetch
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of RGB in 0..1: what every backbone's input is normalised with."""
@@ -60,7 +60,7 @@ def load_backbone(
         options["img_size"] = size
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = _from_timm(timms, weights == "pretrained", options)
+        net = fetch(timms, options) if weights == "pretrained" else timm.create_model(timms, **options)
     backbone = family(net, size)
     backbone.name = name
     if min(size) < 32 or any(side % backbone.MULTIPLE for side in size):
@@ -82,16 +82,3 @@ def _family(name: str) -> type[Backbone]:
         tags = [full.partition(".")[2] for full in timm.list_pretrained(f"{base}.*")]
         known(tag, tags, f"weights of {base}:")
     return resolve_name(f"ptsa_lite.{families[base]}")
-
-
-def _from_timm(name: str, pretrained: bool, options: dict) -> nn.Module:
-    try:
-        return timm.create_model(name, pretrained=pretrained, **options)
-    except Exception as error:
-        if not pretrained:
-            raise
-        words = " ".join(str(error).split())[:200]
-        raise OSError(
-            f"the weights of {name} could not be fetched from the Hugging Face hub ({words}); connect to the network, "
-            "give the path of a file as weights, or weights='random'"
-        ) from error

@@ -1,9 +1,11 @@
 import subprocess
 import sys
+import time
 
 import pytest
 import timm
 import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file
 
 from ptsa_lite.backbones import SMALL, SMALL_WEIGHTS, load_backbone
@@ -100,10 +102,14 @@ def test_an_unknown_tag_of_weights_is_told_with_those_that_there_are():
         load_backbone("swin_tiny_patch4_window7_224.in1k", "random", 224)
 
 
-def test_without_a_network_one_sentence_names_the_ways_out(monkeypatch):
-    def unreachable(*args, **options):
-        raise ConnectionError("no route to host")
-
-    monkeypatch.setattr("timm.create_model", unreachable)
-    with pytest.raises(OSError, match="connect to the network, give the path of a file as weights, or weights='rand"):
-        load_backbone("swin_tiny_patch4_window7_224.ms_in1k", img_size=224)
+@pytest.mark.parametrize("offline", [False, True])
+def test_without_a_network_one_sentence_names_the_ways_out_at_once(monkeypatch, tmp_path, caplog, offline):
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # where nobody answers
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+    start = time.monotonic()
+    with pytest.raises(OSError, match="connect to the network, give the path of a file as weights, or .*'random'") as e:
+        load_backbone("swin_tiny_patch4_window7_224.ms_in1k", img_size=64)
+    assert time.monotonic() - start < 5 and not caplog.records, "nothing is tried twice"
+    assert ("HF_HUB_OFFLINE is set" if offline else "http://127.0.0.1:9: ") in str(e.value)
+    assert constants.HF_HUB_OFFLINE is offline
