@@ -100,6 +100,8 @@ class Run:
         if self.tree:
             check_tree(TaskTree.from_dict(self.tree), tasks, ranks)
         TrainConfig.from_dict(self.config)
+        if self.config.get("seed", self.seed) != self.seed:
+            raise ValueError(f"config.seed is {self.config['seed']}, and seed {self.seed}; give seed alone")
         for setting in self.similarity:
             known(setting, SIMILARITY_RULES, "setting of the similarity")
         check(SIMILARITY_RULES, self.similarity)

@@ -40,6 +40,7 @@ BAD = [
     ({"dropout": 1.0}, "dropout must be a number from 0 to below 1"), ({"scale": "4"}, "scale must be a number above"),
     ({"holdout": 1}, "holdout must be 0, or a whole number of at least 2"), ({"seed": -1}, "seed must be"),
     ({"config": 3}, "config must map"), ({"config": {"epoch": 3}}, "did you mean 'epochs'"),
+    ({"config": {"seed": 1}}, "config.seed is 1, and seed 0; give seed alone"),
     ({"similarity": {"frame": 3}}, "did you mean 'frames'"), ({"similarity": {"lr": 0}}, "lr must be a number above 0"),
     ({"metrics": {"semseg": 3}}, "metrics must be a map of tasks to metrics"),
     ({"include": "none.yaml"}, "includes none.yaml, which is no file"),
