@@ -71,7 +71,9 @@ def shape_only(model: nn.Module) -> Any:
     memo = {}  # whoever else holds one of the tensors holds its shadow, too
     for tensor in (*model.parameters(), *model.buffers()):
         shape = tensor.detach().to("meta")
-        memo[id(tensor)] = nn.Parameter(shape, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else shape
+        if isinstance(tensor, nn.Parameter):
+            shape = nn.Parameter(shape, tensor.requires_grad)
+        memo[id(tensor)] = shape
     shadow = copy.deepcopy(model, memo).eval()
     for module in shadow.modules():
         module.__class__ = getattr(module, "plain", type(module))

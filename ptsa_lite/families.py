@@ -22,17 +22,15 @@ class Backbone(nn.Module):
     SIZED = False  # made for one size of images
     n_stages = 4
     name = ""
-    img_size: tuple[int, int]
-    net_class: Any  # timm's
 
     if TYPE_CHECKING:
-
         def __getattr__(self, name: str) -> Any: ...  # whatever timm calls its own
 
     def __init__(self, net: nn.Module, img_size: tuple[int, int]):
         super().__init__()
         self.__dict__.update(vars(net))  # parameters, modules and settings
-        self.net_class, self.img_size = type(net), img_size
+        self.net_class: Any = type(net)  # timm's
+        self.img_size = img_size
         for left_out in ("norm", "fc_norm", "head"):
             self._modules.pop(left_out, None)
         module: Any

@@ -73,16 +73,11 @@ class FastLoRALinear(GroupedLoRALinear):
         rows = x.reshape(self.n_groups, -1, x.shape[-1])
         p = self.dropout.p if self.training else 0.0
         drop = dropped(rows, p) if p else None
-        tensors = as_autocast(rows, self.base.weight, self.base.bias, self.lora_A, self.lora_B)
+        tensors = [rows, self.base.weight, self.base.bias, self.lora_A, self.lora_B]
+        if not x.is_meta and torch.is_autocast_enabled(x.device.type):  # a gradient of one's own is not cast
+            dtype = torch.get_autocast_dtype(x.device.type)
+            tensors = [None if t is None else t.to(dtype) for t in tensors]
         return _LowRank.apply(*tensors, drop, self.scale / (1 - p)).view(*x.shape[:-1], -1)
-
-
-def as_autocast(x: Tensor, *others: Tensor | None) -> list[Tensor | None]:
-    """The tensors in the type that autocast wants where x is, which a gradient of one's own does not get by itself."""
-    if x.is_meta or not torch.is_autocast_enabled(x.device.type):
-        return [x, *others]
-    dtype = torch.get_autocast_dtype(x.device.type)
-    return [None if t is None else t.to(dtype) for t in (x, *others)]
 
 
 def dropped(x: Tensor, p: float) -> Tensor:
@@ -154,8 +149,9 @@ def sample_gradients(
             outputs = [seen[weight][1] for weight in groups]
             gradients = outputs[0].new_empty(len(part), len(tasks), sum(sizes))
             for row, (name, task) in zip(gradients.unbind(1), tasks.items(), strict=True):
-                losses = [task_loss(task, x, y[name]) for x, y in zip(predictions[name].split(1), part, strict=True)]
-                slopes = torch.autograd.grad(task.loss_weight * torch.stack(losses).sum(), outputs, retain_graph=True)
+                each = zip(predictions[name].split(1), part, strict=True)
+                loss = torch.stack([task_loss(task, x, sample[name]) for x, sample in each]).sum()
+                slopes = torch.autograd.grad(task.loss_weight * loss, outputs, retain_graph=True)
                 for into, dy, (weight, n) in zip(row.split(sizes, 1), slopes, groups.items(), strict=True):
                     pair = (z.reshape(n, len(part), -1, z.shape[-1]) for z in (dy, seen[weight][0]))
                     into.copy_(torch.einsum("gbno,gbni->boi", *pair).flatten(1))

@@ -56,15 +56,19 @@ def check_stages(stages: Any) -> None:
         words = "a tree is stages of groups of task names, at least one stage and no empty group"
         raise ValueError(f"{words}; got {reprlib.repr(stages)}")
     tasks = [task for group in stages[0] for task in group]
-    for number, (coarse, fine) in enumerate(zip([stages[0], *stages], stages, strict=False), 1):
-        named = [known(task, tasks, f"task in stage {number}") for group in fine for task in group]
+    before = stages[0]
+    for number, stage in enumerate(stages, 1):
+        named = [known(task, tasks, f"task in stage {number}") for group in stage for task in group]
         for task in tasks:
-            if (n := named.count(task)) != 1:
-                raise ValueError(f"task {task!r} is in {n} groups of stage {number}: {fine}; it belongs in one")
-        for g in fine:
-            if not any(set(g) <= set(h) for h in coarse):
-                words = f"joins tasks that stage {number - 1} had already parted ({show(coarse)})"
+            n = named.count(task)
+            if n != 1:
+                raise ValueError(f"task {task!r} is in {n} groups of stage {number}: {stage}; it belongs in one")
+        for g in stage:
+            if not any(set(g) <= set(h) for h in before):
+                parted = " | ".join(map("+".join, before))
+                words = f"joins tasks that stage {number - 1} had already parted ({parted})"
                 raise ValueError(f"group {'+'.join(g)} of stage {number} {words}; once parted, tasks stay parted")
+        before = stage
 
 
 def _lists(value: Any, depth: int) -> bool:
@@ -74,15 +78,11 @@ def _lists(value: Any, depth: int) -> bool:
     return isinstance(value, list | tuple) and len(value) > 0 and all(_lists(v, depth - 1) for v in value)
 
 
-def show(stage: Sequence[Sequence[str]]) -> str:
-    """a+b | c"""
-    return " | ".join(map("+".join, stage))
-
-
 def check_n_groups(n_groups: Sequence[int], n_tasks: int) -> tuple[int, ...]:
     """Group counts that a tree can have: whole numbers from 1 to the number of tasks, never falling."""
     counts = n_groups if isinstance(n_groups, list | tuple) else ()
-    if not counts or not all(whole(n) and 1 <= n <= n_tasks for n in counts) or list(counts) != sorted(counts):
+    fit = all(whole(n) and 1 <= n <= n_tasks for n in counts)
+    if not counts or not fit or list(counts) != sorted(counts):
         words = f"give whole numbers that never fall, counts from 1 to {n_tasks} (tasks), one a stage"
         raise ValueError(f"groups per stage {reprlib.repr(n_groups)}: {words}")
     return tuple(counts)

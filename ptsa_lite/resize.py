@@ -14,7 +14,9 @@ def resize(x: Tensor, size: Sequence[int]) -> Tensor:
     """
     if x.shape[-2:] == tuple(size):
         return x
-    return interpolation(size[0], x.shape[-2], x) @ x @ interpolation(size[1], x.shape[-1], x).T
+    U = interpolation(size[0], x.shape[-2], x)
+    V = interpolation(size[1], x.shape[-1], x)
+    return U @ x @ V.T
 
 
 def interpolation(n: int, m: int, like: Tensor) -> Tensor:

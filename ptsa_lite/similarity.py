@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.linalg import vecdot as dot
 
 from .checks import known
 from .fast import sample_gradients
@@ -29,7 +30,7 @@ from .tasks import Task
 
 READINGS = ("plain", "elementwise")
 PAIRS = ("different", "same")
-CHUNK = 1 << 14, 1 << 18  # numbers of a gradient at a time, when products are summed: on a processor, on a GPU
+CHUNK = 1 << 13, 1 << 18  # numbers of a gradient at a time, when products are summed: on a processor, on a GPU
 
 
 def compared_weights(model: MultiTaskModel) -> list[list[nn.Parameter]]:
@@ -72,13 +73,14 @@ def products(g: Tensor, h: Tensor, reading: str) -> Tensor:
 
     Chunk by chunk: a float32 sum over millions of numbers loses three digits, and a chunk fits the cache.
     """
+    n = CHUNK[g.is_cuda]
     out = torch.zeros(3, len(g), len(h), dtype=torch.float64, device=g.device)
-    for a, b in zip(*(rows.split(CHUNK[g.is_cuda], 1) for rows in (g, h)), strict=True):
-        x, y = a[:, None], b[None]  # (T, 1, chunk), (1, T, chunk)
+    for a, b in zip(g.split(n, 1), h.split(n, 1), strict=True):
+        x, y = a[:, None], b[None]  # (T, 1, n), (1, T, n)
         if reading == "elementwise":
             total = (x.abs() + y.abs()).clamp_min(1e-30)
-            x, y = x / total, y / total  # (T, T, chunk)
-        sums = [(x * y).sum(2), x.square().sum(2), y.square().sum(2)]
+            x, y = x / total, y / total  # (T, T, n)
+        sums = dot(x, y), dot(x, x), dot(y, y)
         out += torch.stack(torch.broadcast_tensors(*sums))
     return out
 
@@ -152,25 +154,25 @@ def gradient_similarity(
     for weight in itertools.chain(*theta):
         weight.requires_grad_(True)
     sizes = [sum(weight.numel() for weight in stage) for stage in theta]
-    draws: dict[tuple[str, str], list[np.ndarray]] = {(r, p): [] for r in readings for p in PAIRS}
+    found: dict[tuple[str, str], list[Tensor]] = {(r, p): [] for r in readings for p in PAIRS}
     before, k = None, 0
     gradients = sample_gradients(model, itertools.islice(samples, n_samples), tasks, theta)
     for k, g in enumerate(gradients, 1):  # (T, P)
-        for reading, (pairs, other) in itertools.product(readings, (("same", g), ("different", before))):
-            if other is not None:
-                cosine = cosines(other, g, reading, sizes)
-                draws[reading, pairs].append(((cosine + cosine.mT) / 2).cpu().numpy())
+        others = {"same": g} if before is None else {"same": g, "different": before}
+        for reading, pairs in itertools.product(readings, others):
+            cosine = cosines(others[pairs], g, reading, sizes)  # (S+1, T, T)
+            found[reading, pairs].append((cosine + cosine.mT) / 2)
         before = g
         if report and n_samples and (k % 16 == 0 or k == n_samples):
             report(f"similarity: sample {k}/{n_samples}")
     if k < 2:
         raise ValueError("similarity needs at least two samples; give more frames")
-    similarity = Similarity(tuple(tasks), {choice: np.stack(found) for choice, found in draws.items()})
-    own = similarity.draws[readings[0], "same"][:, -1].diagonal(0, 1, 2)  # (K, T), cos(g, g): 1, or 0 without labels
+    draws = {choice: torch.stack(cosine).cpu().numpy() for choice, cosine in found.items()}
+    own = draws[readings[0], "same"][:, -1].diagonal(0, 1, 2)  # (K, T), cos(g, g): 1, or 0 without labels
     for name, cosine in zip(tasks, own.T, strict=True):
         if not np.isfinite(cosine).all():
             k = np.isfinite(cosine).argmin() + 1
             raise ValueError(f"the gradient of task {name!r} is not finite at sample {k}; check its labels")
         if not cosine.any():
             raise ValueError(f"task {name!r} had a zero gradient in every sample: no labels in them, or heads unfitted")
-    return similarity
+    return Similarity(tuple(tasks), draws)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .checks import TEXT, check, known
-from .grouping import average_linkage, check_n_groups, check_similarity, check_stages, nested_partitions, show
+from .grouping import average_linkage, check_n_groups, check_similarity, check_stages, nested_partitions
 
 Group = tuple[str, ...]
 Stage = tuple[Group, ...]
@@ -104,7 +104,7 @@ class TaskTree:
         return cls(data["stages"])
 
     def __str__(self) -> str:
-        return " > ".join(map(show, self.stages))
+        return " > ".join(" | ".join(map("+".join, stage)) for stage in self.stages)
 
     @classmethod
     def parse(cls, text: str) -> "TaskTree":

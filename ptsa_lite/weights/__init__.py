@@ -1,7 +1,4 @@
-"""Files of weights as people hold them: by timm's names or the authors', wrapped, prefixed, for other windows.
-
-Nothing here is needed to read the core, which asks for one thing: `load_weights`.
-"""
+"""Files of weights as people hold them: by timm's names or the authors', wrapped, prefixed, for other windows."""
 
 import math
 import re
@@ -16,8 +13,6 @@ from torch.nn import functional as F
 
 WRAPPERS = ("model", "state_dict", "model_state_dict", "model_ema")
 """Keys under which training codes store the weights beside their optimiser and settings."""
-
-PREFIXES = re.compile(r"^(module\.|_orig_mod\.|model\.|net\.|backbone\.|encoder\.)+")
 
 TABLE = "relative_position_bias_table"
 
@@ -63,7 +58,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             state = state[key]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path} holds no tensors by name, nor under one of: {', '.join(WRAPPERS)}")
-    return {PREFIXES.sub("", key): value for key, value in state.items()}
+    prefixes = r"^(module\.|_orig_mod\.|model\.|net\.|backbone\.|encoder\.)+"
+    return {re.sub(prefixes, "", key): value for key, value in state.items()}
 
 
 def as_timm_reads(state: dict[str, Tensor], backbone: Any, wanted: dict[str, Tensor]) -> dict[str, Tensor]:
