@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from .workshop.border import Words, sentence, status
-from .workshop.places import notebooks_folder
+from .workshop.places import RESULTS, notebooks_folder
 
 
 def _changes(context: click.Context, option: click.Option, given: tuple[str, ...]) -> dict:
@@ -19,6 +19,12 @@ def _changes(context: click.Context, option: click.Option, given: tuple[str, ...
 
 def _names(context: click.Context, option: click.Option, given: str) -> Sequence[str]:
     return given.split(",") if given else ()
+
+
+def _results(grid: str | Path) -> Path:
+    """The file of a grid's results: the project's own for its own grids, else in figures/results where you stand."""
+    ours = Path(grid).resolve().parent == RESULTS.parent / "grids"
+    return Path(os.path.relpath(RESULTS) if ours else "figures/results") / f"{Path(grid).stem}.json"
 
 
 FOLDER = click.Path(path_type=Path)
@@ -171,7 +177,7 @@ def study(grid, root, jobs, cluster, rows, changes, out) -> None:
     from .experiments.settings import read_runs
 
     runs, name = read_runs(grid, ({"root": root} if root else {}) | changes, rows), Path(grid).stem
-    folder, path = Path(out or Path("runs") / "study" / name), Path("figures/results") / f"{name}.json"
+    folder, path = Path(out or Path("runs") / "study" / name), _results(grid)
     command = f"python -m ptsa_lite study {grid}" + " --root PATH" * bool(root)
     command += f" --rows {','.join(rows)}" if rows else ""
 
@@ -187,6 +193,7 @@ def study(grid, root, jobs, cluster, rows, changes, out) -> None:
         n = len(submit_study(runs, folder, cluster))
         return say(f"{n} runs are with {cluster}; the same command without --cluster waits for them and collects")
     try:
+        collect(runs, folder, path, command, say)  # where it cannot be written, that is told before a day's training
         run_study(runs, folder, jobs, report)
     finally:
         left = collect(runs, folder, path, command, say)
@@ -207,7 +214,7 @@ def compare(grid, without) -> None:
     from .experiments.settings import read_plan
     from .tasks import known
 
-    path = Path("figures/results") / f"{Path(grid).stem}.json"
+    path = _results(grid)
     plan, results = read_plan(grid), collected(path)
     if not results:
         raise ValueError(f"no results in {path}; run python -m ptsa_lite study {grid}")
@@ -272,11 +279,14 @@ def evaluate(run_folder, weights, root) -> None:
     """Measure what `train` left in the folder RUN again, on the test frames; writes evaluation-*.json there."""
     from .data.disk import write_json
     from .experiments.run import run_tasks
-    from .experiments.train import evaluate_run, run_of
+    from .experiments.train import evaluate_run, folder_of, run_of
+    from .training import distributed
 
-    found, tasks = evaluate_run(run_folder, weights, root), run_tasks(run_of(run_folder))
-    if not int(os.environ.get("RANK", 0)):
-        if run_folder.is_dir():  # not the package's own run
+    with distributed.processes():
+        found, first = evaluate_run(run_folder, weights, root), distributed.rank() == 0
+    if first:
+        tasks = run_tasks(run_of(run_folder))
+        if folder_of(run_folder) == run_folder:  # not the package's own run
             write_json(run_folder / f"evaluation-{weights}.json", found)
         say(f"{found['run']}, {weights} weights, {found['frames']} frames:")
         for name, value in found["metrics"].items():
@@ -301,7 +311,8 @@ def predict(run_folder, pictures, weights, out) -> int:
     from .predict import find_pictures, predict_files
 
     found = find_pictures(pictures)
-    failed = predict_files(load_run(run_folder, weights)[1], found, out, say)
+    by = f"{run_folder.resolve()}, {weights} weights"
+    failed = predict_files(load_run(run_folder, weights)[1], found, out, say, by)
     say(f"maps of {len(found) - len(failed)} of {len(found)} pictures are in {out}")
     return 2 if failed else 0
 

@@ -1,7 +1,8 @@
 """What a value may be, and the one sentence that says so where it is something else."""
 
+import math
+import re
 import reprlib
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -14,8 +15,7 @@ def whole(value: Any) -> bool:
 
 
 def number(value: Any) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and abs(value) <= sys.float_info.max
+    return whole(value) or (isinstance(value, float) and math.isfinite(value))
 
 
 COUNT: Rule = (lambda v: whole(v) and v >= 1, "a whole number of at least 1")
@@ -23,10 +23,6 @@ SIZE: Rule = (lambda v: whole(v) and v >= 0, "a whole number of at least 0")
 POSITIVE: Rule = (lambda v: number(v) and v > 0, "a number above 0")
 AT_LEAST_0: Rule = (lambda v: number(v) and v >= 0, "a number of at least 0")
 SHARE: Rule = (lambda v: number(v) and 0 <= v < 1, "a number from 0 to below 1")
-SIDES: Rule = (
-    lambda v: COUNT[0](v) or isinstance(v, tuple | list) and len(v) == 2 and all(map(COUNT[0], v)),
-    "a whole number of at least 1, or two of them",
-)
 FLAG: Rule = (lambda v: isinstance(v, bool), "True or False")
 TEXT: Rule = (lambda v: isinstance(v, str), "a text")
 
@@ -34,18 +30,10 @@ TEXT: Rule = (lambda v: isinstance(v, str), "a text")
 def check(rules: Mapping[str, Rule], values: Mapping[str, Any]) -> None:
     """Raises ValueError in one sentence for the first value that its rule refuses."""
     for name, (fits, wanted) in rules.items():
-        if name in values and not fits(values[name]):
-            shown = reprlib.repr(values[name])
-            raise ValueError(f"{name} must be {wanted}, not {shown}{_hint(values[name])}")
-
-
-def _hint(value: Any) -> str:
-    """YAML reads 5e-4 as a text, which looks like a number to everybody else."""
-    try:
-        float(value if isinstance(value, str) else "")
-    except ValueError:
-        return ""
-    return " (a text: YAML takes 5e-4 for one, and 5.0e-4 for a number)"
+        if name in values and not fits(value := values[name]):
+            looks_like_a_number = isinstance(value, str) and re.fullmatch(r"[-+.\de]*\d", value)
+            hint = " (a text: YAML takes 5e-4 for one, and 5.0e-4 for a number)" if looks_like_a_number else ""
+            raise ValueError(f"{name} must be {wanted}, not {reprlib.repr(value)}{hint}")
 
 
 def known(name: str, choices: Iterable[str], what: str) -> str:

@@ -4,38 +4,33 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
-from torch.nn import functional as F
-
-from .resize import resize
 
 
 class Backbone(nn.Module):
-    """timm's modules under timm's names, read as four stages of blocks and what ends each stage.
+    """f_i = merge_i(blocks_i(f_{i-1})), i = 1, 2, 3; f_4 = blocks_4(f_3): timm's modules under timm's own names.
 
     timm keeps patch merging at the *start* of the next stage; Microsoft's code and the paper's line count it at the end
     of its own, and take a stage's features after it. Only the order of reading differs. The last norm and the
     classifier are left out.
 
     What stands here is how most of timm's models are built: `stages`, each with its `blocks`, and at its start a
-    `downsample`. A family answers only where it differs: `blocks`, `end`, `embed`, `run`, `map`, `LINEARS`, `NORM`.
+    `downsample`. A family answers only where it differs.
     """
 
     LINEARS: tuple[str, ...] = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")  # of a block: what takes adapters
-    NORM = "norm1"  # of a block: a norm as wide as its tokens
     MULTIPLE = 32  # of an image's sides
+    SIZED = False  # made for one size of images
     n_stages = 4
     name = ""
-    img_size: tuple[int, int]
-    net_class: Any  # timm's
 
     if TYPE_CHECKING:
-
         def __getattr__(self, name: str) -> Any: ...  # whatever timm calls its own
 
     def __init__(self, net: nn.Module, img_size: tuple[int, int]):
         super().__init__()
-        self.__dict__.update(vars(net))  # timm's parameters, modules and settings, under timm's own names
-        self.net_class, self.img_size = type(net), img_size
+        self.__dict__.update(vars(net))  # parameters, modules and settings
+        self.net_class: Any = type(net)  # timm's
+        self.img_size = img_size
         for left_out in ("norm", "fc_norm", "head"):
             self._modules.pop(left_out, None)
         module: Any
@@ -43,36 +38,35 @@ class Backbone(nn.Module):
             if hasattr(module, "qkv_bias_separate"):  # else timm reads qkv's weight past the layer, and its adapter
                 module.qkv_bias_separate = True
 
+    def embed(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> what the first block takes; for the Swins x_p = W_e vec(patch_p) + b_e, (B, H/4, W/4, C)."""
+        return self.patch_embed(images)
+
     def blocks(self, stage: int) -> Any:
         """The blocks of a stage, counted from 0."""
         return self.stages[stage].blocks
 
-    def end(self, stage: int, x: Tensor) -> Tensor:
-        """What leads from a stage's last block to the next stage: half the grid, more channels."""
-        return self.stages[stage + 1].downsample(x) if stage + 1 < self.n_stages else x
-
-    def embed(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> what the first block takes; for the Swins (B, H/4, W/4, C)."""
-        return self.patch_embed(images)
-
     def run(self, block: nn.Module, x: Tensor) -> Tensor:
         """One block, as timm runs it."""
         return block(x)
+
+    def end(self, stage: int, x: Tensor) -> Tensor:
+        """merge_i, from a stage's last block to the next stage: half the grid, more channels."""
+        return self.stages[stage + 1].downsample(x) if stage + 1 < self.n_stages else x
 
     def map(self, stage: int, x: Tensor) -> Tensor:
         """What a head reads after a stage: (B, h, w, C), channels last."""
         return x
 
     def stage(self, stage: int, x: Tensor) -> Tensor:
-        """A stage's blocks and its end."""
+        """merge_i(blocks_i(x))"""
         for block in self.blocks(stage):
             x = self.run(block, x)
         return self.end(stage, x)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) -> the map of every stage, channels last, at strides 8, 16, 32, 32."""
-        x = self.embed(images)
-        maps = []
+        x, maps = self.embed(images), []
         for s in range(self.n_stages):
             x = self.stage(s, x)
             maps.append(self.map(s, x))
@@ -81,7 +75,7 @@ class Backbone(nn.Module):
     @property
     def widths(self) -> tuple[int, ...]:
         """Channels inside each stage's blocks: 96, 192, 384, 768 for Swin-T."""
-        return tuple(getattr(self.blocks(s)[0], self.NORM).weight.numel() for s in range(self.n_stages))
+        return tuple(self.feature_info[s]["num_chs"] for s in range(self.n_stages))
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -102,6 +96,8 @@ class Backbone(nn.Module):
 class SwinBackbone(Backbone):
     """Swin and SwinV2: attention in windows, every other block's shifted; a stage ends with patch merging."""
 
+    SIZED = True
+
     @property
     def stages(self) -> Any:
         return self.layers
@@ -121,66 +117,3 @@ class PVTv2Backbone(Backbone):
     def end(self, stage: int, x: Tensor) -> Tensor:
         x = self.stages[stage].norm(x)
         return super().end(stage, x.permute(0, 3, 1, 2)) if stage + 1 < self.n_stages else x
-
-
-class ConvNeXtBackbone(Backbone):
-    """ConvNeXt: channels first; the two linear layers of a block take adapters, its depth-wise convolution does not."""
-
-    LINEARS, NORM = ("mlp.fc1", "mlp.fc2"), "norm"
-
-    def embed(self, images: Tensor) -> Tensor:
-        return self.stem(images)
-
-    def map(self, stage: int, x: Tensor) -> Tensor:
-        return x.permute(0, 2, 3, 1)
-
-
-class ViTBackbone(Backbone):
-    """A plain ViT (DINOv2, DINOv3): four runs of its blocks, all on one grid; heads read it twice as fine, as it is,
-    and half as fine, which is a pyramid without a weight (after ViTDet, Li et al. 2022)."""
-
-    LINEARS = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc1_g", "mlp.fc1_x", "mlp.fc2")
-
-    @property
-    def MULTIPLE(self) -> int:  # type: ignore[override]
-        return 2 * self.patch_embed.patch_size[0]
-
-    @property
-    def channels(self) -> tuple[int, ...]:
-        return self.widths
-
-    def blocks(self, stage: int) -> Any:
-        blocks: Any = self._modules["blocks"]
-        n = len(blocks)
-        return blocks[stage * n // self.n_stages : (stage + 1) * n // self.n_stages]
-
-    def embed(self, images: Tensor) -> Tensor:
-        x = self.net_class._pos_embed(self, self.patch_embed(images))  # (B, tokens, C), class and register tokens first
-        return self.norm_pre(x[0] if isinstance(x, tuple) else x)
-
-    def run(self, block: nn.Module, x: Tensor) -> Tensor:
-        if getattr(self, "rope", None) is None:
-            return block(x)
-        return block(x, rope=self.rope.get_embed(shape=self.patch_embed.grid_size))
-
-    def end(self, stage: int, x: Tensor) -> Tensor:
-        return x
-
-    def map(self, stage: int, x: Tensor) -> Tensor:
-        h, w = self.patch_embed.grid_size
-        grid = x[:, self.num_prefix_tokens :].mT.unflatten(2, (h, w))  # (B, C, h, w)
-        if stage == 0:
-            grid = resize(grid, (2 * h, 2 * w))
-        elif stage > 1:
-            grid = F.avg_pool2d(grid, 2)
-        return grid.permute(0, 2, 3, 1)
-
-
-FAMILIES: dict[str, type[Backbone]] = {
-    "swin_*": SwinBackbone,
-    "swinv2_*": SwinBackbone,
-    "pvt_v2_b?": PVTv2Backbone,
-    "convnext*": ConvNeXtBackbone,
-    "vit_*_patch1[46]_*dinov[23]*": ViTBackbone,
-}
-"""Patterns of timm's names."""

@@ -5,11 +5,12 @@ tested equal to it. Kept is only what tests/bench/speed.py shows to be worth it.
 """
 
 import contextlib
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
@@ -19,6 +20,8 @@ from .losses import task_loss
 from .model import MultiTaskModel
 from .resize import interpolation
 from .tasks import Task
+
+HELD = 1 << 25, 1 << 27  # numbers in the gradients that are computed at once: on a processor, on a GPU
 
 
 class FastHRNetHead(HRNetHead):
@@ -46,7 +49,7 @@ class FastHRNetHead(HRNetHead):
 
 
 def _add_up(x: Tensor, part: Tensor, size: tuple[int, int]) -> Tensor:
-    """x + `resize_channels_last(part)`, in which the second product adds; x (B*H*W, C), part (B, h, w, C)."""
+    """x + `resize(part)`, channels last, in which the second product adds; x (B*H*W, C), part (B, h, w, C)."""
     n, h, w, c = part.shape
     if x.device.type == "cpu":  # there torch's own resize is quicker. Into x, which no gradient needs and is no view
         return x.add_(F.interpolate(part.permute(0, 3, 1, 2), size, mode="bilinear").permute(0, 2, 3, 1).flatten(0, 2))
@@ -70,16 +73,11 @@ class FastLoRALinear(GroupedLoRALinear):
         rows = x.reshape(self.n_groups, -1, x.shape[-1])
         p = self.dropout.p if self.training else 0.0
         drop = dropped(rows, p) if p else None
-        tensors = as_autocast(rows, self.base.weight, self.base.bias, self.lora_A, self.lora_B)
+        tensors = [rows, self.base.weight, self.base.bias, self.lora_A, self.lora_B]
+        if not x.is_meta and torch.is_autocast_enabled(x.device.type):  # a gradient of one's own is not cast
+            dtype = torch.get_autocast_dtype(x.device.type)
+            tensors = [None if t is None else t.to(dtype) for t in tensors]
         return _LowRank.apply(*tensors, drop, self.scale / (1 - p)).view(*x.shape[:-1], -1)
-
-
-def as_autocast(x: Tensor, *others: Tensor | None) -> list[Tensor | None]:
-    """The tensors in the type that autocast wants where x is, which a gradient of one's own does not get by itself."""
-    if x.is_meta or not torch.is_autocast_enabled(x.device.type):
-        return [x, *others]
-    dtype = torch.get_autocast_dtype(x.device.type)
-    return [None if t is None else t.to(dtype) for t in (x, *others)]
 
 
 def dropped(x: Tensor, p: float) -> Tensor:
@@ -125,57 +123,39 @@ class _LowRank(torch.autograd.Function):
         return gx, gweight, gy.sum((0, 1)) if need_bias else None, ga, gb, None, None
 
 
-class ShortLayerNorm(nn.LayerNorm):
-    """Under autocast on a GPU, in the products' number format: the kernel sums in float32 anyway.
-
-    torch's own list has layer norms in float32 there, which turns every map into four bytes a value and back.
-    """
-
-    plain = nn.LayerNorm
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not (x.is_cuda and torch.is_autocast_enabled("cuda")):
-            return super().forward(x)
-        dtype = torch.get_autocast_dtype("cuda")
-        weight, bias = (None if p is None else p.to(dtype) for p in (self.weight, self.bias))
-        with torch.autocast("cuda", enabled=False):
-            return F.layer_norm(x.to(dtype), self.normalized_shape, weight, bias, self.eps)
-
-
-def short_norms(model: nn.Module) -> nn.Module:
-    """The same model, its layer norms of the class above: parameters, names and files stay as they are."""
-    for module in model.modules():
-        if type(module) is nn.LayerNorm:
-            module.__class__ = ShortLayerNorm
-    return model
-
-
 def sample_gradients(
-    model: MultiTaskModel, batch: Mapping[str, Tensor], tasks: Mapping[str, Task], stages: Sequence[Sequence[Tensor]]
-) -> Tensor:
-    """`similarity.task_gradients` of every image of a batch, in as many passes as for one: (B, T, P).
+    model: MultiTaskModel, samples: Iterator[dict], tasks: Mapping[str, Task], theta: Sequence[Sequence[Tensor]]
+) -> Iterator[Tensor]:
+    """`similarity.task_gradients` of one sample after the other, (T, P), of several in as many passes as of one.
 
-    stages: per stage the weights of the linear layers that count. y = W x + b has dL/dW = sum over positions of
-    dL/dy x^T, and an image's own gradient is the sum over its own positions, in all groups.
+    theta: per stage the weights of linear layers. y = W x + b has dL/dW = sum over positions of dL/dy x^T, and an
+    image's own gradient is the sum over its own positions, in all groups.
     """
-    groups = {weight: n for n, stage in zip(model.tree.n_groups, stages, strict=True) for weight in stage}
-    size, seen = len(batch["image"]), {}
+    groups = {weight: n for n, stage in zip(model.tree.n_groups, theta, strict=True) for weight in stage}
+    sizes = [weight.numel() for weight in groups]
+    at_once = max(1, HELD[theta[0][0].is_cuda] // (len(tasks) * sum(sizes)))
+    seen: dict = {}  # of each weight's layer x and y
+
+    def keep(layer: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        seen[layer.weight] = inputs[0].detach(), output
+
     with contextlib.ExitStack() as hooks:
         for layer in model.modules():
             if getattr(layer, "weight", None) in groups:
-                hook = layer.register_forward_hook(lambda layer, x, y: seen.update({layer.weight: (x[0].detach(), y)}))
-                hooks.callback(hook.remove)
-        predictions = model(batch["image"], resize=False)
-    outputs, sizes = [seen[weight][1] for weight in groups], [weight.numel() for weight in groups]
-    gradients = outputs[0].new_empty(size, len(tasks), sum(sizes))
-    for row, (name, task) in zip(gradients.unbind(1), tasks.items(), strict=True):
-        images = zip(predictions[name].split(1), batch[name].split(1), strict=True)
-        loss = torch.stack([task_loss(task, *image) for image in images]).sum()
-        slopes = torch.autograd.grad(task.loss_weight * loss, outputs, retain_graph=name != list(tasks)[-1])
-        for part, dy, (weight, n) in zip(row.split(sizes, 1), slopes, groups.items(), strict=True):
-            pair = (z.reshape(n, size, -1, z.shape[-1]) for z in (dy, seen[weight][0]))
-            part.copy_(torch.einsum("gbno,gbni->boi", *pair).flatten(1))
-    return gradients
+                hooks.callback(layer.register_forward_hook(keep).remove)
+        while part := list(itertools.islice(samples, at_once)):
+            images = torch.cat([sample["image"] for sample in part])
+            predictions = model(images, resize=False)
+            outputs = [seen[weight][1] for weight in groups]
+            gradients = outputs[0].new_empty(len(part), len(tasks), sum(sizes))
+            for row, (name, task) in zip(gradients.unbind(1), tasks.items(), strict=True):
+                each = zip(predictions[name].split(1), part, strict=True)
+                loss = torch.stack([task_loss(task, x, sample[name]) for x, sample in each]).sum()
+                slopes = torch.autograd.grad(task.loss_weight * loss, outputs, retain_graph=True)
+                for into, dy, (weight, n) in zip(row.split(sizes, 1), slopes, groups.items(), strict=True):
+                    pair = (z.reshape(n, len(part), -1, z.shape[-1]) for z in (dy, seen[weight][0]))
+                    into.copy_(torch.einsum("gbno,gbni->boi", *pair).flatten(1))
+            yield from gradients
 
 
 def fast(device: torch.device | str = "cpu") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Who can stay together: every way to part tasks into nested groups, and the checks of what it is chosen by."""
+"""Who can stay together: every way to part tasks into nested groups; what a tree and a similarity must be."""
 
 import itertools
 import reprlib
@@ -7,59 +7,82 @@ from typing import Any
 
 import numpy as np
 
-from .checks import whole
-
-
-def nested_partitions(items: Sequence[str], n_groups: Sequence[int]) -> Iterator[list[tuple]]:
-    """Every chain of nested partitions of the items with these group counts, coarse to fine.
-
-    Built from the end: the finest stage is a partition of the items, each coarser one a partition of its groups.
-    """
-
-    def coarser(groups: tuple, counts: Sequence[int]) -> Iterator[list[tuple]]:
-        if not counts:
-            yield []
-            return
-        for blocks in partitions(groups, counts[-1]):
-            merged = tuple(sum(block, ()) for block in blocks)
-            for rest in coarser(merged, counts[:-1]):
-                yield [*rest, merged]
-
-    yield from coarser(tuple((item,) for item in items), n_groups)
+from .checks import known, whole
 
 
 def partitions(items: Sequence, n: int) -> Iterator[tuple[tuple, ...]]:
-    """Every way to part the items into n non-empty blocks, each once: Stirling's S(len(items), n) of them."""
-    items = tuple(items)
-    if n == len(items):
-        yield tuple((item,) for item in items)
-    elif n == 1:
-        yield (items,)
-    elif 1 < n < len(items):
-        first, rest = items[0], items[1:]
-        for blocks in partitions(rest, n - 1):  # the first item alone
-            yield ((first,), *blocks)
-        for blocks in partitions(rest, n):  # or with one of the others' blocks
-            for i, block in enumerate(blocks):
-                yield ((first, *block), *blocks[:i], *blocks[i + 1 :])
+    """Every way to part k items into n blocks, S(k, n) = S(k-1, n-1) + n S(k-1, n) of them (Stirling's number)."""
+    if n == len(items) == 0:
+        yield ()
+    if not 1 <= n <= len(items):
+        return
+    first, rest = items[0], items[1:]
+    for blocks in partitions(rest, n - 1):  # the first item alone
+        yield ((first,), *blocks)
+    for blocks in partitions(rest, n):  # or in one of the others' n blocks
+        for i, block in enumerate(blocks):
+            yield ((first, *block), *blocks[:i], *blocks[i + 1 :])
 
 
-def average_linkage(matrix: np.ndarray) -> dict[int, list[list[int]]]:
+def nested_partitions(groups: tuple[tuple, ...], n_groups: Sequence[int]) -> Iterator[list[tuple]]:
+    """Every chain of nested partitions with these group counts, prod_s S(G_{s+1}, G_s) of them, each coarse to fine.
+
+    Built from the end: the last one parts the groups that are given, the one before parts the groups of the last.
+    """
+    if not n_groups:
+        yield []
+        return
+    for blocks in partitions(groups, n_groups[-1]):
+        last = tuple(sum(block, ()) for block in blocks)
+        for before in nested_partitions(last, n_groups[:-1]):
+            yield [*before, last]
+
+
+def average_linkage(similarity: np.ndarray) -> dict[int, list[list[int]]]:
     """{number of groups: groups of indices}, joining the two groups of highest mean similarity again and again."""
-    groups = [[i] for i in range(len(matrix))]
-    levels = {len(groups): groups}
+    groups = [[i] for i in range(len(similarity))]
+    kept = {len(groups): groups}
     while len(groups) > 1:
         pairs = itertools.combinations(groups, 2)
-        one, other = max(pairs, key=lambda pair: matrix[np.ix_(*pair)].mean())
-        groups = [g for g in groups if g not in (one, other)] + [one + other]
-        levels[len(groups)] = groups
-    return levels
+        a, b = max(pairs, key=lambda two: similarity[np.ix_(*two)].mean())
+        groups = [group for group in groups if group not in (a, b)] + [a + b]
+        kept[len(groups)] = groups
+    return kept
+
+
+def check_stages(stages: Any) -> None:
+    """Lists of lists of names, every task once a stage, each group g in one group h of the stage before."""
+    if not _lists(stages, 3):
+        words = "a tree is stages of groups of task names, at least one stage and no empty group"
+        raise ValueError(f"{words}; got {reprlib.repr(stages)}")
+    tasks = [task for group in stages[0] for task in group]
+    before = stages[0]
+    for number, stage in enumerate(stages, 1):
+        named = [known(task, tasks, f"task in stage {number}") for group in stage for task in group]
+        for task in tasks:
+            n = named.count(task)
+            if n != 1:
+                raise ValueError(f"task {task!r} is in {n} groups of stage {number}: {stage}; it belongs in one")
+        for g in stage:
+            if not any(set(g) <= set(h) for h in before):
+                parted = " | ".join(map("+".join, before))
+                words = f"joins tasks that stage {number - 1} had already parted ({parted})"
+                raise ValueError(f"group {'+'.join(g)} of stage {number} {words}; once parted, tasks stay parted")
+        before = stage
+
+
+def _lists(value: Any, depth: int) -> bool:
+    """Whether a value is lists, so deep, of names, none empty: never a name for a list of names."""
+    if depth == 0:
+        return isinstance(value, str) and value != ""
+    return isinstance(value, list | tuple) and len(value) > 0 and all(_lists(v, depth - 1) for v in value)
 
 
 def check_n_groups(n_groups: Sequence[int], n_tasks: int) -> tuple[int, ...]:
     """Group counts that a tree can have: whole numbers from 1 to the number of tasks, never falling."""
     counts = n_groups if isinstance(n_groups, list | tuple) else ()
-    if not counts or not all(whole(n) and 1 <= n <= n_tasks for n in counts) or list(counts) != sorted(counts):
+    fit = all(whole(n) and 1 <= n <= n_tasks for n in counts)
+    if not counts or not fit or list(counts) != sorted(counts):
         words = f"give whole numbers that never fall, counts from 1 to {n_tasks} (tasks), one a stage"
         raise ValueError(f"groups per stage {reprlib.repr(n_groups)}: {words}")
     return tuple(counts)
@@ -67,14 +90,15 @@ def check_n_groups(n_groups: Sequence[int], n_tasks: int) -> tuple[int, ...]:
 
 def check_similarity(similarity: Any, n_tasks: int, n_stages: int) -> np.ndarray:
     """(T, T) or (S, T, T) -> (S, T, T) float64, finite and symmetric; ValueError otherwise."""
+    one = (n_tasks, n_tasks)
     try:
         matrix = np.asarray(similarity, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
         raise ValueError(f"similarity holds no numbers in rows of one length: {reprlib.repr(similarity)}") from None
-    if matrix.shape not in ((n_tasks, n_tasks), (n_stages, n_tasks, n_tasks)):
-        raise ValueError(f"similarity is {matrix.shape}; expected {(n_tasks, n_tasks)} or one such matrix a stage")
+    if matrix.shape not in (one, (n_stages, *one)):
+        raise ValueError(f"similarity is {matrix.shape}; expected {one} or one such matrix a stage")
     if not np.isfinite(matrix).all():
         raise ValueError("similarity holds values that are not finite; measure it again with more samples")
-    if not np.allclose(matrix, np.swapaxes(matrix, -1, -2), atol=1e-6):
+    if not np.allclose(matrix, matrix.swapaxes(-1, -2), atol=1e-6):
         raise ValueError("similarity is not symmetric; use the mean of it and its transpose")
-    return np.broadcast_to(matrix, (n_stages, n_tasks, n_tasks))
+    return np.broadcast_to(matrix, (n_stages, *one))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .resize import resize_channels_last
+from .resize import resize
 
 WIDTHS = (18, 36, 72, 144)
 
@@ -25,18 +25,18 @@ class HRNetHead(nn.Module):
 
     def __init__(self, channels: Sequence[int], outputs: int):
         super().__init__()
-        joined = sum(WIDTHS)
         self.project = nn.ModuleList(nn.Linear(c, w, bias=False) for c, w in zip(channels, WIDTHS, strict=True))
-        self.fuse = nn.Linear(joined, 4 * joined)
-        self.norm = nn.BatchNorm1d(4 * joined)
+        self.fuse = nn.Linear(sum(WIDTHS), 4 * sum(WIDTHS))
+        self.norm = nn.BatchNorm1d(4 * sum(WIDTHS))
         self.relu = nn.ReLU()
-        self.predict = nn.Linear(4 * joined, outputs)
+        self.predict = nn.Linear(4 * sum(WIDTHS), outputs)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Maps (B, h_i, w_i, C_i), finest first -> (B, outputs, h_1, w_1)."""
         maps = [project(f) for project, f in zip(self.project, features, strict=True)]  # (B, h_i, w_i, c_i)
         size = maps[0].shape[1:3]
-        joined = torch.cat([resize_channels_last(z, size) for z in maps], dim=-1)  # (B, h_1, w_1, 270)
+        up = [resize(z.permute(0, 3, 1, 2), size) for z in maps]  # (B, c_i, h_1, w_1)
+        joined = torch.cat(up, dim=1).permute(0, 2, 3, 1)
         x = self.fuse(joined)  # (B, h_1, w_1, 1080)
-        x = self.relu(self.norm(x.flatten(0, 2)).view(x.shape))
-        return self.predict(x).permute(0, 3, 1, 2)
+        x = self.norm(x.flatten(0, 2)).view(x.shape)
+        return self.predict(self.relu(x)).permute(0, 3, 1, 2)

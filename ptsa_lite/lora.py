@@ -18,7 +18,7 @@ class GroupedLoRALinear(nn.Module):
     forward: (G*B, ..., C_in) -> (G*B, ..., C_out), one group's batch after the other's.
 
     A starts Kaiming-uniform with a = sqrt 5, B at zero: a fresh pair changes nothing. Dropout acts on the input of A.
-    Raises ValueError for a rank that does not fit the layer, or for no group.
+    Raises ValueError for a rank that does not fit the layer.
     Source: Hu et al. 2022 for the pair, MTLoRA's code for scale and start, the paper (arXiv 2509.19602) for the groups.
     """
 
@@ -27,30 +27,20 @@ class GroupedLoRALinear(nn.Module):
         c_out, c_in = base.weight.shape
         if not 1 <= rank <= min(c_in, c_out):
             raise ValueError(f"rank {rank} does not fit a layer of {c_in} -> {c_out}; give 1 to {min(c_in, c_out)}")
-        if n_groups < 1:
-            raise ValueError(f"{n_groups} groups; a layer serves at least one")
         self.base = base
-        self.scale = scale
+        self.n_groups, self.rank, self.scale = n_groups, rank, scale
         self.dropout = nn.Dropout(dropout)
         self.lora_A = nn.Parameter(base.weight.new_empty(n_groups, rank, c_in))
         self.lora_B = nn.Parameter(base.weight.new_zeros(n_groups, c_out, rank))
         for a in self.lora_A:  # group by group: one seed gives group 0 the same start in every tree
             nn.init.kaiming_uniform_(a, a=math.sqrt(5))
 
-    @property
-    def n_groups(self) -> int:
-        return len(self.lora_A)
-
-    @property
-    def rank(self) -> int:
-        return self.lora_A.shape[1]
-
     def forward(self, x: Tensor) -> Tensor:
         x_G = self.dropout(x).reshape(self.n_groups, -1, x.shape[-1])  # (G, N, C_in)
-        frozen = self.base(x)
         low = x_G @ self.lora_A.mT  # (G, N, R)
-        h = torch.baddbmm(frozen.view(*low.shape[:2], -1), low, self.lora_B.mT, alpha=self.scale)
-        return h.view(frozen.shape)
+        h = self.base(x)
+        h_G = h.view(*low.shape[:2], -1)  # (G, N, C_out)
+        return torch.baddbmm(h_G, low, self.lora_B.mT, alpha=self.scale).view(h.shape)
 
     @torch.no_grad()
     def merged(self) -> nn.Module:
@@ -62,12 +52,12 @@ class GroupedLoRALinear(nn.Module):
         linear.weight.copy_(weight[0])
         return linear
 
+    @torch.no_grad()
     def only(self, groups: list[int]) -> "GroupedLoRALinear":
         """The layer of these groups alone, over the same frozen one; their pairs are copies."""
-        with torch.no_grad():
-            layer = type(self)(self.base, len(groups), self.rank, self.scale, self.dropout.p)
-            layer.lora_A.copy_(self.lora_A[groups])
-            layer.lora_B.copy_(self.lora_B[groups])
+        layer = type(self)(self.base, len(groups), self.rank, self.scale, self.dropout.p)
+        layer.lora_A.copy_(self.lora_A[groups])
+        layer.lora_B.copy_(self.lora_B[groups])
         return layer
 
 
@@ -81,10 +71,9 @@ class GroupedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x_G = x.reshape(len(self.weight), -1, x.shape[-1])  # (G, N, C_in)
-        y = x_G @ self.weight.mT  # (G, N, C_out)
-        if self.bias is not None:
-            y = y + self.bias
-        return y.view(*x.shape[:-1], -1)
+        h_G = x_G @ self.weight.mT  # (G, N, C_out)
+        h = h_G.view(*x.shape[:-1], -1)
+        return h if self.bias is None else h + self.bias
 
     def only(self, groups: list[int]) -> "GroupedLinear":
         """The layer of these groups alone."""

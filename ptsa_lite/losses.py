@@ -17,15 +17,16 @@ def total_loss(
     batch: Mapping[str, Tensor],
     counts: Mapping[str, Tensor] | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """sum over tasks t of w_t L_t, and the unweighted losses L_t by task; w_t is the task's loss weight.
+    """L = sum_t w_t L_t, and the unweighted losses L_t by task; w_t is the task's loss weight.
 
-    predictions and batch hold one tensor for each task's name; counts as in task_loss. Raises ValueError if one is
-    missing.
+    predictions, batch, counts: as in task_loss, by task. Raises ValueError if one is missing.
     """
     require(tasks, predictions, batch)
-    losses = {name: task_loss(task, predictions[name], batch[name], (counts or {}).get(name))
-              for name, task in tasks.items()}  # fmt: skip
-    total: Any = sum(task.loss_weight * losses[name] for name, task in tasks.items())
+    total: Any = 0
+    losses = {}
+    for name, task in tasks.items():
+        losses[name] = task_loss(task, predictions[name], batch[name], counts[name] if counts else None)
+        total = total + task.loss_weight * losses[name]
     return total, losses
 
 
@@ -49,18 +50,25 @@ def task_loss(task: Task, prediction: Tensor, target: Tensor, counts: Tensor | N
     Returns a scalar: 0 with zero gradients where no pixel is valid. Raises ValueError if the shapes do not fit.
     Source: the MTLoRA line's recipe. There a batch without a valid pixel gives NaN, and saliency divides by all pixels.
     """
-    _check_shapes(task, prediction, target)
-    counts = label_counts(target) if counts is None else counts
+    channels = () if task.kind == "segmentation" else (task.channels,)
+    if prediction.shape[1:2] != (task.channels,) or target.shape != (len(prediction), *channels, *target.shape[-2:]):
+        words = ", ".join(map(str, ("B", *channels, "H", "W")))
+        raise ValueError(
+            f"task {task.name!r}: prediction {tuple(prediction.shape)} and target {tuple(target.shape)} do not fit; "
+            f"expected (B, {task.channels}, H, W) and ({words})"
+        )
+    if counts is None:
+        counts = label_counts(target)
     x = resize(prediction.float(), target.shape[-2:])  # (B, C, H, W)
     if task.kind == "segmentation":
         # pixel by pixel: torch's own sum adds up in no fixed order on a GPU, and slowly
-        total = F.cross_entropy(x, target, ignore_index=IGNORE, reduction="none").sum()
+        error = F.cross_entropy(x, target, ignore_index=IGNORE, reduction="none")
     elif task.kind == "binary":
-        total = balanced_error(task, x, target, counts).sum()
+        error = balanced_error(task, x, target, counts)
     else:
         x = unit(x) if task.kind == "normals" else x
-        total = (x - target).abs().where(target != IGNORE, 0).sum()
-    return total / counts[0].clamp(min=1)
+        error = (x - target).abs().where(target != IGNORE, 0)
+    return error.sum() / counts[0].clamp(min=1)
 
 
 def label_counts(target: Tensor, dims: tuple[int, ...] | None = None) -> Tensor:
@@ -71,37 +79,26 @@ def label_counts(target: Tensor, dims: tuple[int, ...] | None = None) -> Tensor:
     return torch.stack([(target != IGNORE).sum(dims), (target == 1).sum(dims)])
 
 
-def balanced_error(task: Task, logits: Tensor, target: Tensor, counts: Tensor) -> Tensor:
-    """The balanced binary cross-entropy of `task_loss` of each pixel, 0 where it is ignored."""
-    count, ones = counts
-    positive = task.positive_weight
-    if positive is None:
-        positive = 1 - ones / count.clamp(min=1)
+def balanced_error(task: Task, x: Tensor, target: Tensor, counts: Tensor) -> Tensor:
+    """p y softplus(-x) + (1 - p) (1 - y) softplus(x) of each pixel, 0 where it is ignored."""
+    n, ones = counts
+    p: Any = task.positive_weight
+    if p is None:
+        p = 1 - ones / n.clamp(min=1)
     valid = target != IGNORE
-    labels = target.where(valid, 0)
-    weight = valid * torch.where(labels == 1, positive, 1 - positive)
-    return F.binary_cross_entropy_with_logits(logits, labels, weight=weight, reduction="none")
+    y = target.where(valid, 0)
+    weight = valid * torch.where(y == 1, p, 1 - p)
+    return F.binary_cross_entropy_with_logits(x, y, weight, reduction="none")
 
 
-def unit(vectors: Tensor) -> Tensor:
+def unit(x: Tensor) -> Tensor:
     """x / sqrt(||x||^2 + 1e-12) along dimension 1: unit vectors, with a finite gradient at zero."""
-    return vectors * vectors.square().sum(1, keepdim=True).add(1e-12).rsqrt()
+    return x * x.square().sum(1, keepdim=True).add(1e-12).rsqrt()
 
 
 def require(tasks: Mapping[str, Task], predictions: Mapping, batch: Mapping) -> None:
     """Raises ValueError if a task has no prediction or no target."""
-    for name in tasks:
-        for held, what in ((predictions, "model predicts"), (batch, "batch holds")):
+    for held, what in ((predictions, "model predicts"), (batch, "batch holds")):
+        for name in tasks:
             if name not in held:
                 raise ValueError(f"task {name!r} is asked for, but the {what} only: {', '.join(held)}")
-
-
-def _check_shapes(task: Task, prediction: Tensor, target: Tensor) -> None:
-    channels = () if task.kind == "segmentation" else (task.channels,)
-    expected = (len(prediction), *channels, *target.shape[-2:])
-    if prediction.ndim != 4 or prediction.shape[1] != task.channels or target.shape != expected:
-        wanted = ", ".join(map(str, ("B", *channels, "H", "W")))
-        raise ValueError(
-            f"task {task.name!r}: prediction {tuple(prediction.shape)} and target {tuple(target.shape)} do not fit; "
-            f"expected (B, {task.channels}, H, W) and ({wanted})"
-        )

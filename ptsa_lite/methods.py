@@ -3,10 +3,10 @@
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from .checks import POSITIVE, SHARE, check, known
 from .families import Backbone
@@ -62,19 +62,14 @@ METHODS = {
 
 
 def build_model(
-    method: str,
-    backbone: Backbone,
+    method: str,  # a key of METHODS
+    backbone: Backbone,  # is copied
     tasks: dict[str, Task],
-    tree: TaskTree | None = None,
-    rank: int | Sequence[int] = 16,
-    **options: Any,
-) -> "MultiTaskModel | SingleTaskModels":
-    """A model ready to train: adapters in, everything frozen that the method freezes. The backbone is copied.
-
-    method   a key of METHODS
-    tree     for `ptsa` only, which needs one
-    rank     of the low-rank methods
-    options  those of `MultiTaskModel`, or of the rival's own model
+    tree: TaskTree | None = None,  # for `ptsa` only, which needs one
+    rank: int | Sequence[int] = 16,  # of the low-rank methods
+    **options: Any,  # those of `MultiTaskModel`, or of the rival's own model
+) -> nn.Module:
+    """A model ready to train: adapters in, everything frozen that the method freezes.
 
     All low-rank methods also train patch embedding, norms, patch mergings and position tables, as MTLoRA's line does.
     Raises ValueError on an unknown method, no task, or a tree that is missing or not taken, or an option out of range.
@@ -88,58 +83,12 @@ def build_model(
     if (tree is not None) != (method == "ptsa"):
         raise ValueError("ptsa needs a tree" if method == "ptsa" else f"{method} has its own tree; leave out {tree}")
     if row.alone:
-        return SingleTaskModels({
-            name: build_model(row.alone, backbone, {name: task}, rank=rank, **options) for name, task in tasks.items()
-        })
+        each = {name: build_model(row.alone, backbone, {name: task}, None, rank, **options)
+                for name, task in tasks.items()}  # fmt: skip
+        return resolve_name("ptsa_lite.baselines.single_task:SingleTaskModels")(each)
     if row.tree:
         tree = row.tree(tuple(tasks), backbone.n_stages)
-    model_class = _rival(row.rival) if row.rival else MultiTaskModel
-    model = model_class(copy.deepcopy(backbone), tasks, tree, rank if row.low_rank else 0, **options)
+    make = resolve_name(f"ptsa_lite.baselines.{row.rival}") if row.rival else MultiTaskModel
+    model = make(copy.deepcopy(backbone), tasks, tree, rank if row.low_rank else 0, **options)
     freeze(model, row.roles, row.biases)
     return model
-
-
-def _rival(place: str) -> type[MultiTaskModel]:
-    file, _, name = place.partition(":")
-    return getattr(import_module(f"ptsa_lite.baselines.{file}"), name)
-
-
-class SingleTaskModels(nn.Module):
-    """One whole model for each task, run and trained side by side: nothing is shared but the loop.
-
-    The gradient norm is clipped per model (`clip_groups`), so that each trains exactly as it would alone.
-    """
-
-    models: Any  # an nn.ModuleDict of them
-
-    def __init__(self, models: dict[str, Any]):
-        super().__init__()
-        self.models = nn.ModuleDict(models)
-        self.tasks = {name: model.tasks[name] for name, model in models.items()}
-
-    def forward(self, images: Tensor, resize: bool = True) -> dict[str, Tensor]:
-        return {name: model(images, resize=resize)[name] for name, model in self.models.items()}
-
-    @property
-    def img_size(self) -> tuple[int, int]:
-        return next(iter(self.models.values())).img_size
-
-    def merge(self) -> "SingleTaskModels":
-        """A copy without low-rank work."""
-        return SingleTaskModels({name: model.merge() for name, model in self.models.items()})
-
-    def only(self, tasks: Sequence[str]) -> "SingleTaskModels":
-        """A copy for some of the tasks."""
-        names = [known(task, self.tasks, "task") for task in tasks]
-        return SingleTaskModels({name: copy.deepcopy(model) for name, model in self.models.items() if name in names})
-
-    def set_grad_checkpointing(self, enable: bool = True) -> None:
-        for model in self.models.values():
-            model.set_grad_checkpointing(enable)
-
-    def description(self) -> dict:
-        """What an adapter file must agree on with the model that loads it, by task."""
-        return {name: model.description() for name, model in self.models.items()}
-
-    def clip_groups(self) -> list[list[nn.Parameter]]:
-        return [[p for p in model.parameters() if p.requires_grad] for model in self.models.values()]

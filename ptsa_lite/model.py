@@ -3,7 +3,7 @@
 import copy
 import reprlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,21 +19,21 @@ from .tree import TaskTree
 
 
 class Role(NamedTuple):
-    """What a parameter is for: its name in tables, what its own name contains, and what happens to it."""
+    """What a parameter is for, and what happens to it."""
 
-    title: str
-    parts: tuple[str, ...]
+    title: str  # in tables
+    parts: tuple[str, ...]  # of its name, one is enough
     trains: bool  # in the low-rank methods, as the MTLoRA line does it
     decays: bool  # by weight decay; biases and vectors never do
 
+
+TABLES = ("relative_position_bias_table", "cpb_mlp.", "logit_scale")
 
 ROLES = {
     "heads": Role("heads", ("heads.",), trains=True, decays=True),
     "adapters": Role("adapters", ("lora_", "task_", "adapter"), trains=True, decays=True),
     "patch_embed": Role("patch embedding", ("patch_embed.", "stem."), trains=True, decays=True),
-    "positions": Role(
-        "position tables", ("relative_position_bias_table", "cpb_mlp.", "logit_scale"), trains=True, decays=False
-    ),
+    "positions": Role("position tables", TABLES, trains=True, decays=False),
     "norms": Role("norms", ("norm",), trains=True, decays=False),
     "merging": Role("patch merging", ("downsample",), trains=True, decays=True),
     "backbone": Role("backbone weights and biases", ("",), trains=False, decays=True),
@@ -60,29 +60,24 @@ def freeze(model: nn.Module, roles: Iterable[str] | None = None, biases: bool = 
 
 
 class MultiTaskModel(nn.Module):
-    """Images (B, 3, H, W) -> {task: (B, C, H, W)}.
+    """Images (B, 3, H, W) -> {task: (B, C, H, W)}."""
 
-    backbone  four frozen stages
-    tree      which tasks share a group at each stage; all of them everywhere by default
-    rank      of the adapters, one number or one a stage; 0 leaves a stage without. Several groups need some
-    scale, dropout  of the adapters' layer
-    layer     called with (linear, groups, rank, scale, dropout): what an adapted linear layer becomes
-    head      called with (channels of the maps, outputs of the task)
-    """
+    own: dict[str, Any] = {}  # a rival's own options, which its files tell
 
     def __init__(
         self,
-        backbone: Backbone,
+        backbone: Backbone,  # four frozen stages
         tasks: dict[str, Task],
-        tree: TaskTree | None = None,
-        rank: int | Sequence[int] = 0,
-        scale: float = 4.0,
-        dropout: float = 0.0,
-        layer: Callable[..., nn.Module] = GroupedLoRALinear,
-        head: Callable[..., nn.Module] = HRNetHead,
+        tree: TaskTree | None = None,  # which tasks share a group at each stage; all of them everywhere by default
+        rank: int | Sequence[int] = 0,  # of the adapters, of all stages or one each; 0 leaves a stage without
+        scale: float = 4.0,  # of the low-rank term
+        dropout: float = 0.0,  # of its input
+        layer: Callable[..., nn.Module] = GroupedLoRALinear,  # of (linear, groups, rank, scale, dropout)
+        head: Callable[..., nn.Module] = HRNetHead,  # of (channels of the maps, outputs of the task)
     ):
         super().__init__()
         self.backbone = backbone
+        self.img_size = backbone.img_size
         self.tasks = dict(tasks)
         self.tree = tree or TaskTree.shared(tuple(tasks), backbone.n_stages)
         self.ranks = check_ranks(rank, backbone.n_stages)
@@ -90,29 +85,31 @@ class MultiTaskModel(nn.Module):
         self.checkpoint_stages = False
         check_tree(self.tree, self.tasks, self.ranks)
         for stage, parent, name, linear in list(backbone.adapted_linears()):
-            if self.ranks[stage]:
-                if not isinstance(linear, nn.Linear):
-                    raise ValueError(f"{backbone.name}: {name} is a {type(linear).__name__}; adapters need linear ones")
-                setattr(parent, name, layer(linear, self.tree.n_groups[stage], self.ranks[stage], scale, dropout))
+            groups, R = self.tree.n_groups[stage], self.ranks[stage]
+            if R and not isinstance(linear, nn.Linear):
+                raise ValueError(f"{backbone.name}: {name} is a {type(linear).__name__}; adapters need linear ones")
+            if R:
+                setattr(parent, name, layer(linear, groups, R, scale, dropout))
         self.heads = nn.ModuleDict({name: head(backbone.channels, task.channels) for name, task in tasks.items()})
 
     def forward(self, images: Tensor, resize: bool = True) -> dict[str, Tensor]:
         """resize=False leaves predictions at the heads' stride 8, which is cheaper for losses and metrics."""
         maps = self.features(images)
         out = {task: self.heads[task](maps[task]) for task in self.tasks}
-        if resize:
-            out = {task: resize_to(y.float(), images.shape[-2:]) for task, y in out.items()}
-        return out
+        if not resize:
+            return out
+        return {task: resize_to(y.float(), images.shape[-2:]) for task, y in out.items()}
 
     def features(self, images: Tensor) -> dict[str, list[Tensor]]:
         """What each task's head reads: its group's map (B, h, w, C) after every stage."""
         x = self.backbone.embed(images)[None]  # (1, B, h, w, C): before the first stage all tasks are one group
         maps: dict[str, list[Tensor]] = {task: [] for task in self.tasks}
-        for s in range(self.backbone.n_stages):
-            x = fork(x, self.tree.parents(s))  # (G, B, h, w, C): each group begins where its parent ended
-            stacked = self._stage(s, x.flatten(0, 1))
-            x = stacked.unflatten(0, (len(x), -1))
-            read = self.backbone.map(s, stacked).unflatten(0, (len(x), -1))
+        for s, groups in enumerate(self.tree.n_groups):
+            if self.tree.parents(s) != tuple(range(len(x))):  # each group begins where its parent ended
+                x = torch.stack([x[parent] for parent in self.tree.parents(s)])  # (G, B, h, w, C)
+            x = self._stage(s, x.flatten(0, 1))  # (G*B, h, w, C)
+            read = self.backbone.map(s, x).unflatten(0, (groups, -1))
+            x = x.unflatten(0, (groups, -1))
             for task in self.tasks:
                 maps[task].append(read[self.tree.group_of(s, task)])
         return maps
@@ -122,61 +119,30 @@ class MultiTaskModel(nn.Module):
             return checkpoint(self.backbone.stage, stage, x, use_reentrant=False)
         return self.backbone.stage(stage, x)
 
-    @property
-    def img_size(self) -> tuple[int, int]:
-        """Height and width that the backbone was made for."""
-        return self.backbone.img_size
-
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute each stage in the backward pass rather than keep its activations: less memory, more time."""
         self.checkpoint_stages = enable
 
-    def description(self) -> dict:
-        """Everything but the weights that decides what the model computes, as plain values.
-
-        An adapter file must agree on it with the model that loads it, but for the size of the images.
-        """
-        adapted = list(self.backbone.adapted_linears())
-        return {
-            "backbone": self.backbone.name,
-            "widths": list(self.backbone.widths),
-            "img_size": list(self.img_size),
-            "tasks": {n: {"kind": t.kind, "channels": t.channels, "unit": t.unit} for n, t in self.tasks.items()},
-            "heads": sorted({getattr(head, "plain", type(head)).__name__ for head in self.heads.values()}),
-            "tree": self.tree.to_dict(),
-            "ranks": list(self.ranks),
-            "scale": self.scale if any(self.ranks) else None,  # without adapters there is nothing to scale
-            "adapted": sorted({name for _, _, name, _ in adapted}),
-            "layers": sorted({getattr(layer, "plain", type(layer)).__name__ for *_, layer in adapted}),
-        }
-
     def only(self, tasks: Iterable[str]) -> "MultiTaskModel":
         """A copy that predicts some of the tasks, and runs no group but theirs."""
-        names = [known(task, self.tasks, "task") for task in tasks]
+        asked = [known(task, self.tasks, "task") for task in tasks]
         model = copy.deepcopy(self)
-        model.tasks = {name: task for name, task in self.tasks.items() if name in names}
-        model.tree = self.tree.only(names)
+        model.tasks = {name: task for name, task in self.tasks.items() if name in asked}
+        model.tree = self.tree.only(asked)
         model.heads = nn.ModuleDict({name: model.heads[name] for name in model.tasks})
         for stage, parent, name, layer in list(model.backbone.adapted_linears()):
             if hasattr(layer, "only"):
-                groups = sorted({self.tree.group_of(stage, task) for task in model.tasks})
-                setattr(parent, name, layer.only(groups))
+                groups = {self.tree.group_of(stage, task) for task in asked}
+                setattr(parent, name, layer.only(sorted(groups)))
         return model
 
     def merge(self) -> "MultiTaskModel":
         """A copy without low-rank work: one weight for each group. With one group everywhere, timm's plain backbone."""
-        model = copy.deepcopy(self).eval().requires_grad_(False)
+        model = copy.deepcopy(self).eval()
         for _, parent, name, layer in list(model.backbone.adapted_linears()):
             if hasattr(layer, "merged"):
                 setattr(parent, name, layer.merged())
         return model.requires_grad_(False)
-
-
-def fork(x: Tensor, parents: Sequence[int]) -> Tensor:
-    """Hands each group's activations to its children: (P, B, ...) -> (G, B, ...)."""
-    if list(parents) == list(range(len(x))):  # nothing parts here
-        return x
-    return torch.stack([x[parent] for parent in parents])
 
 
 def check_ranks(rank: int | Sequence[int], n_stages: int) -> tuple[int, ...]:

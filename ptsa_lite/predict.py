@@ -1,5 +1,7 @@
 """Pictures in, every task's map out, at each picture's size; and the model as a program for other runtimes."""
 
+import os
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -11,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from ptsa_lite.data import cache
 from ptsa_lite.data.disk import make_folder, read_json, write_into, write_json
 from ptsa_lite.data.pictures import read_picture
 from ptsa_lite.data.transforms import normalise
@@ -103,14 +106,15 @@ def find_pictures(places: Sequence[Path]) -> list[Path]:
 
 
 def predict_files(
-    model: nn.Module, pictures: Sequence[Path], folder: Path, report: Callable[[str], None] = print
+    model: nn.Module, pictures: Sequence[Path], folder: Path, report: Callable[[str], None] = print, by: str = ""
 ) -> list[Path]:
     """Writes NAME.TASK.npy and, coloured, NAME.TASK.png of each picture to the folder; returns what could not be read.
 
-    NAME is the picture's, and longer where another one has it: no picture's maps replace those of another, also not
-    from call to call, for which pictures.json in the folder keeps whose they are.
+    NAME is the picture's, and longer where another one has it: no picture's maps replace those of another or a file
+    that is no map, also not from call to call, for which pictures.json in the folder keeps whose they are, and `by`
+    what. Raises ValueError where the folder holds maps by something else.
     """
-    names, failed = name_pictures(pictures, make_folder(folder)), []
+    names, failed = name_pictures(pictures, make_folder(folder), by), []
     for number, (path, name) in enumerate(zip(pictures, names, strict=True), 1):
         try:
             for task, values in answers(model, path):
@@ -124,21 +128,29 @@ def predict_files(
     return failed
 
 
-def name_pictures(pictures: Sequence[Path], folder: Path) -> list[str]:
+def name_pictures(pictures: Sequence[Path], folder: Path, by: str = "") -> list[str]:
     """A name for each picture that no other has in the folder: a.jpg is a, else a.jpg, else its folder's too."""
     kept = folder / "pictures.json"
     whose = read_json(kept, then="give another --out") if kept.is_file() else {}
-    stems, names = Counter(path.stem.lower() for path in pictures), []
+    if by and whose.setdefault("", by) != by:
+        raise ValueError(f"{folder} holds maps by {whose['']}; give another --out for those by {by}")
+    there = {_key(path.name.rsplit(".", 2)[0]) for path in folder.iterdir() if path.name.count(".") > 1}
+    stems, names = Counter(_key(path.stem) for path in pictures), []
     for path in pictures:
-        parts = path.resolve().parts[1:]
-        longer = [path.name, *("_".join(parts[-n:]) for n in range(2, len(parts) + 1))]
-        offers = longer if stems[path.stem.lower()] > 1 else [path.stem, *longer]
-        # In small letters, because some systems take A.png and a.png for one file.
-        mine = [name for name in offers if whose.get(name.lower(), str(path.resolve())) == str(path.resolve())]
-        whose[mine[0].lower()] = str(path.resolve())
+        me, parts = str(path.resolve()), path.resolve().parts[1:]
+        offers = [path.stem, path.name, *("_".join(parts[-n:]) for n in range(2, len(parts) + 1))]
+        offers = [name for name in offers[stems[_key(path.stem)] > 1 :] if len(os.fsencode(name)) < 200]  # of 255
+        offers.append(f"{path.stem[:40]}-{cache.fingerprint(me)}")
+        mine = [name for name in offers if whose.get(_key(name), None if _key(name) in there else me) == me]
+        whose[_key(mine[0])] = me
         names.append(mine[0])
     write_json(kept, whose)
     return names
+
+
+def _key(name: str) -> str:
+    """What of a name tells files apart on every system: some take A.png and a.png, or two ways to write ü, for one."""
+    return unicodedata.normalize("NFC", name).lower()
 
 
 def export(model: nn.Module) -> torch.export.ExportedProgram:

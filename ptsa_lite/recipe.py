@@ -2,26 +2,22 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 
-import torch
-from torch import nn
+from .checks import AT_LEAST_0, COUNT, FLAG, POSITIVE, SHARE, SIZE, Rule, check, known
 
-from .checks import AT_LEAST_0, COUNT, FLAG, POSITIVE, SHARE, SIZE, check, known
-from .model import ROLES, role_of
-
-FREE = ("eval_every", "workers", "gradient_checkpointing", "compile", "cuda_graph", "amp")
-"""Settings that may change between two starts of one training: the result depends on them by rounding at most."""
-
-_PEAK = (lambda v: v is None or POSITIVE[0](v), "None or a number above 0")
-_BETAS = (lambda v: isinstance(v, tuple) and len(v) == 2 and all(map(SHARE[0], v)), "two numbers from 0 to below 1")
-_AMP = (lambda v: v in ("auto", "float32", "bfloat16", "float16"), "'auto', 'float32', 'bfloat16' or 'float16'")
-_RULES = {"lr": _PEAK, "betas": _BETAS, "amp": _AMP}
-_RULES |= dict.fromkeys(("epochs", "batch_size", "eval_every", "accumulate"), COUNT)
-_RULES |= dict.fromkeys(("base_lr", "clip_norm"), POSITIVE)
-_RULES |= dict.fromkeys(("warmup_lr", "min_lr", "warmup_epochs", "weight_decay"), AT_LEAST_0)
-_RULES |= dict.fromkeys(("seed", "workers"), SIZE)
-_RULES |= dict.fromkeys(("gradient_checkpointing", "compile", "cuda_graph"), FLAG)
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(("epochs", "batch_size", "eval_every", "accumulate"), COUNT),
+    **dict.fromkeys(("seed", "workers"), SIZE),
+    **dict.fromkeys(("base_lr", "clip_norm"), POSITIVE),
+    **dict.fromkeys(("warmup_lr", "min_lr", "warmup_epochs", "weight_decay"), AT_LEAST_0),
+    **dict.fromkeys(("gradient_checkpointing", "compile", "cuda_graph"), FLAG),
+    "lr": (lambda v: v is None or POSITIVE[0](v), "None or a number above 0"),
+    "betas": (lambda v: isinstance(v, tuple) and len(v) == 2 and all(map(SHARE[0], v)),
+              "two numbers from 0 to below 1"),
+    "amp": (lambda v: v in ("auto", "float32", "bfloat16", "float16"),
+            "'auto', 'float32', 'bfloat16' or 'float16'"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,18 +50,12 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if isinstance(self.betas, list):  # as JSON and YAML read it
             object.__setattr__(self, "betas", tuple(self.betas))
-        check(_RULES, vars(self))
+        check(RULES, vars(self))
         if self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs ({self.warmup_epochs}) must be below epochs ({self.epochs})")
         for name in ("warmup_lr", "min_lr"):
             if getattr(self, name) > self.base_lr:
                 raise ValueError(f"{name} ({getattr(self, name)}) must not exceed base_lr ({self.base_lr})")
-
-    def on(self, device: torch.device) -> "TrainConfig":
-        """The same settings with `auto` decided for a device."""
-        if self.amp != "auto":
-            return self
-        return replace(self, amp="bfloat16" if device.type == "cuda" else "float32")
 
     def to_dict(self) -> dict:
         """Plain values, for JSON and YAML."""
@@ -77,7 +67,9 @@ class TrainConfig:
         if not isinstance(settings, Mapping):
             raise ValueError(f"config must map training settings to values, not be {settings!r:.60}")
         names = [field.name for field in fields(cls)]
-        return cls(**{known(name, names, "training setting"): value for name, value in settings.items()})
+        for name in settings:
+            known(name, names, "training setting")
+        return cls(**settings)
 
 
 def learning_rate(step: int, config: TrainConfig, steps_per_epoch: int) -> float:
@@ -86,27 +78,11 @@ def learning_rate(step: int, config: TrainConfig, steps_per_epoch: int) -> float
     step counts from 0 over the whole training; the rate is the one that this step's update uses.
     """
     peak = config.base_lr * config.batch_size / 512 if config.lr is None else config.lr
-    first, last = peak * config.warmup_lr / config.base_lr, peak * config.min_lr / config.base_lr
-    warmup, total = round(config.warmup_epochs * steps_per_epoch), config.epochs * steps_per_epoch
+    first = peak * config.warmup_lr / config.base_lr
+    last = peak * config.min_lr / config.base_lr
+    warmup = round(config.warmup_epochs * steps_per_epoch)
+    total = config.epochs * steps_per_epoch
     if step < warmup:
         return first + (peak - first) * step / warmup
     done = min((step - warmup) / max(total - warmup, 1), 1.0)
     return last + (peak - last) * (1 + math.cos(math.pi * done)) / 2
-
-
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    """Trainable parameters in two groups: with weight decay, and without.
-
-    Without: vectors (norms), biases, and the roles that `model.ROLES` spares. Raises ValueError if nothing trains.
-    """
-    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    if not trained:
-        raise ValueError("the model has no trainable parameter; build it with a method that trains something")
-
-    def decays(name: str, parameter: nn.Parameter) -> bool:
-        return parameter.ndim > 1 and not name.endswith("bias") and ROLES[role_of(name)].decays
-
-    return [
-        {"params": [p for name, p in trained if decays(name, p)], "weight_decay": weight_decay},
-        {"params": [p for name, p in trained if not decays(name, p)], "weight_decay": 0.0},
-    ]

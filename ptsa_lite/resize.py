@@ -14,17 +14,9 @@ def resize(x: Tensor, size: Sequence[int]) -> Tensor:
     """
     if x.shape[-2:] == tuple(size):
         return x
-    return interpolation(size[0], x.shape[-2], x) @ x @ interpolation(size[1], x.shape[-1], x).T
-
-
-def resize_channels_last(x: Tensor, size: Sequence[int]) -> Tensor:
-    """The same of (B, h, w, C) -> (B, H, W, C), without a copy in another layout."""
-    n, h, w, c = x.shape
-    if (h, w) == tuple(size):
-        return x
-    tall = interpolation(size[0], h, x) @ x.reshape(n, h, w * c)  # (B, H, w*C)
-    wide = interpolation(size[1], w, x) @ tall.view(-1, w, c)  # (B*H, W, C)
-    return wide.view(n, *size, c)
+    U = interpolation(size[0], x.shape[-2], x)
+    V = interpolation(size[1], x.shape[-1], x)
+    return U @ x @ V.T
 
 
 def interpolation(n: int, m: int, like: Tensor) -> Tensor:

@@ -5,12 +5,8 @@ from dataclasses import dataclass
 
 from .checks import AT_LEAST_0, COUNT, TEXT, check, known
 
-IGNORE = 255
-"""The value that marks "no label here", the same in every label tensor of the project.
-
-No class id, binary map, unit vector or depth in metres reaches it, so one constant serves all kinds of label. A
-regression's value that is exactly 255 becomes the next number of float32, 1.5e-5 above.
-"""
+IGNORE = 255  # "no label here", in every label tensor: no class id, unit vector or depth in metres reaches it
+"""A regression's value that is exactly 255 becomes the next number of float32, 1.5e-5 above."""
 
 KINDS = {  # the outputs of a head (0: as many as there are classes), and the usual metric
     "segmentation": (0, "mIoU"),
@@ -63,14 +59,16 @@ class Task:
 
     def __post_init__(self) -> None:
         channels, metric = KINDS[known(self.kind, KINDS, f"kind of task {self.name!r}:")]
-        unit = f" ({self.unit})" if self.unit and self.kind == "regression" else ""
-        metric = self.metric or metric + unit
-        _, more = METRICS.get(plain_metric(metric), ((), None))
-        given = {"channels": self.channels or channels, "metric": metric}
-        given["higher_is_better"] = more if self.higher_is_better is None else self.higher_is_better
-        check({"name": TEXT, "channels": COUNT, "loss_weight": AT_LEAST_0}, vars(self) | given)
-        for key, value in given.items():
-            object.__setattr__(self, key, value)
+        if self.unit and self.kind == "regression":
+            metric += f" ({self.unit})"
+        if not self.channels:
+            object.__setattr__(self, "channels", channels)
+        if not self.metric:
+            object.__setattr__(self, "metric", metric)
+        if self.higher_is_better is None:
+            _, more = METRICS.get(plain_metric(self.metric), ((), None))
+            object.__setattr__(self, "higher_is_better", more)
+        check({"name": TEXT, "channels": COUNT, "loss_weight": AT_LEAST_0}, vars(self))
 
     @property
     def moves(self) -> str:

@@ -9,21 +9,17 @@ from typing import Any
 import numpy as np
 
 from .checks import TEXT, check, known
-from .grouping import average_linkage, check_n_groups, check_similarity, nested_partitions
+from .grouping import average_linkage, check_n_groups, check_similarity, check_stages, nested_partitions
 
 Group = tuple[str, ...]
 Stage = tuple[Group, ...]
 
-EXHAUSTIVE_UP_TO = 8  # tasks; beyond it average linkage stands in for the search over every tree
-
-
 @dataclass(frozen=True)
 class TaskTree:
-    """Nested groups of tasks, one partition a stage, from coarse to fine.
+    """Nested groups of tasks, one partition P_s a stage, from coarse to fine: each g of P_{s+1} lies in one h of P_s.
 
-    stages: for each stage a tuple of groups, each a tuple of task names. Every stage holds every task once, and each
-    group lies inside one group of the stage before. Groups are kept in the order of their first task, tasks in the
-    order in which the first stage names them.
+    stages: for each stage a tuple of groups, each a tuple of task names. Every stage holds every task once. Groups are
+    kept in the order of their first task, tasks in the order in which the first stage names them.
 
     Raises ValueError naming the task or group at fault.
     """
@@ -31,18 +27,7 @@ class TaskTree:
     stages: tuple[Stage, ...]
 
     def __post_init__(self) -> None:
-        if not _nested(self.stages, 3):
-            words = "a tree is stages of groups of task names, at least one stage and no empty group"
-            raise ValueError(f"{words}; got {reprlib.repr(self.stages)}")
-        for number, stage in enumerate(self.stages, 1):
-            _check_stage(number, stage, self.tasks)
-        for number, (coarse, fine) in enumerate(itertools.pairwise(self.stages), 2):
-            for group in fine:
-                if not any(set(group) <= set(parent) for parent in coarse):
-                    raise ValueError(
-                        f"group {'+'.join(group)} of stage {number} joins tasks that stage {number - 1} had already "
-                        f"parted ({_show(coarse)}); once parted, tasks stay parted"
-                    )
+        check_stages(self.stages)
         object.__setattr__(self, "stages", _in_order(self.stages, self.tasks))
 
     @property
@@ -53,7 +38,7 @@ class TaskTree:
     @property
     def n_groups(self) -> tuple[int, ...]:
         """Groups per stage: (1, 1, 2, 4) is the paper's first setting."""
-        return tuple(len(stage) for stage in self.stages)
+        return tuple(map(len, self.stages))
 
     def group_of(self, stage: int, task: str) -> int:
         """The number of the group that holds a task at a stage, both counted from 0."""
@@ -69,10 +54,11 @@ class TaskTree:
     def only(self, tasks: Iterable[str]) -> "TaskTree":
         """The tree of some of the tasks: groups that hold none of them are gone."""
         asked = [known(task, self.tasks, "task") for task in tasks]
-        stages = [[[task for task in group if task in asked] for group in stage] for stage in self.stages]
-        return TaskTree(_in_order([[group for group in stage if group] for stage in stages], self.tasks))
 
-    # ---- making one ---------------------------------------------------------------------------------------------
+        def some(group: Group) -> Group:
+            return tuple(task for task in group if task in asked)
+
+        return TaskTree(tuple(tuple(filter(None, map(some, stage))) for stage in self.stages))
 
     @classmethod
     def shared(cls, tasks: Sequence[str], n_stages: int = 4) -> "TaskTree":
@@ -87,8 +73,9 @@ class TaskTree:
     @classmethod
     def enumerate(cls, tasks: Sequence[str], n_groups: Sequence[int]) -> Iterator["TaskTree"]:
         """Every nested tree with these group counts: 7 of them for four tasks at (1, 1, 2, 4)."""
-        tasks = tuple(tasks)
-        for stages in nested_partitions(tasks, check_n_groups(n_groups, len(tasks))):
+        counts = check_n_groups(n_groups, len(tasks))
+        alone = tuple((task,) for task in tasks)
+        for stages in nested_partitions(alone, counts):
             yield cls(_in_order(stages, tasks))
 
     @classmethod
@@ -98,15 +85,13 @@ class TaskTree:
         similarity: (T, T), or (S, T, T) with one matrix a stage. Every tree is tried for up to eight tasks; beyond,
         average linkage (of the mean matrix), cut at each count, gives a good one.
         """
-        tasks, n_groups = tuple(tasks), check_n_groups(n_groups, len(tasks))
-        matrix = check_similarity(similarity, len(tasks), len(n_groups))
-        if len(tasks) <= EXHAUSTIVE_UP_TO:
-            return max(cls.enumerate(tasks, n_groups), key=lambda tree: tree_score(tree, matrix, tasks))
+        counts = check_n_groups(n_groups, len(tasks))
+        matrix = check_similarity(similarity, len(tasks), len(counts))  # (S, T, T)
+        if len(tasks) <= 8:
+            return max(cls.enumerate(tasks, counts), key=lambda tree: tree_score(tree, matrix, tasks))
         levels = average_linkage(matrix.mean(0))
-        stages = ([tuple(tasks[i] for i in group) for group in levels[n]] for n in n_groups)
+        stages = [[[tasks[i] for i in group] for group in levels[n]] for n in counts]
         return cls(_in_order(stages, tasks))
-
-    # ---- saving it ----------------------------------------------------------------------------------------------
 
     def to_dict(self) -> dict:
         return {"stages": [[list(group) for group in stage] for stage in self.stages]}
@@ -119,7 +104,7 @@ class TaskTree:
         return cls(data["stages"])
 
     def __str__(self) -> str:
-        return " > ".join(_show(stage) for stage in self.stages)
+        return " > ".join(" | ".join(map("+".join, stage)) for stage in self.stages)
 
     @classmethod
     def parse(cls, text: str) -> "TaskTree":
@@ -130,41 +115,23 @@ class TaskTree:
 
 
 def tree_score(tree: TaskTree, similarity: Any, tasks: Sequence[str]) -> float:
-    """Mean over stages of the mean similarity of the pairs t != t' that share a group there.
+    """1/|S| sum_{s in S} 1/|P_s| sum_{{t, t'} in P_s} sim(t, t').
 
-    A stage without such a pair (every task alone) says nothing and is left out; stages that all trees have in common
-    shift every score alike.
+    P_s are the pairs of tasks that share a group at stage s, S the stages with any: where every task is alone there is
+    nothing to say. Stages that all trees have in common shift every score alike. similarity as in `from_similarity`.
     """
-    tasks = tuple(tasks)
+    row = {task: i for i, task in enumerate(tasks)}
     matrix = check_similarity(similarity, len(tasks), len(tree.stages))
-    scores = []
-    for number, stage in enumerate(tree.stages):
-        pairs = [pair for group in stage for pair in itertools.combinations(map(tasks.index, group), 2)]
+    means = []
+    for sim, stage in zip(matrix, tree.stages, strict=True):
+        pairs = [pair for group in stage for pair in itertools.combinations(group, 2)]
         if pairs:
-            scores.append(np.mean([matrix[number][pair] for pair in pairs]))
-    return float(np.mean(scores)) if scores else 0.0
+            means.append(np.mean([sim[row[t], row[other]] for t, other in pairs]))
+    return float(np.mean(means)) if means else 0.0
 
 
-def _in_order(stages: Iterable[Iterable[Iterable[str]]], tasks: Group) -> tuple[Stage, ...]:
+def _in_order(stages: Iterable[Iterable[Iterable[str]]], tasks: Iterable[str]) -> tuple[Stage, ...]:
     """Tasks in the order given, groups in the order of their first task."""
     place = {task: i for i, task in enumerate(tasks)}
-    inside = ([tuple(sorted(group, key=place.__getitem__)) for group in stage] for stage in stages)
+    inside = [[tuple(sorted(group, key=place.__getitem__)) for group in stage] for stage in stages]
     return tuple(tuple(sorted(stage, key=lambda group: place[group[0]])) for stage in inside)
-
-
-def _check_stage(number: int, stage: Stage, tasks: Group) -> None:
-    named = [known(task, tasks, f"task in stage {number}") for group in stage for task in group]
-    for task in tasks:
-        if named.count(task) != 1:
-            held = "two groups" if task in named else "no group"
-            raise ValueError(f"task {task!r} is in {held} of stage {number}: {stage}; it belongs in one")
-
-
-def _nested(value: Any, depth: int) -> bool:
-    """Whether a value is lists of lists, so deep, of names, none empty: never a name for a list of names."""
-    kind: Any = list | tuple if depth else str
-    return isinstance(value, kind) and bool(value) and (not depth or all(_nested(inner, depth - 1) for inner in value))
-
-
-def _show(stage: Stage) -> str:
-    return " | ".join("+".join(group) for group in stage)

@@ -9,6 +9,8 @@ import click
 import pytest
 
 from ptsa_lite import __main__
+from ptsa_lite.experiments.results import collected
+from ptsa_lite.experiments.train import run_of
 from ptsa_lite.workshop import places
 from ptsa_lite.workshop.border import sentence, status
 
@@ -75,6 +77,7 @@ def test_a_mistake_is_answered_in_one_sentence_with_status_2(words, told, capsys
         (ValueError("two\nlines"), 2, "two lines"),
         (FileNotFoundError("no such file"), 2, "no such file"),
         (OSError("the disk is full"), 1, "the disk is full"),
+        (PermissionError(13, "Permission denied", "there/a.json"), 1, "there/a.json: Permission denied"),
         (KeyError("RANK"), 1, "'RANK' (KeyError; --traceback shows where it comes from)"),
         (RuntimeError("word " * 1000), 1, "... (RuntimeError; --traceback shows where it comes from)"),
         (MemoryError(), 1, "it stopped (MemoryError; --traceback shows where it comes from)"),
@@ -139,6 +142,17 @@ def test_another_projects_notebooks_are_left_alone(clone, capsys):
     assert __main__.main(["notebooks", "run", "01"]) == 2 and "02_ours_here" in capsys.readouterr().err
     assert __main__.main(["reproduce", "--out", "run"]) == 0
     assert sorted(os.listdir()) == ["notebooks", "run"] and os.path.isfile("run/02_ours_here.ipynb")
+
+
+def test_the_projects_grids_find_their_results_and_its_run_is_found_wherever_you_stand(tmp_path, monkeypatch):
+    grids = places.ROOT / "figures" / "grids"
+    monkeypatch.chdir(tmp_path)
+    os.mkdir("tour")
+    assert collected(__main__._results(grids / "study_scenes.yaml"))
+    assert __main__._results("mine.yaml").as_posix() == "figures/results/mine.json"
+    assert run_of("tour").data == "scenes" and os.listdir() == ["tour"]
+    monkeypatch.chdir(places.ROOT)
+    assert __main__._results("figures/grids/mine.yaml").as_posix() == "figures/results/mine.json"
 
 
 def test_check_exits_with_1_and_prints_what_is_wrong(clone, capsys):

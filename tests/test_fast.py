@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ptsa_lite.fast import FastHRNetHead, FastLoRALinear, ShortLayerNorm, dropped, fast, short_norms
+from ptsa_lite.fast import FastHRNetHead, FastLoRALinear, dropped, fast
 from ptsa_lite.heads import HRNetHead
 from ptsa_lite.lora import GroupedLoRALinear
 
@@ -94,23 +94,3 @@ def test_in_bfloat16_the_head_agrees_within_that_formats_error():
 
 def test_a_gpu_takes_the_plain_layer_which_can_be_compiled():
     assert fast("cpu")["layer"] is FastLoRALinear and fast("cuda")["layer"] is GroupedLoRALinear
-
-
-def test_layer_norms_take_the_short_form_in_place_and_are_what_they_were_without_autocast():
-    model = nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 8))
-    x = torch.randn(3, 8)
-    before, names = model(x), list(model.state_dict())
-    assert type(short_norms(model)[0]) is ShortLayerNorm and list(model.state_dict()) == names
-    with torch.autocast("cpu", torch.bfloat16):
-        assert model[0](x).dtype == torch.float32  # as torch's own does
-    assert torch.equal(model(x), before)
-
-
-@pytest.mark.gpu
-def test_on_a_gpu_a_layer_norm_stays_in_the_products_format():
-    plain, x = nn.LayerNorm(64).cuda(), torch.randn(5, 64).cuda()
-    nn.init.normal_(plain.weight)
-    with torch.autocast("cuda", torch.bfloat16):
-        expected, short = plain(x), short_norms(nn.Sequential(plain))(x)
-    assert expected.dtype == torch.float32 and short.dtype == torch.bfloat16
-    torch.testing.assert_close(short.float(), expected, atol=0.02, rtol=0.02)

@@ -12,11 +12,11 @@ PACKAGE = ROOT / "ptsa_lite"
 FACES = {"__init__", "__main__", "predict"}  # flat, and not the paper
 
 # What each part may be long, in lines: as it is now where that is more than what it should be, which stands beside it.
-CORE_LINES = 1818  # 1,500
+CORE_LINES = 1500
 CORE_FILE_LINES = 200
-FAST_LINES = 187
-BASELINE_LINES = 103  # 90
-ALL_LINES = 13_810  # 8,500, without baselines
+FAST_LINES = 167  # 160
+BASELINE_LINES = 90
+ALL_LINES = 13_822  # 8,500, without baselines
 CORE = sorted(path for path in PACKAGE.glob("*.py") if path.stem not in FACES | {"fast"})
 BASELINES = sorted((PACKAGE / "baselines").glob("*.py"))
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -124,6 +125,25 @@ def test_nor_does_it_from_call_to_call_and_the_same_picture_keeps_its_name(small
                                                                "b.semseg.npy"]  # fmt: skip
     assert np.load(out / "b.depth.npy").shape == (22, 30) and np.load(out / "b.png.depth.npy").shape == (23, 30)
     assert set(json.loads((out / "pictures.json").read_text())) == {"b", "b.png"}
+
+
+def test_maps_beside_the_pictures_replace_none_of_them_and_of_long_names_a_part_is_kept(small, tmp_path):
+    names = [f"{'ü' * 110}.png", "a.depth.png", "a.png", "u\u0308.png", "ü.png", f"{'n' * 250}.png"]
+    for number, name in enumerate(names):
+        photo(20 + number, 30, seed=number).save(tmp_path / name, "png")
+    before = {name: (tmp_path / name).read_bytes() for name in names}
+    for _ in range(2):
+        assert predict_files(small, [tmp_path / name for name in names], tmp_path, lambda line: None) == []
+    assert {name: (tmp_path / name).read_bytes() for name in names} == before
+    rows = sorted(len(np.load(path)) for path in tmp_path.glob("*.depth.npy"))
+    assert rows == [20, 21, 22, 23, 24, 25] and (tmp_path / "a.png.depth.png").is_file()
+
+
+def test_a_folder_holds_the_maps_of_one_run(small, pictures):
+    for by, fits in (("one, last weights", True), ("one, last weights", True), ("two, last weights", False)):
+        told = pytest.raises(ValueError, match="holds maps by one, last weights; give another --out for those by two")
+        with nullcontext() if fits else told:
+            predict_files(small, [pictures / "one" / "b.png"], pictures / "out", lambda line: None, by)
 
 
 # ---- the program

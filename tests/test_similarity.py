@@ -5,12 +5,13 @@ import pytest
 import torch
 from tiny import tiny_backbone, tiny_family
 
+from ptsa_lite import fast
 from ptsa_lite import similarity as measuring
 from ptsa_lite.fast import sample_gradients
 from ptsa_lite.losses import task_loss
 from ptsa_lite.methods import build_model
 from ptsa_lite.model import MultiTaskModel
-from ptsa_lite.similarity import READINGS, compared_weights, cosines, evaluating, gradient_similarity, task_gradients
+from ptsa_lite.similarity import READINGS, compared_weights, cosines, gradient_similarity, task_gradients
 from ptsa_lite.tasks import SCENES, select
 from ptsa_lite.tree import TaskTree
 
@@ -157,17 +158,18 @@ def test_samples_in_one_pass_have_the_gradients_that_they_have_alone(family):
             torch.nn.init.normal_(parameter, std=0.1)
     samples[1]["depth"] = torch.full_like(samples[1]["depth"], 255.0)  # no label: a gradient of zero
     samples = [{k: v.double() if v.is_floating_point() else v for k, v in sample.items()} for sample in samples]
-    stages = compared_weights(model)
-    with evaluating(model, sum(stages, [])):
-        alone = torch.stack([task_gradients(model, sample, TASKS, sum(stages, [])) for sample in samples])
-        batch = {key: torch.cat([sample[key] for sample in samples]) for key in samples[0]}
-        torch.testing.assert_close(sample_gradients(model, batch, TASKS, stages), alone, atol=1e-12, rtol=1e-9)
+    stages = compared_weights(model.eval())
+    for weight in sum(stages, []):
+        weight.requires_grad_(True)
+    alone = torch.stack([task_gradients(model, sample, TASKS, sum(stages, [])) for sample in samples])
+    together = torch.stack(list(sample_gradients(model, iter(samples), TASKS, stages)))
+    torch.testing.assert_close(together, alone, atol=1e-12, rtol=1e-9)
     assert alone.any(2).tolist() == [[not (i == 1 and name == "depth") for name in TASKS] for i in range(3)]
 
 
 def test_how_much_is_computed_at_once_changes_nothing(model, monkeypatch):
     together = gradient_similarity(model, make_samples(), TASKS)
-    monkeypatch.setattr(measuring, "HELD", (1, 1))
+    monkeypatch.setattr(fast, "HELD", (1, 1))
     monkeypatch.setattr(measuring, "CHUNK", (1000, 1000))
     alone = gradient_similarity(model, make_samples(), TASKS)
     for choice, draws in together.draws.items():

@@ -39,8 +39,8 @@ AB, A, B = (("a", "b"),), ("a",), ("b",)
     ("stages", "says"),
     [
         ((), "at least one stage"),
-        (((("a", "b"), A),), "two groups of stage 1"),
-        ((AB, (A,)), "'b' is in no group of stage 2"),
+        (((("a", "b"), A),), "'a' is in 2 groups of stage 1"),
+        ((AB, (A,)), "'b' is in 0 groups of stage 2"),
         ((AB, (A, ("b", "x"))), "unknown task in stage 2 'x'"),
         (((A, B), AB), "already parted"),
         ((AB, (A, B, ())), "empty group"),

@@ -4,7 +4,9 @@ import timm
 import torch
 
 from ptsa_lite.costs import macs_of, shape_only
-from ptsa_lite.families import ConvNeXtBackbone, PVTv2Backbone, SwinBackbone, ViTBackbone
+from ptsa_lite.families import PVTv2Backbone, SwinBackbone
+from ptsa_lite.relatives.convnext import ConvNeXtBackbone
+from ptsa_lite.relatives.vit import ViTBackbone
 
 STAGES = dict(depths=(1, 1, 2, 1), num_heads=(1, 2, 4, 4))
 """One block a stage, two in the third."""

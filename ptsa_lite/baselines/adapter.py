@@ -75,16 +75,12 @@ class AdapterModel(MultiTaskModel):
     """Images -> {task: prediction}; the options are those of `MultiTaskModel`, but for `layer`: it has its own."""
 
     adapter_layer: type[AdapterLinear] = HoulsbyLinear
-    sizes: dict[str, int] = {}  # a subclass's own options
 
     def __init__(self, backbone: Backbone, *args: Any, layer: Any = None, **options: Any):
         backbone.LINEARS = tuple(path for path in backbone.LINEARS if path in PLACES)
         super().__init__(backbone, *args, layer=self.adapter_layer, **options)
         if 0 in self.ranks:
             raise ValueError("adapters need a rank of at least 1 in every stage")
-
-    def description(self) -> dict:
-        return super().description() | self.sizes
 
     def merge(self) -> MultiTaskModel:
         raise ValueError("an adapter has a gelu between its two matrices and cannot be merged away")

@@ -53,7 +53,7 @@ class CompacterModel(AdapterModel):
 
     def __init__(self, *args: Any, kronecker: int = 4, factor: int = 2, **options: Any):
         super().__init__(*args, **options)
-        self.sizes = {"kronecker": kronecker, "factor": factor}
+        self.own = {"kronecker": kronecker, "factor": factor}
         self.adapter_a = nn.Parameter(torch.randn(len(self.tasks), kronecker, kronecker, kronecker) / kronecker**0.5)
         for _, _, _, layer in self.backbone.adapted_linears():
             layer.attach(self.adapter_a, factor)

@@ -73,7 +73,7 @@ class HyperFormerModel(AdapterModel):
 
     def __init__(self, *args: Any, embedding: int = 64, **options: Any):
         super().__init__(*args, **options)
-        self.sizes = {"embedding": embedding, "share_layers": self.share_layers}
+        self.own = {"embedding": embedding, "share_layers": self.share_layers}
         layers = [(stage, layer) for stage, _, _, layer in self.backbone.adapted_linears()]
         n_places = len(self.backbone.LINEARS)
         self.adapter_embedding = Embedding(len(self.tasks), self.share_layers * len(layers) // n_places, embedding)

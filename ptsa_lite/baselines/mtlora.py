@@ -1,7 +1,6 @@
 """MTLoRA (Agiza et al., CVPR 2024), the method that the paper extends.
 
-Every block has one shared low-rank pair. The last block of a stage has, besides, one small pair for each task on proj,
-fc1 and fc2:
+Every block has one shared low-rank pair; a stage's last has, besides, a small one for each task on proj, fc1 and fc2:
 
     shared stream  h_0 = W x_0 + b + s B_0 A_0 x_0
     task t         h_t = W x_0 + b + s B_t A_t x_t
@@ -24,7 +23,6 @@ from ptsa_lite.model import MultiTaskModel
 
 class MTLoRALinear(nn.Module):
     """Streams [x_0, ..., x_T], each (B, ..., C_in) -> [h_0, ..., h_T], each (B, ..., C_out).
-
     shared: the layer with the shared pair. Dropout, as in the authors' code, acts on x_0 alone.
     """
 
@@ -50,24 +48,18 @@ class MTLoRALinear(nn.Module):
 
 
 class PartingBlock(SwinTransformerBlock):
-    """A stage's last block, where the tasks' streams part from the shared one: (B, h, w, C) -> ((1+T)*B, h, w, C).
-    In between they are a list: one tensor of them all would be cut and joined again in every layer.
-    """
+    """A stage's last block, where the tasks' streams part from the shared one: (B, h, w, C) -> ((1+T)*B, h, w, C)."""
 
     def forward(self, x: Tensor) -> Tensor:
         attended = self._attn(self.norm1(x)).chunk(1 + self.attn.proj.n_tasks)  # of (B, h, w, C)
-        streams = [x + self.drop_path1(x_t) for x_t in attended]
+        streams = [x + self.drop_path1(x_t) for x_t in attended]  # a list: one tensor would be cut in every layer
         hidden = self.mlp.fc1.streams([self.norm2(x_t) for x_t in streams])
         out = self.mlp.fc2.streams([self.mlp.act(x_t) for x_t in hidden])
         return torch.cat([x_t + self.drop_path2(h_t) for x_t, h_t in zip(streams, out, strict=True)])
 
 
 class MTLoRAModel(MultiTaskModel):
-    """Images (B, 3, H, W) -> {task: (B, C, H, W)}; the tree has one group everywhere.
-
-    rank: of the shared pairs; task_rank: of the tasks' own. The other options are those of `MultiTaskModel`.
-    Raises ValueError for a backbone that is no Swin, or a stage of rank 0.
-    """
+    """rank: of the shared pairs; task_rank: of the tasks' own. ValueError for what is no Swin, or a stage of rank 0."""
 
     task_layer: type[nn.Module] = MTLoRALinear
     leaves_unused = True  # nothing reads the shared stream after the last block, so its last pair has no gradient
@@ -76,25 +68,20 @@ class MTLoRAModel(MultiTaskModel):
         super().__init__(backbone, *args, **options)
         if type(backbone.blocks(0)[-1]) is not SwinTransformerBlock or 0 in self.ranks:
             raise ValueError("MTLoRA's streams are defined for the first Swin with a rank of at least 1 in every stage")
-        self.task_rank = task_rank
+        self.own = {"task_rank": task_rank}
         for stage in range(backbone.n_stages):
             last = backbone.blocks(stage)[-1]
             for parent, name in ((last.attn, "proj"), (last.mlp, "fc1"), (last.mlp, "fc2")):
                 setattr(parent, name, self.task_layer(getattr(parent, name), len(self.tasks), task_rank))
             last.__class__ = PartingBlock
 
-    def description(self) -> dict:
-        return super().description() | {"task_rank": self.task_rank}
-
     def features(self, images: Tensor) -> dict[str, list[Tensor]]:
         """Each head reads its task's stream after every stage."""
-        x = self.backbone.embed(images)
-        maps: dict[str, list[Tensor]] = {task: [] for task in self.tasks}
+        x, maps = self.backbone.embed(images), []
         for stage in range(self.backbone.n_stages):
             x, *streams = self._stage(stage, x).chunk(1 + len(self.tasks))  # each (B, h, w, C)
-            for task, stream in zip(self.tasks, streams, strict=True):
-                maps[task].append(stream)
-        return maps
+            maps.append(streams)
+        return dict(zip(self.tasks, map(list, zip(*maps, strict=True)), strict=True))
 
     def only(self, tasks: Any) -> MultiTaskModel:
         raise ValueError("MTLoRA's streams are made together; predict all tasks and keep those you want")

@@ -73,7 +73,7 @@ class PolyhistorModel(AdapterModel):
 
     def __init__(self, *args: Any, factor: int = 5, embedding: int = 64, **options: Any):
         super().__init__(*args, **options)
-        self.sizes = {"factor": factor, "embedding": embedding}
+        self.own = {"factor": factor, "embedding": embedding}
         self.adapter_z = nn.Parameter(torch.randn(len(self.tasks), embedding))
         layers = [layer for _, _, _, layer in self.backbone.adapted_linears()]
         templates = len(self.backbone.LINEARS) if self.adapter_layer is ScaledLinear else len(layers)

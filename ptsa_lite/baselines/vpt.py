@@ -35,9 +35,7 @@ class VPTModel(MultiTaskModel):
             raise ValueError("VPT is defined for the first Swin with one number of prompts (rank) for all stages")
         backbone.__class__ = PromptedSwin
         backbone.prepare(self.ranks[0], len(self.tasks), self.deep, dropout)
-
-    def description(self) -> dict:
-        return super().description() | {"scale": None, "prompts": "deep" if self.deep else "shallow"}
+        self.own = {"scale": None, "prompts": "deep" if self.deep else "shallow"}
 
     def only(self, tasks: Any) -> MultiTaskModel:
         model, old = super().only(tasks), self.backbone.adapter_prompts

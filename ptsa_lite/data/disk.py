@@ -56,7 +56,7 @@ def read_json(path: Path, kind: type = dict, then: str = "delete it to start aga
     then: what to do about it, as the end of that sentence.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))  # as some editors save it
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read as JSON ({error}); {then}") from None
     if not isinstance(content, kind):

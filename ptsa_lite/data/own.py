@@ -178,16 +178,22 @@ def _load(source: Any, split: str, root: Path, folder: str | Path | None) -> tup
     path, on_hub = root / source, str(source).startswith(HUB)
     if not on_hub and not path.exists():  # `datasets` would look whether the hub, or its cache, has one of that name
         raise DataError("missing", f"there is no {path}; give {WANTED}")
+    why = ""
     try:
         where = str(Path(folder) / "datasets") if folder else None
         if path.is_file():
             found = hf.load_dataset(BUILDERS[path.suffix.lower()], data_files=str(path), cache_dir=where)
         elif (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
             found = hf.load_from_disk(str(path))
+        elif on_hub:
+            from ptsa_lite.weights.hub import asked_once
+
+            with asked_once() as why:
+                found = hf.load_dataset(str(source).removeprefix(HUB), cache_dir=where)
         else:
-            found = hf.load_dataset(str(source).removeprefix(HUB) if on_hub else str(path), cache_dir=where)
+            found = hf.load_dataset(str(path), cache_dir=where)
     except Exception as error:  # `datasets` raises whatever a folder leads it to
-        words = " ".join(str(error).split())[:200]
+        words = why or " ".join(str(error).split())[:200]
         name = source if on_hub else path
         raise DataError("unreadable", f"{name} cannot be read as a data set ({words}); expected {WANTED}") from None
     if isinstance(found, Mapping):

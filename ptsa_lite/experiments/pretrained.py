@@ -11,6 +11,7 @@ The frozen backbone is not in it: it is read again from where the run says, and 
 """
 
 import json
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from importlib.resources import files
 from pathlib import Path
@@ -23,6 +24,7 @@ from ptsa_lite.data.disk import read_json, write_json
 from ptsa_lite.methods import METHODS
 from ptsa_lite.training.adapters import load_adapters, save_adapters
 from ptsa_lite.tree import TaskTree
+from ptsa_lite.weights.hub import asked_once
 
 from .run import Run, make_model, named_only, run_tasks
 from .train import folder_of, load_run
@@ -55,6 +57,20 @@ class Pretrained(ModelHubMixin, library_name="ptsa-lite", tags=["multi-task-lear
         save_adapters(self.model, save_directory / ADAPTERS, **self.config)
         write_json(save_directory / "config.json", self.config)
         self.generate_model_card().save(save_directory / "README.md")  # over an older one, too
+
+    @classmethod
+    def from_pretrained(cls, place: str | Path, **options) -> "Pretrained":
+        """The trained model in a folder, or of OWNER/NAME on the hub. Raises OSError where neither is to be had."""
+        folder = Path(place).is_dir()
+        with nullcontext("") if folder else asked_once() as why:
+            try:
+                return super().from_pretrained(place, **options)
+            except Exception as error:
+                if folder or not type(error).__module__.startswith("huggingface_hub"):
+                    raise
+                words = why or " ".join(str(error).split())[:200]
+                ways = f"({words}); give a folder that save_pretrained wrote, or OWNER/NAME"
+                raise OSError(f"{place} is no folder, and could not be fetched from the hub {ways}") from error
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, config: dict | None = None, weights: str = "", **fetch) -> "Pretrained":

@@ -9,6 +9,7 @@ what is left. The system itself gives a lock back when its process ends, however
 import contextlib
 import multiprocessing
 import os
+import reprlib
 import shutil
 import signal
 import sys
@@ -87,7 +88,16 @@ def do_run(run: Run, folder: Path) -> bool:
 
 def result_in(folder: Path, run: Run) -> dict:
     """The result of a run that is done."""
-    return read_json(folder / f"{run.name()}.json", then="delete it, and the run is done again")
+    path = folder / f"{run.name()}.json"
+    return check_result(read_json(path, then="delete it, and the run is done again"), path)
+
+
+def check_result(result, path: Path) -> dict:
+    """What a file holds as a run's result, if it is one; ValueError naming the file."""
+    kinds = {"name": str, "run": dict, "metrics": dict, "frames": list}
+    if not isinstance(result, dict) or not all(isinstance(result.get(key), kind) for key, kind in kinds.items()):
+        raise ValueError(f"{path} holds no result of a run: {reprlib.repr(result)}; move it away")
+    return result
 
 
 def submit_study(runs: Sequence[Run], folder: str | Path, cluster: str | None = None, **settings) -> list:

@@ -17,7 +17,7 @@ from ptsa_lite.data import count_frames
 from ptsa_lite.data.disk import make_folder, read_json, write_json
 from ptsa_lite.data.listing import ARCHIVES
 
-from .queue import result_in
+from .queue import check_result, result_in
 from .run import Run
 
 
@@ -75,4 +75,8 @@ def collect(
 
 def _read(path: Path) -> dict:
     there = read_json(path, then="move it away, and the study begins anew") if path.is_file() else {}
-    return {"runs": [], "others": []} | there
+    content = {"runs": [], "others": []} | there
+    for key in ("runs", "others"):
+        found = content[key] if isinstance(content[key], list) else [content[key]]
+        content[key] = [check_result(result, path) for result in found]
+    return content

@@ -18,15 +18,17 @@ from ptsa_lite.checks import COUNT, POSITIVE, SHARE, SIZE, TEXT, check
 from ptsa_lite.costs import count_macs, count_parameters
 from ptsa_lite.data import SOURCES, count_frames, open_dataset
 from ptsa_lite.data.describe import describe
-from ptsa_lite.fast import fast, short_norms
+from ptsa_lite.fast import fast
 from ptsa_lite.lora import GroupedLoRALinear
 from ptsa_lite.methods import METHODS, build_model
 from ptsa_lite.metrics import measured_by
 from ptsa_lite.model import check_ranks, check_tree
-from ptsa_lite.recipe import FREE, TrainConfig
+from ptsa_lite.recipe import TrainConfig
 from ptsa_lite.scenes import SCENES_VERSION
 from ptsa_lite.tasks import Task, known, select, suite
 from ptsa_lite.training import adapters
+from ptsa_lite.training.checkpoints import FREE
+from ptsa_lite.training.formats import short_norms
 from ptsa_lite.tree import TaskTree, check_n_groups
 
 N_STAGES = 4  # of every family of backbones here
@@ -98,6 +100,8 @@ class Run:
         if self.tree:
             check_tree(TaskTree.from_dict(self.tree), tasks, ranks)
         TrainConfig.from_dict(self.config)
+        if self.config.get("seed", self.seed) != self.seed:
+            raise ValueError(f"config.seed is {self.config['seed']}, and seed {self.seed}; give seed alone")
         for setting in self.similarity:
             known(setting, SIMILARITY_RULES, "setting of the similarity")
         check(SIMILARITY_RULES, self.similarity)

@@ -21,11 +21,10 @@ from torch import nn
 
 from ptsa_lite.data.disk import alone, read_json, write_json
 from ptsa_lite.metrics import delta_m
-from ptsa_lite.recipe import FREE
 from ptsa_lite.tasks import Task, known
 from ptsa_lite.training import distributed
 from ptsa_lite.training.adapters import load_adapters, read_metadata, save_adapters
-from ptsa_lite.training.checkpoints import read_history
+from ptsa_lite.training.checkpoints import FREE, read_history
 from ptsa_lite.training.logs import LOGS
 from ptsa_lite.training.loop import describe, evaluate, train_epochs
 from ptsa_lite.training.sameness import differences
@@ -44,7 +43,7 @@ def train_run(
 
     Only the first process reports and writes; it tells each epoch to a `log` of `training.logs`, too, where one is
     named. watch: sees the model and the record after each epoch. What cannot change the result may differ from an
-    earlier start (`recipe.FREE`). Raises ValueError where the folder holds another run, where another training is at
+    earlier start (`FREE`). Raises ValueError where the folder holds another run, where another training is at
     work in it, or where the run cannot be carried out: that is told before anything heavy starts, and leaves nothing
     behind.
     """
@@ -102,8 +101,8 @@ def _alone(folder: Path):
 
 
 def folder_of(folder: str | Path) -> Path:
-    """The folder of a run; the package's own, where `tour` is no folder."""
-    return TOUR if str(folder) == "tour" and not Path(folder).is_dir() else Path(folder)
+    """The folder of a run; the package's own, where `tour` is none."""
+    return TOUR if str(folder) == "tour" and not (Path(folder) / "run.json").is_file() else Path(folder)
 
 
 def run_of(folder: str | Path) -> Run:

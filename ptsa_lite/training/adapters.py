@@ -11,10 +11,10 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ptsa_lite import __version__
-from ptsa_lite.backbones import fit_position_table
 from ptsa_lite.data.disk import write_whole
+from ptsa_lite.weights import fit_position_table
 
-from .sameness import POSITION_TABLES, differences, digest, frozen_weights, plain
+from .sameness import POSITION_TABLES, description, differences, digest, frozen_weights, plain
 
 
 def adapter_state(model: nn.Module) -> dict[str, Tensor]:
@@ -27,8 +27,8 @@ def adapter_state(model: nn.Module) -> dict[str, Tensor]:
 def save_adapters(model: nn.Module, path: str | Path, dtype: torch.dtype | None = None, **about) -> int:
     """Writes what was trained, and in its metadata what it fits, as safetensors; returns the file's bytes.
 
-    model: says by `description()` what it is. dtype: of the numbers in the file, float16 for one half as large (a model
-    that reads them keeps its own). about: whatever else is worth keeping beside it, as plain values.
+    dtype: of the numbers in the file, float16 for one half as large (a model that reads them keeps its own).
+    about: whatever else is worth keeping beside it, as plain values.
     """
     path, model = Path(path), _unwrapped(model)
     state = {name: value.cpu().contiguous() for name, value in adapter_state(model).items()}
@@ -95,8 +95,8 @@ def _unwrapped(model: nn.Module) -> nn.Module:
 
 
 def _fits(model: nn.Module) -> dict:
-    """`description()`, as JSON gives it back, and hashes of the frozen weights: adapters fit no others."""
-    return plain(model.description()) | frozen_weights(model)
+    """`description`, as JSON gives it back, and hashes of the frozen weights: adapters fit no others."""
+    return plain(description(model)) | frozen_weights(model)
 
 
 def _sizes(description: dict) -> list:

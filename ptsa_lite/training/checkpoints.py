@@ -12,17 +12,19 @@ from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from ptsa_lite.data.disk import make_folder, read_json, write_json, write_text, write_whole
-from ptsa_lite.recipe import FREE
 from ptsa_lite.tasks import Task
 
 from .adapters import adapter_state
-from .sameness import differences, frozen_weights, plain
+from .sameness import description, differences, frozen_weights, plain
+
+FREE = ("eval_every", "workers", "gradient_checkpointing", "compile", "cuda_graph", "amp")
+"""Settings that may change between two starts of one training: the result depends on them by rounding at most."""
 
 
 def fingerprint(model: nn.Module, train_set, tasks: Mapping[str, Task], config: Mapping) -> dict:
     """What decides the result of a training, as plain values: settings, tasks, model and frames.
 
-    Whatever changes it by rounding at most is no part of it: the settings in `recipe.FREE`, and the device. The frozen
+    Whatever changes it by rounding at most is no part of it: the settings in `FREE`, and the device. The frozen
     weights enter by a hash, because the checkpoint does not hold them.
     """
     trained = {name: list(p.shape) for name, p in model.named_parameters() if p.requires_grad}
@@ -31,7 +33,7 @@ def fingerprint(model: nn.Module, train_set, tasks: Mapping[str, Task], config: 
     return plain({
         **{name: value for name, value in config.items() if name not in FREE},
         "tasks": {name: asdict(task) for name, task in tasks.items()},
-        "model": model.description() if hasattr(model, "description") else {},
+        "model": description(model),
         "dropout": sorted(dropout - {0}),
         "stochastic depth": sorted(depth - {0}),
         "training frames": len(train_set),

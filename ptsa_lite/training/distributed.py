@@ -42,7 +42,7 @@ def processes() -> Iterator[torch.device]:
     """
     device = torch.device("cpu")
     if torch.cuda.is_available():
-        device, n = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))), torch.cuda.device_count()
+        device, n = torch.device("cuda", _set("LOCAL_RANK")), torch.cuda.device_count()
         if device.index >= n:
             raise ValueError(f"process {device.index} has no GPU; torchrun can take --nproc_per_node {n} here")
         torch.cuda.set_device(device)
@@ -52,6 +52,9 @@ def processes() -> Iterator[torch.device]:
     if missing := [name for name in SET_BY_TORCHRUN if name not in os.environ]:
         words = "start several processes by torchrun, or unset it to train in one"
         raise ValueError(f"WORLD_SIZE is set in the environment, and {', '.join(missing)} not; {words}")
+    number, n, _ = _set("RANK"), _set("WORLD_SIZE"), _set("MASTER_PORT")
+    if number >= n:
+        raise ValueError(f"RANK is {number} in the environment, and WORLD_SIZE {n}; they count from 0 to {n - 1}")
     nccl = device.type == "cuda" and dist.is_nccl_available()
     # an hour, because the first process may measure a similarity while the others wait
     dist.init_process_group("nccl" if nccl else "gloo", timeout=timedelta(hours=1))
@@ -59,6 +62,14 @@ def processes() -> Iterator[torch.device]:
         yield device
     finally:
         dist.destroy_process_group()
+
+
+def _set(name: str) -> int:
+    """The number that torchrun sets under a name, 0 where it sets none."""
+    value = os.environ.get(name, "0")
+    if not value.isdecimal():
+        raise ValueError(f"{name} is {value!r} in the environment; torchrun sets numbers: unset it to train without")
+    return int(value)
 
 
 def add(values: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,12 +15,13 @@ from ptsa_lite.data.loading import EpochLoader
 from ptsa_lite.data.on_device import on_device
 from ptsa_lite.losses import require
 from ptsa_lite.metrics import make_meter
-from ptsa_lite.recipe import TrainConfig, learning_rate, parameter_groups
+from ptsa_lite.recipe import TrainConfig, learning_rate
 from ptsa_lite.tasks import Task
 
 from . import distributed
 from .checkpoints import Checkpoint, fingerprint, read_history
-from .step import Stepper, autocast, to_device
+from .formats import number_format
+from .step import Stepper, autocast, parameter_groups, to_device
 
 
 def train(
@@ -54,7 +56,7 @@ def train_epochs(
     Raises ValueError where settings and data do not fit or the checkpoint is of another training; FloatingPointError
     if a loss or gradient is not finite, before the step is taken: the last checkpoint stays.
     """
-    config = config.on(next(model.parameters()).device)
+    config = replace(config, amp=number_format(config.amp, next(model.parameters()).device))
     _check(model, train_set, config)
     if config.gradient_checkpointing:
         model.set_grad_checkpointing(True)
@@ -137,7 +139,7 @@ def evaluate(
     """
     meters = {name: make_meter(task) for name, task in tasks.items()}
     device, was_training = next(model.parameters()).device, model.training
-    amp = TrainConfig(amp=amp).on(device).amp
+    amp = number_format(amp, device)
     part = (distributed.rank(), distributed.size())
     model.eval()
     try:

@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
+from ptsa_lite.model import MultiTaskModel
+
 POSITION_TABLES = ("relative_position_bias_table", "pos_embed")
 """Ends of names. Their shapes follow the size of the images, so another size's are fitted rather than compared."""
 
@@ -34,6 +36,36 @@ def differences(theirs: Mapping, ours: Mapping, free: Collection[str] = (), ther
 def plain(values: Mapping) -> dict:
     """The same values as JSON gives them back, so that what was written compares with what was not."""
     return json.loads(json.dumps(values))
+
+
+def description(model: nn.Module) -> dict:
+    """Everything but the weights that decides what a model computes, as plain values; of another's what is its `own`.
+
+    An adapter file must agree on it with the model that loads it, but for the size of the images.
+    """
+    if hasattr(model, "models"):  # of several tasks, each its own
+        return {name: description(one) for name, one in model.models.items()}
+    if not isinstance(model, MultiTaskModel):
+        return dict(getattr(model, "own", {}))
+    adapted = list(model.backbone.adapted_linears())
+    return {
+        "backbone": model.backbone.name,
+        "widths": list(model.backbone.widths),
+        "img_size": list(model.img_size),
+        "tasks": {n: {"kind": t.kind, "channels": t.channels, "unit": t.unit} for n, t in model.tasks.items()},
+        "heads": _kinds(model.heads.values()),
+        "tree": model.tree.to_dict(),
+        "ranks": list(model.ranks),
+        "scale": model.scale if any(model.ranks) else None,  # without adapters there is nothing to scale
+        "adapted": sorted({name for *_, name, _ in adapted}),
+        "layers": _kinds(layer for *_, layer in adapted),
+        **model.own,
+    }
+
+
+def _kinds(modules: Iterable[nn.Module]) -> list[str]:
+    """The names of their classes; of a faster form, that of its equation."""
+    return sorted({getattr(module, "plain", type(module)).__name__ for module in modules})
 
 
 def frozen_weights(model: nn.Module) -> dict[str, str]:

@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ptsa_lite.families import Backbone
 from ptsa_lite.losses import label_counts, total_loss
-from ptsa_lite.model import MultiTaskModel
+from ptsa_lite.model import ROLES, MultiTaskModel, role_of
 from ptsa_lite.recipe import TrainConfig
 from ptsa_lite.tasks import Task
 
@@ -148,6 +148,23 @@ class Recorded:
         torch.cuda.empty_cache()  # what the calls before have left does not serve a graph, which keeps its own memory
         with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):  # a loader's thread may be at work
             self.result = function(self.inputs)
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+    """Trainable parameters in two groups: with weight decay, and without.
+
+    Without: vectors (norms), biases, and the roles that `model.ROLES` spares. Raises ValueError if nothing trains.
+    """
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    if not trained:
+        raise ValueError("the model has no trainable parameter; build it with a method that trains something")
+
+    def decays(name: str, p: nn.Parameter) -> bool:
+        return p.ndim > 1 and not name.endswith("bias") and ROLES[role_of(name)].decays
+
+    decayed = [p for name, p in trained if decays(name, p)]
+    spared = [p for name, p in trained if not decays(name, p)]
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": spared, "weight_decay": 0.0}]
 
 
 def compile_regions(model: nn.Module) -> None:

@@ -37,6 +37,8 @@ def sentence(error: Exception) -> str:
         command = error.ctx.command_path if error.ctx else "python -m ptsa_lite"
         return f"{error.format_message().rstrip('.')}; see `{command} --help`"
     words = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.filename and error.strerror:  # the system's own
+        return f"{error.filename}: {error.strerror}"
     if isinstance(error, ValueError | OSError | FloatingPointError) or type(error).__module__.startswith("ptsa_lite"):
         return words
     words = textwrap.shorten(words, 400, placeholder=" ...")

@@ -165,7 +165,7 @@ def _place(request: Request, out: str, resume: str) -> tuple[Path, Request]:
     """The run's folder, which need not exist yet, and the request that the run began with."""
     if not resume:
         run = Path(out or Path("runs") / time.strftime("%Y-%m-%d_%H%M%S")).resolve()
-        if run.is_dir() and any(path.name != ".lock" for path in run.iterdir()):  # whoever was at work leaves that one
+        if run.is_dir() and any(path.name[0] != "." for path in run.iterdir()):  # what a killed one leaves is hidden
             raise ValueError(f"{run} is not empty; give another --out, or go on there with --resume {run}")
         return run, request
     path = Path(resume).resolve() / "run.json"

@@ -16,8 +16,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ptsa_lite.backbones import read_weights
 from ptsa_lite.data.disk import write_into
+from ptsa_lite.weights import read_weights
 
 STEP = 1 / 16  # of a standard deviation: the grid on which targets are kept as int8, to +-8 deviations
 LISTS = {"gt_sets/train.txt": "images", "ImageSets/Context/train.txt": "JPEGImages", "train.txt": "images"}

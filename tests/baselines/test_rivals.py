@@ -22,9 +22,10 @@ from ptsa_lite.fast import FastHRNetHead
 from ptsa_lite.lora import GroupedLoRALinear
 from ptsa_lite.methods import METHODS, build_model
 from ptsa_lite.model import role_of
-from ptsa_lite.recipe import TrainConfig, parameter_groups
+from ptsa_lite.recipe import TrainConfig
 from ptsa_lite.tasks import PASCAL, select
-from ptsa_lite.training.step import Stepper
+from ptsa_lite.training.sameness import description
+from ptsa_lite.training.step import Stepper, parameter_groups
 
 RIVALS = [method for method, row in METHODS.items() if row.rival]
 HOULSBY = {"heads", "adapters", "norms"}
@@ -176,19 +177,19 @@ def test_every_common_option_acts(method):
         assert torch.equal(model(images)["normals"], still) == (method == "relative_bias")
         other = woken(rival(method, scale=1.0)).eval()
         assert torch.equal(other(images)["normals"], still) == (method in NO_SCALE)
-    assert (other.description()["scale"] is None) == (method in NO_SCALE)
+    assert (description(other)["scale"] is None) == (method in NO_SCALE)
     assert isinstance(rival(method, head=FastHRNetHead).heads["normals"], FastHRNetHead)
 
 
 @pytest.mark.parametrize(("method", "option", "value"), OPTIONS)
 def test_every_option_of_its_own_acts_and_is_described(method, option, value):
     model, other = rival(method), rival(method, **{option: value})
-    assert other.description()[option] == value != model.description()[option]
+    assert description(other)[option] == value != description(model)[option]
     assert count_parameters(other)["adapters"] != count_parameters(model)["adapters"]
 
 
 def test_descriptions_tell_one_function_from_another():
-    said = {method: rival(method).description() for method in RIVALS}
+    said = {method: description(rival(method)) for method in RIVALS}
     for a in RIVALS:
         assert [b for b in RIVALS if said[a] == said[b]] == [a]
 
@@ -218,7 +219,7 @@ def layers_of(model):
 @pytest.mark.parametrize("method", [method for method in RIVALS if TRAINS[method] == HOULSBY])
 def test_an_adapter_is_a_bottleneck_on_its_sublayer_s_output(method):
     model = woken(rival(method)).eval()
-    assert model.description()["adapted"] == ["fc2", "proj"]
+    assert description(model)["adapted"] == ["fc2", "proj"]
     layer = layers_of(model)[2]
     x = torch.randn(2, 5, layer.base.in_features)
     down, up = layer.weights()

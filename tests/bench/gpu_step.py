@@ -27,11 +27,12 @@ from ptsa_lite.backbones import load_backbone
 from ptsa_lite.costs import macs_of
 from ptsa_lite.data.disk import write_json
 from ptsa_lite.experiments.reproduction import GPUS
-from ptsa_lite.fast import fast, short_norms
+from ptsa_lite.fast import fast
 from ptsa_lite.methods import METHODS, build_model
-from ptsa_lite.recipe import TrainConfig, parameter_groups
+from ptsa_lite.recipe import TrainConfig
 from ptsa_lite.tasks import PASCAL
-from ptsa_lite.training.step import Stepper
+from ptsa_lite.training.formats import short_norms
+from ptsa_lite.training.step import Stepper, parameter_groups
 from ptsa_lite.tree import TaskTree
 
 RANKS = {"ptsa": (64, 64, 16, 16)}

@@ -31,11 +31,11 @@ from ptsa_lite.heads import HRNetHead
 from ptsa_lite.lora import GroupedLoRALinear
 from ptsa_lite.losses import total_loss
 from ptsa_lite.methods import build_model
-from ptsa_lite.recipe import TrainConfig, parameter_groups
-from ptsa_lite.similarity import compared_weights, evaluating, task_gradients
+from ptsa_lite.recipe import TrainConfig
+from ptsa_lite.similarity import compared_weights, task_gradients
 from ptsa_lite.tasks import PASCAL
 from ptsa_lite.training.checkpoints import write_json
-from ptsa_lite.training.step import Stepper
+from ptsa_lite.training.step import Stepper, parameter_groups
 from ptsa_lite.tree import TaskTree
 
 BATCH, RANK, GROUPS, SHARED = 2, 16, (1, 2, 2, 4), (1, 1, 1, 1)
@@ -97,12 +97,12 @@ def contestants(batch) -> dict[str, Callable[[], object]]:
     frozen, merged, merged_shared = without_adapters(ours).eval(), ours.merge(), shared.merge()
     one = {key: value[:1] for key, value in batch.items()}
     measured = build_model("decoders_only", load_backbone(SWIN_T, "random", images.shape[-1]), PASCAL)
-    weights = [w for stage in compared_weights(measured) for w in stage]
+    measured.eval().requires_grad_(False)
+    weights = [w.requires_grad_(True) for stage in compared_weights(measured) for w in stage]
     a, b = torch.randn(2, 2048, 2048)
 
     def similarity():
-        with evaluating(measured, weights):
-            task_gradients(measured, one, PASCAL, weights)
+        task_gradients(measured, one, PASCAL, weights)
 
     result = {name: step_of(name, batch) for name in {**dict.fromkeys(MEMORY), **PLAIN}} | {"similarity": similarity}
     return result | {name: torch.inference_mode()(call) for name, call in {

@@ -32,9 +32,9 @@ def measure(settings: dict) -> dict:
 
     from ptsa_lite.backbones import load_backbone
     from ptsa_lite.methods import build_model
-    from ptsa_lite.recipe import TrainConfig, parameter_groups
+    from ptsa_lite.recipe import TrainConfig
     from ptsa_lite.tasks import PASCAL
-    from ptsa_lite.training.step import Stepper
+    from ptsa_lite.training.step import Stepper, parameter_groups
     from ptsa_lite.tree import TaskTree
 
     torch.manual_seed(0)

@@ -24,7 +24,7 @@ CONFIG = TrainConfig(epochs=30).to_dict()
 PLAN = {"data": "scenes", "tasks": list(PASCAL), "method": "ptsa", "tree": [1, 1, 2, 4], "rank": [4, 4, 2, 2],
         "img_size": 64, "n_frames": 16, "config": {"epochs": 4, "batch_size": 8, "warmup_epochs": 1},
         "similarity": {"epochs": 1, "frames": 4},
-        "rows": {"one": {"rank": 2}, "two": {"config": {"seed": 1}}}}  # fmt: skip
+        "rows": {"one": {"rank": 2}, "two": {"seed": 1}}}  # fmt: skip
 GRID = {"data": "nyud", "img_size": 64, "config": {"epochs": 4, "warmup_epochs": 1},
         "grid": {"seed": [0, 1], "rank": [2, [4, 4, 2, 2]]},
         "runs": [{"method": "bitfit"}, {"method": "ptsa", "tree": str(TREE)},

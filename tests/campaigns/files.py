@@ -27,10 +27,10 @@ from campaigns.cases import Case  # noqa: E402
 from campaigns.record import record  # noqa: E402
 from tiny import FAMILIES, tiny_family  # noqa: E402
 
-from ptsa_lite.backbones import load_weights  # noqa: E402
 from ptsa_lite.data.describe import describe  # noqa: E402
 from ptsa_lite.data.own import tables  # noqa: E402
 from ptsa_lite.data.pictures import TURNS, read_picture  # noqa: E402
+from ptsa_lite.weights import load_weights  # noqa: E402
 
 EXACT = {"png", "tiff", "bmp"}
 FORMATS = (*EXACT, "jpeg", "webp", "gif", "ppm")

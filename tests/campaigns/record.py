@@ -16,7 +16,8 @@ def record(name: str, counts: dict[str, dict], path: Path | None, seed: int = 0)
         print(f"{kind:>12}: " + ", ".join(f"{key} {value}" for key, value in numbers.items()))
     if path:
         words = ["python", f"tests/campaigns/{name}.py", *sys.argv[1:]]
-        about = {"command": " ".join(words).replace(str(path), path.name), "versions": versions()}
+        command = " ".join(words).replace(str(path.absolute()), path.name)  # names no folder of this machine
+        about = {"command": command, "versions": versions()}
         name += f", seed {seed}" if seed else ""
         kept = read_json(path) if path.is_file() else {}
         kinds = kept.get(name, {}).get("kinds", {}) | {kind: numbers | about for kind, numbers in counts.items()}

@@ -130,7 +130,8 @@ def test_a_file_that_is_no_json_of_ours_is_named_with_what_to_do(text, tmp_path)
 
 def test_a_full_disk_is_told_by_a_study_and_its_results_stay(tmp_path):
     run, study = Run("bitfit", ("semseg",)), tmp_path / "study"
-    write_json(make_folder(study) / f"{run.name()}.json", {"name": run.name(), "run": {}, "padding": "." * 10_000})
+    result = {"name": run.name(), "run": {}, "metrics": {}, "frames": [4, 4], "padding": "." * 10_000}
+    write_json(make_folder(study) / f"{run.name()}.json", result)
     collected = tmp_path / "collected" / "study.json"
     assert collect([run], study, collected, "command") == 0
     before = collected.read_bytes()

@@ -15,9 +15,9 @@ from ptsa_lite.experiments.reproduction import row_settings
 from ptsa_lite.experiments.run import build, run_config, run_tasks
 from ptsa_lite.experiments.settings import read_plan, read_run, read_runs, rows_of
 from ptsa_lite.methods import METHODS
-from ptsa_lite.recipe import learning_rate, parameter_groups
+from ptsa_lite.recipe import learning_rate
 from ptsa_lite.tasks import suite
-from ptsa_lite.training.step import Stepper
+from ptsa_lite.training.step import Stepper, parameter_groups
 from ptsa_lite.tree import TaskTree
 from ptsa_lite.workshop import notebooks
 from ptsa_lite.workshop.parameters import accept

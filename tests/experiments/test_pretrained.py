@@ -78,7 +78,11 @@ def test_the_hub_gets_the_folder_and_gives_it_back(trained, tmp_path, monkeypatc
     assert json.loads((there / "somebody/rooms/config.json").read_text())["run"]["method"] == "lora_shared"
 
 
-def test_what_is_no_such_folder_is_refused(trained, tmp_path):
+def test_what_is_no_such_folder_is_refused(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    for place in ("owner/name", "rnus", "./runs/train/mine"):
+        with pytest.raises(OSError, match=f"{place} is no folder, and could not be fetched .*HF_HUB_OFFLINE is set"):
+            Pretrained.from_pretrained(place)
     with pytest.raises(ValueError, match="holds no config.json that save_pretrained wrote"):
         Pretrained.from_pretrained(trained)
     Pretrained.of(trained).save_pretrained(tmp_path / "folder")

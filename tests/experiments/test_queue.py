@@ -44,7 +44,8 @@ def fake(monkeypatch, tmp_path):
         with (tmp_path / "log").open("a") as file:
             file.write(f"{run.name()}\n")
         time.sleep(0.002)
-        write_json(make_folder(folder) / "result.json", {"name": run.name(), "metrics": {"semseg": run.seed}})
+        result = {"name": run.name(), "run": {}, "metrics": {"semseg": run.seed}, "frames": [4, 4]}
+        write_json(make_folder(folder) / "result.json", result)
 
     monkeypatch.setattr(queue, "train_run", execute)
     return lambda: (tmp_path / "log").read_text().split() if (tmp_path / "log").exists() else []

@@ -69,6 +69,30 @@ def test_a_changed_grid_loses_no_result_and_finds_it_again_when_it_is_changed_ba
     assert json.loads(path.read_text())["frames"] == "small ones", "what somebody noted there stays"
 
 
+@pytest.mark.parametrize(
+    "spoilt",
+    [{"runs": 3}, {"runs": None}, {"runs": [1]}, {"runs": [{}]}, {"others": {"a": 1}}, {"runs": [{"name": "NAME"}]}],
+    ids=str,
+)
+def test_a_file_that_a_hand_has_spoilt_is_refused_and_nothing_of_it_taken(tmp_path, spoilt):
+    path, one = tmp_path / "one.json", run(0)
+    path.write_text(json.dumps(spoilt).replace("NAME", one.name()))
+    before = path.read_bytes()
+    for take in (lambda: restore(path, [one], tmp_path / "runs"), lambda: collected(path),
+                 lambda: collect([one], tmp_path / "runs", path, "", quiet)):  # fmt: skip
+        with pytest.raises(ValueError, match="one.json holds no result of a run: .*; move it away"):
+            take()
+    assert path.read_bytes() == before and not list(tmp_path.glob("runs/*.json"))
+
+
+def test_a_file_that_another_editor_has_saved_keeps_its_results(tmp_path):
+    path, runs = tmp_path / "one.json", [run(0), run(1)]
+    finish(runs, tmp_path / "here")
+    collect(runs, tmp_path / "here", path, "", quiet)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert restore(path, runs, tmp_path / "there") == 2
+
+
 def test_results_are_called_as_the_grid_that_collects_them_calls_them(tmp_path):
     finish([run(0, label="old")], tmp_path)
     collect([run(0, label="new")], tmp_path, tmp_path / "out.json", "", quiet)

@@ -26,7 +26,7 @@ BAD = [
     ({"rank": [4, 4, 4, 1.5]}, "rank"), ({"rank": True}, "rank True"), ({"rank": "4"}, "rank '4'"),
     ({"tree": [1, 1, 2]}, "give 4 numbers of groups"), ({"tree": [2, 1, 2, 4]}, "never fall"),
     ({"tree": [1, 1, 2, 5]}, r"counts from 1 to 4 \(tasks\)"), ({"tree": [1, 1, 2, "4"]}, "give whole numbers"),
-    ({"tree": PARTED}, "already parted|no group"), ({"tree": "semseg > semseg > semseg > semseg"}, "the tree is over"),
+    ({"tree": PARTED}, "already parted|0 groups"), ({"tree": "semseg > semseg > semseg > semseg"}, "the tree is over"),
     ({"tree": None}, "ptsa needs a tree"), ({"tree": {"every": 4}}, "groups per stage 4"),
     ({"tree": {"all": [1]}}, "a tree is written as"), ({"tree": []}, "ptsa needs a tree"),
     ({"method": "bitfit"}, "bitfit takes no tree"),
@@ -40,6 +40,7 @@ BAD = [
     ({"dropout": 1.0}, "dropout must be a number from 0 to below 1"), ({"scale": "4"}, "scale must be a number above"),
     ({"holdout": 1}, "holdout must be 0, or a whole number of at least 2"), ({"seed": -1}, "seed must be"),
     ({"config": 3}, "config must map"), ({"config": {"epoch": 3}}, "did you mean 'epochs'"),
+    ({"config": {"seed": 1}}, "config.seed is 1, and seed 0; give seed alone"),
     ({"similarity": {"frame": 3}}, "did you mean 'frames'"), ({"similarity": {"lr": 0}}, "lr must be a number above 0"),
     ({"metrics": {"semseg": 3}}, "metrics must be a map of tasks to metrics"),
     ({"include": "none.yaml"}, "includes none.yaml, which is no file"),
@@ -195,6 +196,10 @@ def test_a_study_of_some_of_a_files_rows(monkeypatch, tmp_path):
     command = json.loads(Path("figures/results/nyud.json").read_text())["command"]
     assert begun == ["mtlora", "single_task"]
     assert command == "python -m ptsa_lite study nyud --rows mtlora_r64,single_task"
+    Path("figures/results/nyud.json").unlink()
+    Path("figures/results").rmdir()
+    Path("figures/results").touch()  # what cannot be written is told before anything is trained
+    assert main(["study", "nyud", "--set", "backbone=swin_small_distilled"]) == 1 and len(begun) == 2
 
 
 @pytest.mark.parametrize("data", [

@@ -78,7 +78,7 @@ def test_another_model_other_tasks_or_other_data_are_refused(tmp_path):
     refused(r"trained parameters.norm.weight is \[8\] there and not set here", model=less_trained)
     calmer.drop.p = 0.5
     refused(r"dropout is \[0.1\] there and \[0.5\] here", model=calmer)
-    scaled.description = lambda: {"scale": 1.0}
+    scaled.own = {"scale": 1.0}
     refused("model.scale is not set there and 1.0 here", model=scaled)
     refused("training frames is 10 there and 12 here", data=TinyData(12))
     heavier = TASKS | {"depth": replace(TASKS["depth"], loss_weight=3.0)}

@@ -73,9 +73,21 @@ def test_more_processes_than_gpus_are_refused_in_one_sentence(monkeypatch):
         pass
 
 
-def test_half_of_what_torchrun_sets_is_told_in_one_sentence(monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "4")
-    monkeypatch.setenv("RANK", "0")
-    sentence = "WORLD_SIZE is set in the environment, and LOCAL_RANK, MASTER_ADDR, MASTER_PORT not; start several"
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        (dict.fromkeys(("LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")),
+         "WORLD_SIZE is set in the environment, and LOCAL_RANK, MASTER_ADDR, MASTER_PORT not; start several"),
+        ({"WORLD_SIZE": "two"}, "WORLD_SIZE is 'two' in the environment; torchrun sets numbers"),
+        ({"RANK": ""}, "RANK is '' in the environment"),
+        ({"MASTER_PORT": "29x"}, "MASTER_PORT is '29x' in the environment"),
+        ({"RANK": "4"}, "RANK is 4 in the environment, and WORLD_SIZE 4; they count from 0 to 3"),  # it hung
+    ],
+)  # fmt: skip
+def test_what_torchrun_sets_set_by_halves_or_wrongly_is_told_in_one_sentence(monkeypatch, changed, sentence):
+    whole = {"WORLD_SIZE": "4", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
+    for name, value in (whole | changed).items():
+        if value is not None:
+            monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match=sentence), distributed.processes():
         pass

@@ -7,10 +7,11 @@ from torch import nn
 
 from ptsa_lite.losses import total_loss
 from ptsa_lite.metrics import make_meter
-from ptsa_lite.recipe import TrainConfig, learning_rate, parameter_groups
+from ptsa_lite.recipe import TrainConfig, learning_rate
 from ptsa_lite.tasks import IGNORE
 from ptsa_lite.training import loop as training
 from ptsa_lite.training.loop import describe, evaluate, train, train_epochs
+from ptsa_lite.training.step import parameter_groups
 
 
 @pytest.mark.parametrize("stop_after", [1, 2, 3])

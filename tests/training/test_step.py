@@ -11,9 +11,9 @@ from torch._dynamo.backends.debugging import aot_eager
 
 from ptsa_lite.methods import METHODS, build_model
 from ptsa_lite.model import MultiTaskModel
-from ptsa_lite.recipe import TrainConfig, parameter_groups
+from ptsa_lite.recipe import TrainConfig
 from ptsa_lite.tasks import PASCAL, select
-from ptsa_lite.training.step import SharedDropPath, Stepper, autocast, compile_regions
+from ptsa_lite.training.step import SharedDropPath, Stepper, autocast, compile_regions, parameter_groups
 from ptsa_lite.tree import TaskTree
 
 
@@ -231,12 +231,6 @@ def test_a_step_on_a_gpu_is_that_of_the_processor_within_the_format(amp):
         losses.append([stepper(labelled(TWO), 1e-3) for _ in range(3)])
     for a, b in zip(*losses, strict=True):
         assert a == pytest.approx(b, rel=1e-4 if amp == "float32" else 2e-2)
-
-
-def test_auto_is_bfloat16_on_a_gpu_and_float32_elsewhere():
-    config = TrainConfig()
-    assert config.on(torch.device("cuda")).amp == "bfloat16" and config.on(torch.device("cpu")).amp == "float32"
-    assert changed(amp="float16").on(torch.device("cpu")).amp == "float16"
 
 
 def test_a_batch_that_its_parts_do_not_divide_is_refused():

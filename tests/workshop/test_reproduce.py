@@ -6,7 +6,7 @@ import re
 import pytest
 import yaml
 
-from ptsa_lite.workshop.reproduce import Request, plan, read_settings, reproduce
+from ptsa_lite.workshop.reproduce import Request, _place, plan, read_settings, reproduce
 
 HEAD = """# %% [markdown]
 # # {title}
@@ -108,6 +108,12 @@ def test_resume_refuses_another_request_and_a_folder_where_nothing_began(folder,
 def test_a_folder_that_holds_something_is_not_written_into(folder, tmp_path):
     with pytest.raises(ValueError, match="is not empty"):
         reproduce(Request(), out=str(tmp_path), folder=folder)
+
+
+def test_a_folder_in_which_a_run_was_killed_before_it_began_is_as_good_as_empty(tmp_path):
+    for left in (".lock", ".run.json.part"):
+        (tmp_path / left).touch()
+    assert _place(Request(), str(tmp_path), "") == (tmp_path, Request())
 
 
 def test_the_plan_gives_each_notebook_what_it_declares(folder):

@@ -1,0 +1,40 @@
+"""The Hugging Face hub, asked once: what it does not give at once is told in one sentence, not waited for."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import timm
+from huggingface_hub import constants, get_session
+from torch import nn
+
+
+def fetch(name: str, options: Mapping) -> nn.Module:
+    """timm's model with its weights. Raises OSError with the ways out where they cannot be had."""
+    with asked_once() as why:
+        try:
+            return timm.create_model(name, pretrained=True, **options)
+        except Exception as error:
+            words = why or " ".join(str(error).split())[:200]
+            raise OSError(
+                f"the weights of {name} could not be fetched from the Hugging Face hub ({words}); connect to the "
+                "network, give the path of a file as weights, or weights='random'"
+            ) from error
+
+
+@contextmanager
+def asked_once() -> Iterator[str]:
+    """A block in which a hub that does not answer at once is not asked again: what is cached serves, and nothing waits.
+
+    Gives why it is not asked, in words; none where it is.
+    """
+    offline = constants.HF_HUB_OFFLINE
+    why = "HF_HUB_OFFLINE is set in the environment" if offline else ""
+    try:
+        why or get_session().head(constants.ENDPOINT, timeout=5)
+    except Exception as error:  # of whatever carries the question
+        why = f"{constants.ENDPOINT}: {' '.join(str(error).split())[:100]}"
+    constants.HF_HUB_OFFLINE = bool(why)
+    try:
+        yield why
+    finally:
+        constants.HF_HUB_OFFLINE = offline
