@@ -113,16 +113,14 @@ def run(name, settings, changes, out) -> None:
 
 @notebooks.command()
 def check() -> int:
-    """Say what is wrong with them, without executing; exits with 1 if anything is.
+    """Say which .ipynb is not its source, executed from top to bottom; exits with 1 if any is.
 
-    Compares each .ipynb with its source and looks for errors, warnings, machine paths, dead links, missing headings
-    and orphan figures. Notebooks that other code of the package has built than it has now are told.
+    Notebooks that other code of the package has built than it has now are told.
     """
     from .workshop import notebooks
-    from .workshop.check import check, out_of_date
 
     folder = notebooks_folder()
-    found, old = check(folder), out_of_date(folder)
+    found, old = notebooks.unlike_source(folder), notebooks.out_of_date(folder)
     say("\n".join([*found, *old]) or f"{len(notebooks.sources(folder))} notebooks, nothing wrong")
     return 1 if found else 0
 

@@ -8,8 +8,7 @@ from statistics import mean, stdev
 
 import pytest
 
-from ptsa_lite.workshop.check import reading_minutes
-from ptsa_lite.workshop.notebooks import read, sources
+from ptsa_lite.workshop.notebooks import read, reading_minutes, sources
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -30,7 +29,7 @@ def test_readmes_table_of_notebooks_equals_the_folder():
 
 
 def test_readmes_times_to_read_are_within_a_minute_of_the_notebooks():
-    """To renew them: ptsa_lite.workshop.check.reading_minutes(ptsa_lite.workshop.notebooks.read(source))."""
+    """To renew them: ptsa_lite.workshop.notebooks.reading_minutes(ptsa_lite.workshop.notebooks.read(source))."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     said = dict(re.findall(r"notebooks/(\w+)\.ipynb\) \| [^|]+ \| (\d+) min \|", text))
     took = {path.stem: reading_minutes(read(path)) for path in sources(ROOT / "notebooks")}

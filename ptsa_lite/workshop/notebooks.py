@@ -34,6 +34,8 @@ from .parameters import Parameter, accept, read_cell
 
 NAME = re.compile(r"\d\d_[a-z0-9_]+\.py")
 FOLDED = {"solution", "hide-input"}  # tags of cells whose code stands folded
+WORD = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*")
+WORDS, LINES = 200, 12  # words of prose, and lines of code that stands open, that a reader takes in a minute
 METADATA = {  # as JupyterLab and jupytext write it: a notebook that is opened and saved stays the same file
     "jupytext": {"cell_metadata_filter": "tags,-all", "notebook_metadata_filter": "-all"},
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
@@ -134,6 +136,18 @@ def with_headings(notebook: nbformat.NotebookNode) -> list[tuple[nbformat.Notebo
     return found
 
 
+def reading_minutes(notebook: nbformat.NotebookNode) -> int:
+    """Minutes of reading: prose, and the code that does not stand folded."""
+    prose = lines = 0
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            open_prose = re.sub(r"(?s)<details>.*?</details>|\]\([^)]*\)", " ", cell.source)
+            prose += len(WORD.findall(open_prose))
+        elif not FOLDED & set(cell.metadata.get("tags", [])):
+            lines += sum(bool(line.strip()) for line in cell.source.splitlines())
+    return round(prose / WORDS + lines / LINES)
+
+
 def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """The notebook without what differs from run to run: times, paths, pieces of one stream."""
     notebook.metadata = nbformat.from_dict(METADATA)
@@ -212,6 +226,36 @@ def built_from(target: Path) -> str:
         return json.loads(target.read_text(encoding="utf-8"))["metadata"]["ptsa_lite"]["built_from"]
     except (OSError, ValueError, KeyError, TypeError):
         return ""
+
+
+def unlike_source(folder: Path) -> list[str]:
+    """Sentences on every .ipynb that is not its source, executed from top to bottom; empty where all is well."""
+    found = [f"{path.name}: there is no {path.stem}.py that it could be built from"
+             for path in sorted(folder.glob("*.ipynb")) if path.with_suffix(".py") not in sources(folder)]
+    for source in sources(folder):
+        target, fault = source.with_suffix(".ipynb"), ""
+        if not target.is_file():
+            fault = f"{target.name} is missing"
+        else:
+            built = nbformat.read(target, as_version=4)
+            kept, written = ([(cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in notebook.cells]
+                             for notebook in (built, read(source)))  # fmt: skip
+            counts = [cell.execution_count for cell in built.cells if cell.cell_type == "code" and cell.source.strip()]
+            if kept != written:
+                fault = f"the cells of {target.name} differ from {source.name}"
+            elif counts != [*range(1, len(counts) + 1)]:
+                fault = f"{target.name} was not executed from top to bottom"
+        if fault:
+            found.append(f"{source.stem}: {fault}; run `python -m ptsa_lite notebooks build {source.stem[:2]}`")
+    return found
+
+
+def out_of_date(folder: Path) -> list[str]:
+    """Sentences on every built notebook whose source, or whose code in the package behind it, has changed since."""
+    return [
+        f"{source.stem}: built by other code than the package's; `python -m ptsa_lite notebooks build` makes it anew"
+        for source in sources(folder) if built_from(source.with_suffix(".ipynb")) != fingerprint(source, {})
+    ]  # fmt: skip
 
 
 def _collect_figures(source: Path, start: float) -> int:

@@ -14,9 +14,8 @@ from PIL import Image
 
 from ptsa_lite.data.disk import make_folder, write_text
 
-from .check import reading_minutes
 from .explore import address
-from .notebooks import sources
+from .notebooks import reading_minutes, sources
 from .pages import page, title_of
 
 SERIES = "ptsa-lite"

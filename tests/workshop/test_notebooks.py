@@ -12,10 +12,10 @@ import nbformat
 import numpy as np
 import papermill
 import pytest
+from notebook_rules import broken_rules
 from PIL import Image
 
 from ptsa_lite.workshop import notebooks
-from ptsa_lite.workshop.check import check
 from ptsa_lite.workshop.parameters import accept
 from ptsa_lite.workshop.reproduce import Request, read_settings
 
@@ -217,7 +217,7 @@ def test_notebooks_are_chosen_by_number_or_name_and_an_unknown_one_names_the_nea
 
 
 def test_the_projects_notebooks_are_as_they_should_be():
-    assert check(FOLDER) == []
+    assert broken_rules(FOLDER) == []
 
 
 def test_a_notebook_that_is_opened_and_saved_unchanged_leaves_both_its_files_as_they_are(tmp_path):

@@ -2,10 +2,10 @@
 
 import nbformat
 import pytest
+from notebook_rules import broken_rules, prose_and_code
 
-from ptsa_lite.workshop.check import check, out_of_date, prose_and_code, reading_minutes
 from ptsa_lite.workshop.fingerprint import fingerprint
-from ptsa_lite.workshop.notebooks import read
+from ptsa_lite.workshop.notebooks import out_of_date, read, reading_minutes, unlike_source
 
 GOOD = """# %% [markdown]
 # # Draw a line
@@ -59,7 +59,7 @@ def stream(text, name="stdout"):
 
 def test_a_notebook_without_fault_passes(folder):
     write(folder, output=stream("3 of 4\n"))
-    assert check(folder) == []
+    assert broken_rules(folder) == []
 
 
 @pytest.mark.parametrize(
@@ -78,22 +78,22 @@ def test_a_notebook_without_fault_passes(folder):
 def test_a_fault_of_the_source_is_told(folder, old, new, words):
     assert old in GOOD
     write(folder, GOOD.replace(old, new))
-    assert any(words in sentence and sentence.startswith("00_draw_line: ") for sentence in check(folder))
+    assert any(words in sentence and sentence.startswith("00_draw_line: ") for sentence in broken_rules(folder))
 
 
 def test_imports_make_no_cell_long(folder):
     imports = "".join(f"import os as a{i}\n" for i in range(25)) + "from os import (\n    path,\n    sep,\n)\n"
     write(folder, GOOD.replace('print("fine")', imports + "\n".join(["print()"] * 30)) + "# words\n" * 200)
-    assert check(folder) == []
+    assert broken_rules(folder) == []
 
 
 def test_prose_is_at_least_as_long_as_code(folder):
     lines = "\n".join(f"value_{i} = {i}" for i in range(5))
     assert prose_and_code(read_source(folder, GOOD)) == (18, 4)
     write(folder, GOOD.replace('print("fine")', lines))
-    assert check(folder) == [], "13 names and numbers against 18 words"
+    assert broken_rules(folder) == [], "13 names and numbers against 18 words"
     write(folder, GOOD.replace('print("fine")', lines + "\nfor _ in range(3): pass"))
-    assert ["18 words of prose for 19" in sentence for sentence in check(folder)] == [True]
+    assert ["18 words of prose for 19" in sentence for sentence in broken_rules(folder)] == [True]
 
 
 @pytest.mark.parametrize(
@@ -129,45 +129,45 @@ def test_solutions_do_not_count(folder):
 )
 def test_a_fault_in_an_output_is_told_with_its_cell(folder, output, words):
     write(folder, output=output)
-    assert any(words in sentence and "cell [2]" in sentence for sentence in check(folder))
+    assert any(words in sentence and "cell [2]" in sentence for sentence in broken_rules(folder))
 
 
 def test_the_repositorys_own_path_in_an_output_is_told(folder):
     write(folder, output=stream(f"{folder.parent}/runs"))
-    assert any("the machine's path" in sentence for sentence in check(folder))
+    assert any("the machine's path" in sentence for sentence in broken_rules(folder))
 
 
 def test_a_missing_a_stale_and_an_unexecuted_notebook_are_told(folder):
     (folder / "00_draw_line.py").write_text(GOOD.replace("fine", "finer"))
-    assert any("differ from 00_draw_line.py" in sentence for sentence in check(folder))
+    assert any("differ from 00_draw_line.py" in sentence for sentence in unlike_source(folder))
     write(folder)
     built = nbformat.read(folder / "00_draw_line.ipynb", as_version=4)
     built.cells[2].execution_count = 7
     nbformat.write(built, folder / "00_draw_line.ipynb")
-    assert any("not executed from top to bottom" in sentence for sentence in check(folder))
+    assert any("not executed from top to bottom" in sentence for sentence in unlike_source(folder))
     write(folder)
     (folder / "00_draw_line.py").write_text(GOOD.replace("# %%\nprint", '# %% tags=["solution"]\nprint'))
-    assert any("differ from 00_draw_line.py" in sentence for sentence in check(folder)), "tags count"
+    assert any("differ from 00_draw_line.py" in sentence for sentence in unlike_source(folder)), "tags count"
     (folder / "00_draw_line.ipynb").unlink()
-    assert any("is missing" in sentence and "build 00" in sentence for sentence in check(folder))
+    assert any("is missing" in sentence and "build 00" in sentence for sentence in unlike_source(folder))
 
 
 def test_a_notebook_that_other_code_built_is_told(folder, monkeypatch):
     assert out_of_date(folder) == []
-    monkeypatch.setattr("ptsa_lite.workshop.check.fingerprint", lambda source, parameters: "of other code")
+    monkeypatch.setattr("ptsa_lite.workshop.notebooks.fingerprint", lambda source, parameters: "of other code")
     assert ["00_draw_line: built by other code" in words for words in out_of_date(folder)] == [True]
-    assert check(folder) == [], "which is no fault of the notebook"
+    assert broken_rules(folder) == [], "which is no fault of the notebook"
 
 
 def test_a_notebook_above_one_megabyte_is_told(folder):
     write(folder, output=stream("x" * 1_000_001))
-    assert any("1.0 MB" in sentence for sentence in check(folder))
+    assert any("1.0 MB" in sentence for sentence in broken_rules(folder))
 
 
 def test_an_ipynb_without_source_and_a_figure_that_nobody_names_are_told(folder):
     (folder / "01_go_on.ipynb").write_text("{}")
     (folder.parent / "figures" / "00_circle.png").write_text("")
-    found = check(folder)
+    found = broken_rules(folder)
     assert "01_go_on.ipynb: there is no 01_go_on.py that it could be built from" in found
     assert "figures/00_circle.png: no notebook and not README.md names it" in found
     assert len(found) == 2
@@ -178,12 +178,8 @@ def test_a_figure_may_be_named_by_an_f_string(folder):
     (folder / "00_draw_line.py").write_text(source)
     for stem in ("00_of_a", "01_of_a", "00_for_a"):
         (folder.parent / "figures" / f"{stem}.png").write_text("")
-    orphans = [sentence for sentence in check(folder) if "names it" in sentence]
+    orphans = [sentence for sentence in broken_rules(folder) if "names it" in sentence]
     assert [sentence.partition(":")[0] for sentence in orphans] == ["figures/00_for_a.png", "figures/01_of_a.png"]
-
-
-def test_an_empty_folder_is_a_fault(tmp_path):
-    assert check(tmp_path) == [f"{tmp_path.name}/ holds no notebook NN_verb_object.py"]
 
 
 def test_reading_takes_a_minute_for_200_words_or_12_lines_and_what_is_folded_takes_none(folder):
