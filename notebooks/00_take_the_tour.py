@@ -489,7 +489,7 @@ display(Markdown(f"The loss of {furthest} falls furthest, to {rest[furthest]:.0%
 #
 # Are blurs all that such a network can do, or did it only need time? The package brings a model with the same backbone
 # that was trained for longer: PTSA at rank 16 on 800 scenes of 192 x 192 pixels, 30 times through
-# (`python -m ptsa_lite notebooks tour` makes it again, and the animation of README with it). Its tree is not our
+# (`python figures/make_tour.py` makes it again, and the animation of README with it). Its tree is not our
 # example, but the one that notebook 04 grows on scenes. Here are two scenes on which it was not trained. **Predict**:
 # which of the four tasks will have gained most, and what will still be missing?
 

@@ -140,22 +140,6 @@ def site(out, repository) -> None:
     build_site(notebooks_folder(), out, repository, say)
 
 
-@notebooks.command()
-@click.option("--out", type=FOLDER, default=Path("runs/tour"), metavar="DIR",
-              help="Folder of the run (default runs/tour).")  # fmt: skip
-def tour(out) -> None:
-    """Train the model that comes with the package.
-
-    It is what ptsa_lite/configs/tour.yaml says, goes into the package's assets, and is drawn in figures/tour.gif.
-    """
-    from .experiments.settings import read_run
-    from .workshop.tour import animate_tour, pack_tour, train_tour
-
-    train_tour(read_run("tour"), out, say)
-    pack_tour(out)
-    animate_tour(out, notebooks_folder().parent / "figures" / "tour.gif")
-
-
 @cli.command()
 @click.argument("grid", metavar="GRID.yaml")
 @ROOT

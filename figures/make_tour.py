@@ -1,4 +1,6 @@
-"""The model that comes with the package and the animation at the head of README, by one command that can be resumed.
+"""The model that comes with the package and the animation at the head of README, by one command that can be resumed:
+
+    python figures/make_tour.py
 
 configs/tour.yaml says what is trained. After each epoch the model is asked about a few scenes that it never trains on;
 the animation shows its answers. The packaged file holds what was trained in half precision, and the metrics beside it
@@ -16,6 +18,7 @@ from PIL import Image
 from ptsa_lite.data import open_dataset
 from ptsa_lite.data.disk import make_folder, read_json, write_into, write_json, write_whole
 from ptsa_lite.experiments.run import Run
+from ptsa_lite.experiments.settings import read_run
 from ptsa_lite.experiments.train import TOUR, evaluate_run, load_run, train_run
 from ptsa_lite.figures.pictures import picture_of
 from ptsa_lite.figures.style import SOFT
@@ -118,3 +121,10 @@ def _frame(tree: TaskTree, picture: np.ndarray, maps: Maps, opened: Sequence[flo
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=100)
     return Image.open(file).convert("RGB")
+
+
+if __name__ == "__main__":
+    place = Path("runs/tour")
+    train_tour(read_run("tour"), place)
+    pack_tour(place)
+    animate_tour(place, Path(__file__).with_name("tour.gif"))

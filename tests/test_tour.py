@@ -7,11 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
+from figures.make_tour import SCENES, animate_tour, pack_tour, train_tour
 from ptsa_lite.experiments.settings import read_run
 from ptsa_lite.experiments.train import TOUR, evaluate_run, load_run, run_of
 from ptsa_lite.predict import predict
 from ptsa_lite.scenes import render_scene
-from ptsa_lite.workshop.tour import SCENES, animate_tour, pack_tour, train_tour
 
 TINY = {"img_size": 64, "n_frames": 8, "rank": 2, "config.epochs": 2, "config.batch_size": 4, "config.warmup_epochs": 1}
 
