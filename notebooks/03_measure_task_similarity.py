@@ -215,7 +215,7 @@ seconds_measuring = time.monotonic() - clock
 
 # %% tags=["hide-input"]
 figure = draw_similarities({
-    f"{choice} frame{'s' * (choice == 'different')}, {similarity.count(choice)} draws".capitalize():
+    f"{choice} frame{'s' * (choice == 'different')}, {n_samples - (choice == 'different')} draws".capitalize():
     (similarity.matrix("plain", choice), similarity.error("plain", choice)) for choice in ("same", "different")
 }, names)
 save_figure(figure, "03_same_and_different", out_dir)
@@ -247,10 +247,10 @@ say(f"On the same frame **{told(best)}** agree most ({matrix[best]:+.2f} ± {err
     f"on different frames. A task compared with *itself* on another frame reaches only {own}.")
 
 # %% [markdown]
-# Look at the two diagonals first. On the same frame a task agrees with itself perfectly, as it must; a diagonal below
-# one means that some frames hold no label of that task (human parts, where nobody is in the picture), and a zero
-# gradient counts as similar to nothing. On different frames **a task hardly agrees even with itself**. What all frames
-# want in common, the head has already been given while it was fitted; what is left over differs from frame to frame.
+# Look at the two diagonals first. On the same frame a task agrees with itself perfectly, as it must. (A frame without
+# any label of a task, such as human parts where nobody is in the picture, says nothing about that task and is left out
+# of its means.) On different frames **a task hardly agrees even with itself**. What all frames want in common, the head
+# has already been given while it was fitted; what is left over differs from frame to frame.
 #
 # The two matrices therefore answer two questions. *Same* asks whether two tasks agree about what is wrong with **this**
 # frame. *Different* asks whether they want something in common on **every** frame. Where the numbers on the right are
@@ -336,19 +336,21 @@ del one, two, three  # each holds 46 MB
 # once more, but computed with the *labels of another frame*.
 
 # %%
-from ptsa_lite.similarity import cosines, task_gradients
+from ptsa_lite.similarity import cosines, labelled_draws, task_gradients
 
 n_sets = min(4, n_samples // 2)
 in_set = torch.arange(n_samples) % n_sets
 means = torch.zeros(n_sets, len(names), sum(sizes))  # (sets, T, P)
+labelled = torch.zeros(n_sets, len(names), 1)  # frames with a label of the task
 wrong = []
 for k, frame in enumerate(every_frame[:n_samples]):
     after = every_frame[(k + 1) % n_samples]
     true = task_gradients(model, frame, tasks, weights)  # (T, P), all tasks in one forward
     strange = task_gradients(model, {**after, "image": frame["image"]}, tasks, weights)
     means[in_set[k]] += F.normalize(true, dim=1)
-    wrong.append(cosines(true, strange, "plain").numpy())  # row: true labels; column: those of another frame
-means /= torch.bincount(in_set)[:, None, None]
+    labelled[in_set[k]] += true.any(1, keepdim=True)
+    wrong.append(cosines(true, strange, "plain"))  # row: true labels; column: those of another frame
+means /= labelled.clamp_min(1)
 estimates = torch.stack([between(means[a], means[b]) for a, b in itertools.combinations(range(n_sets), 2)])
 every, every_error = estimates.mean(0).numpy(), (estimates.std(0) / len(estimates) ** 0.5).nan_to_num().numpy()
 
@@ -363,7 +365,7 @@ pairs_formed = (n_samples**2 - int(torch.bincount(in_set).square().sum())) // 2
 clear = beyond(every, every_error)
 narrower = np.mean([every_error[c] for c in couples]) / np.mean([away_error[c] for c in couples])
 largest = max(abs(every[c]) for c in couples)
-say(f"The {pairs_formed:,} pairs of frames have {narrower:.0%} of the error that {similarity.count('different')} "
+say(f"The {pairs_formed:,} pairs of frames have {narrower:.0%} of the error that {n_samples - 1} "
     f"neighbours had, and cost nothing but a sum. Even so, the largest cosine between two different tasks is "
     f"{largest:.3f}, and "
     + (f"beyond two errors we find {'; '.join(told(c) for c in clear)}." if clear else
@@ -385,7 +387,7 @@ say(f"The {pairs_formed:,} pairs of frames have {narrower:.0%} of the error that
 guess("entries that fade", None)  # your guess in place of None
 
 # %% tags=["hide-input"]
-wrong = np.stack(wrong)  # (n, T, T)
+wrong = labelled_draws(torch.stack(wrong)).numpy()  # (n, T, T)
 control, control_error = wrong.mean(0), wrong.std(0, ddof=1) / n_samples**0.5
 fade = similarity.draws["plain", "same"][:, -1] - wrong  # frame by frame
 lost, lost_error = fade.mean(0), fade.std(0, ddof=1) / n_samples**0.5
@@ -435,7 +437,7 @@ across = []
 for frame in every_frame[: max(2, n_samples // 2)]:
     ours, theirs = (task_gradients(m, frame, tasks, w) for m, w in ((model, weights), (twin, twin_weights)))
     across.append(cosines(ours, theirs, "plain"))
-across = torch.stack(across).mean(0).numpy()  # (T, T): row our heads, column the twin's
+across = torch.stack(across).nanmean(0).numpy()  # (T, T): row our heads, column the twin's
 own_twin = int((across.argmax(1) == np.arange(len(names))).sum())
 draw_similarity(across, names, title=f"{own_twin} of {len(names)} tasks are most like their twin (columns)")
 
@@ -457,7 +459,7 @@ say(f"{own_twin} of {len(names)} tasks are most like their own twin, with cosine
 # %% tags=["hide-input"]
 def first_draws(similarity, n):
     """The measurement as it would have been with n frames only."""
-    n = max(2, min(n, similarity.count("same")))
+    n = max(2, min(n, n_samples))
     kept = {key: draws[: n - (key[1] == "different")] for key, draws in similarity.draws.items()}
     return Similarity(similarity.tasks, kept)
 

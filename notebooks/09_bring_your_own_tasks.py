@@ -333,12 +333,11 @@ tree = TaskTree.from_dict(read_json(own / "run" / "run.json")["tree"])
 # Whom did the similarity put together? The matrix below holds the cosine of the gradients of each pair of tasks, on the
 # same frame, averaged.
 #
-# Look at the diagonal first. A gradient is as like itself as can be, so it should hold nothing but ones. It does not: it
-# tells on which share of the frames a task has a gradient at all. For *inside* and normals that is the share of frames
-# with a label. For people it is the share of frames with somebody in them, since the balanced loss gives the negatives
-# of a frame the weight of its positives, which is zero where there is nobody. A frame without a gradient counts as a
-# cosine of zero, so such tasks look a little less alike to the others than they are. Where two tasks are labelled on no
-# frame together, similarity is taken from different frames, and the training says so.
+# A frame counts for two tasks only if both have a gradient there. *Inside* and normals need a label on it, and people
+# needs somebody in the picture, since the balanced loss gives the negatives of a frame the weight of its positives,
+# which is zero where there is nobody. All other frames are left out of the mean of such a pair. So a task that is
+# labelled on few frames does not look less alike to the others for that; its mean is only less certain. Where two tasks
+# are labelled on no frame together, similarity is taken from different frames, and the training says so.
 
 # %%
 from ptsa_lite.figures.tree import draw_tree_beside

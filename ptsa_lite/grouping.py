@@ -89,7 +89,7 @@ def check_n_groups(n_groups: Sequence[int], n_tasks: int) -> tuple[int, ...]:
 
 
 def check_similarity(similarity: Any, n_tasks: int, n_stages: int) -> np.ndarray:
-    """(T, T) or (S, T, T) -> (S, T, T) float64, finite and symmetric; ValueError otherwise."""
+    """(T, T) or (S, T, T) -> (S, T, T) float64, finite off the diagonal and symmetric; ValueError otherwise."""
     one = (n_tasks, n_tasks)
     try:
         matrix = np.asarray(similarity, dtype=np.float64)
@@ -97,8 +97,8 @@ def check_similarity(similarity: Any, n_tasks: int, n_stages: int) -> np.ndarray
         raise ValueError(f"similarity holds no numbers in rows of one length: {reprlib.repr(similarity)}") from None
     if matrix.shape not in (one, (n_stages, *one)):
         raise ValueError(f"similarity is {matrix.shape}; expected {one} or one such matrix a stage")
-    if not np.isfinite(matrix).all():
+    if not np.isfinite(matrix[..., ~np.eye(n_tasks, dtype=bool)]).all():
         raise ValueError("similarity holds values that are not finite; measure it again with more samples")
-    if not np.allclose(matrix, matrix.swapaxes(-1, -2), atol=1e-6):
+    if not np.allclose(matrix, matrix.swapaxes(-1, -2), atol=1e-6, equal_nan=True):
         raise ValueError("similarity is not symmetric; use the mean of it and its transpose")
     return np.broadcast_to(matrix, (n_stages, *one))

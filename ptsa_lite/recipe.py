@@ -81,8 +81,7 @@ def learning_rate(step: int, config: TrainConfig, steps_per_epoch: int) -> float
     first = peak * config.warmup_lr / config.base_lr
     last = peak * config.min_lr / config.base_lr
     warmup = round(config.warmup_epochs * steps_per_epoch)
-    total = config.epochs * steps_per_epoch
     if step < warmup:
         return first + (peak - first) * step / warmup
-    done = min((step - warmup) / max(total - warmup, 1), 1.0)
+    done = min((step - warmup) / max(config.epochs * steps_per_epoch - warmup, 1), 1.0)
     return last + (peak - last) * (1 + math.cos(math.pi * done)) / 2

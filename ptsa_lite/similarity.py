@@ -44,7 +44,7 @@ def compared_weights(model: MultiTaskModel) -> list[list[nn.Parameter]]:
 def task_gradients(model: MultiTaskModel, sample: dict, tasks: dict[str, Task], weights: Sequence[Tensor]) -> Tensor:
     """g(x, t), the gradient of w_t L_t(x) for every task: (T, P), P numbers in all the weights.
 
-    sample: a batch of one image. A task without a valid pixel in it has a zero gradient, and is similar to nothing.
+    sample: a batch of one image. A task without a valid pixel in it has a zero gradient, which says nothing.
     """
     predictions = model(sample["image"], resize=False)
     rows = []
@@ -56,7 +56,7 @@ def task_gradients(model: MultiTaskModel, sample: dict, tasks: dict[str, Task], 
 
 
 def cosines(g: Tensor, h: Tensor, reading: str, sizes: Sequence[int] = ()) -> Tensor:
-    """x.y / (|x| |y|) for every row x of g (T, P) and y of h (T, P) by one reading: (T, T) float64.
+    """x.y / (|x| |y|) for every row x of g (T, P) and y of h (T, P) by one reading: (T, T) float64, NaN for 0.
 
     sizes: of the stages' parts of P; then (S+1, T, T), first each stage's and then the whole backbone's.
     """
@@ -64,7 +64,8 @@ def cosines(g: Tensor, h: Tensor, reading: str, sizes: Sequence[int] = ()) -> Te
     each = zip(g.split(parts, 1), h.split(parts, 1), strict=True)
     stages = torch.stack([products(x, y, reading) for x, y in each], 1)  # (3, S, T, T)
     xy, xx, yy = torch.cat([stages, stages.sum(1, keepdim=True)], 1)  # the whole's are the sums of the stages'
-    cosine = xy / (xx * yy).sqrt().clamp_min(1e-30)
+    norm = (xx * yy).sqrt()
+    cosine = (xy / norm).where(norm.isfinite(), torch.inf)  # NaN for "nothing to compare", infinity for a fault
     return cosine if sizes else cosine[-1]
 
 
@@ -85,18 +86,24 @@ def products(g: Tensor, h: Tensor, reading: str) -> Tensor:
     return out
 
 
+def labelled_draws(draws: Tensor) -> Tensor:
+    """Draws (K, ...) without NaN, whose mean and error are those of the draws that are numbers.
+
+    A NaN, of a sample that lacks a label, stands at the others' mean; the others lie as much further from it.
+    """
+    mean, share = draws.nanmean(0), (~draws.isnan()).double().mean(0)
+    return ((draws - mean) / share).nan_to_num(0.0) + mean
+
+
 @dataclass(frozen=True)
 class Similarity:
-    """Every draw that was made; means and errors are read off it.
+    """Every draw that was made; means and errors are read off it, NaN where no sample is labelled for both tasks.
 
     draws: {(reading, pairs): (K, S+1, T, T)}, one symmetric matrix a draw for each stage, and the whole backbone last.
     """
 
     tasks: tuple[str, ...]
     draws: dict[tuple[str, str], np.ndarray]
-
-    def count(self, pairs: str = "different") -> int:
-        return len(self._of("plain", pairs))
 
     def _of(self, reading: str, pairs: str, stage: int | None = None) -> np.ndarray:
         key = known(reading, READINGS, "reading"), known(pairs, PAIRS, "choice of pairs")
@@ -124,11 +131,11 @@ class Similarity:
         return np.sqrt(variance / max(1, len(draws) - 1))
 
     def to_dict(self) -> dict:
-        """Means, errors and counts as plain lists, for a results file."""
+        """Means, errors and counts as plain lists, for a results file; None where nothing was labelled."""
         readings = {}
         for choice, draws in self.draws.items():
             found = {"matrix": self.matrix(*choice), "error": self.error(*choice), "stages": self.stages(*choice)}
-            plain = {name: values.tolist() for name, values in found.items()}
+            plain = {name: np.where(np.isnan(x), np.array(None), x).tolist() for name, x in found.items()}
             readings[", ".join(choice)] = plain | {"draws": len(draws)}
         return {"tasks": list(self.tasks), "readings": readings}
 
@@ -147,7 +154,8 @@ def gradient_similarity(
     not grow with their number. A copy of the model runs in evaluation mode. Its heads should have been fitted on the
     frozen backbone before, or their gradients say little.
 
-    Raises ValueError with fewer than two samples, or when a task's gradient is not finite, or zero in all of them.
+    A sample counts for the tasks that it is labelled for. Raises ValueError with fewer than two samples, or when a
+    task's gradient is not finite, or zero in all of them.
     """
     model = copy.deepcopy(model).eval().requires_grad_(False)  # whoever has the model keeps it as it is
     theta = compared_weights(model)
@@ -161,18 +169,17 @@ def gradient_similarity(
         others = {"same": g} if before is None else {"same": g, "different": before}
         for reading, pairs in itertools.product(readings, others):
             cosine = cosines(others[pairs], g, reading, sizes)  # (S+1, T, T)
-            found[reading, pairs].append((cosine + cosine.mT) / 2)
+            found[reading, pairs].append(torch.stack([cosine, cosine.mT]).nanmean(0))
         before = g
         if report and n_samples and (k % 16 == 0 or k == n_samples):
             report(f"similarity: sample {k}/{n_samples}")
     if k < 2:
         raise ValueError("similarity needs at least two samples; give more frames")
-    draws = {choice: torch.stack(cosine).cpu().numpy() for choice, cosine in found.items()}
-    own = draws[readings[0], "same"][:, -1].diagonal(0, 1, 2)  # (K, T), cos(g, g): 1, or 0 without labels
-    for name, cosine in zip(tasks, own.T, strict=True):
-        if not np.isfinite(cosine).all():
-            k = np.isfinite(cosine).argmin() + 1
-            raise ValueError(f"the gradient of task {name!r} is not finite at sample {k}; check its labels")
-        if not cosine.any():
+    own = torch.stack(found[readings[0], "same"])[:, -1].diagonal(0, 1, 2)  # (K, T), cos(g, g): 1, or NaN
+    for name, cosine in zip(tasks, own.unbind(1), strict=True):
+        if cosine.isinf().any():
+            raise ValueError(f"the gradient of task {name!r} is not finite at sample {cosine.isinf().int().argmax() + 1}; check its labels")
+        if cosine.isnan().all():
             raise ValueError(f"task {name!r} had a zero gradient in every sample: no labels in them, or heads unfitted")
+    draws = {choice: labelled_draws(torch.stack(cosine)).cpu().numpy() for choice, cosine in found.items()}
     return Similarity(tuple(tasks), draws)

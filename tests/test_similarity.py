@@ -46,7 +46,7 @@ def test_every_matrix_is_symmetric_and_within_one(similarity):
     for draws in similarity.draws.values():
         np.testing.assert_allclose(draws, draws.swapaxes(2, 3), atol=1e-6)
         assert np.abs(draws).max() <= 1 + 1e-5
-    assert similarity.count("different") == 4 and similarity.count("same") == 5
+    assert [len(similarity.draws["plain", pairs]) for pairs in ("different", "same")] == [4, 5]
 
 
 def test_it_agrees_with_a_direct_computation(model, similarity):
@@ -174,6 +174,29 @@ def test_how_much_is_computed_at_once_changes_nothing(model, monkeypatch):
     alone = gradient_similarity(model, make_samples(), TASKS)
     for choice, draws in together.draws.items():
         np.testing.assert_allclose(alone.draws[choice], draws, atol=2e-4)
+
+
+def test_a_frame_counts_for_the_tasks_that_it_is_labelled_for(model):
+    """Six frames, two of them without depth: its cosines are those of the other four, the others' those of all six."""
+    samples = make_samples(6)
+    blank = [dict(s, depth=torch.full_like(s["depth"], 255.0)) if i in (1, 4) else s for i, s in enumerate(samples)]
+    whole, part = (gradient_similarity(model, s, TASKS, readings=("plain",)) for s in (samples, blank))
+    four = gradient_similarity(model, [samples[i] for i in (0, 2, 3, 5)], TASKS, readings=("plain",))
+    depth = np.array([[("depth" in (a, b)) for b in TASKS] for a in TASKS])
+    expected = np.where(depth, four.matrix("plain", "same"), whole.matrix("plain", "same"))
+    np.testing.assert_allclose(part.matrix("plain", "same"), expected, atol=1e-6)
+    error = four.error("plain", "same") * np.sqrt(3 / 5 * 6 / 4)  # n - 1 in place of n, in samples of 4 and of 6
+    np.testing.assert_allclose(part.error("plain", "same")[depth], error[depth], atol=1e-6)
+
+
+def test_tasks_that_no_frame_is_labelled_for_together_have_no_similarity_on_the_same_frame(model):
+    lacking = zip(make_samples(4), ["depth", "semseg"] * 2, strict=True)
+    samples = [sample | {name: torch.full_like(sample[name], 255)} for sample, name in lacking]
+    found = gradient_similarity(model, samples, TASKS, readings=("plain",))
+    missing = np.isnan(found.matrix("plain", "same"))
+    assert missing.sum() == 2 and not np.isnan(found.matrix("plain", "different"))[missing].any()
+    written = found.to_dict()["readings"]["plain, same"]["matrix"]
+    assert [[value is None for value in row] for row in written] == missing.tolist()
 
 
 def test_too_few_samples_and_a_task_without_labels_are_refused(model):

@@ -28,7 +28,7 @@ def grow(run: Run, folder: Path, report: Callable[[str], None] = print) -> TaskT
     """The tree with the run's groups that keeps the most similar tasks together (`TaskTree.from_similarity`)."""
     readings = measure(run, folder, report)["readings"]
     matrix = readings[CHOICE]["matrix"]
-    if any(value == 0 for row in matrix for value in row):  # exactly: a gradient without a label is
+    if None in sum(matrix, []):
         report("some tasks are labelled on no frame together, so similarity is that of different frames")
         matrix = readings[APART]["matrix"]
     tree = TaskTree.from_similarity(matrix, run.tasks, run.groups)
