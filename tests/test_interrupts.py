@@ -13,17 +13,16 @@ import torch
 import yaml
 from archives import write_nyud
 
-from ptsa_lite import data  # noqa: F401 imported once, before the forks
 from ptsa_lite.__main__ import main
 from ptsa_lite.data.disk import alone
-from ptsa_lite.experiments import train  # noqa: F401 imported once, before the forks
-from ptsa_lite.training import distributed  # noqa: F401 imported once, before the forks
 from ptsa_lite.training.checkpoints import read_history
-from ptsa_lite.workshop import notebooks, places, reproduce  # noqa: F401 imported once, before the forks
+from ptsa_lite.workshop import places
 
-if "fork" not in multiprocessing.get_all_start_methods():
+if "forkserver" not in multiprocessing.get_all_start_methods():
     pytest.skip("commands are run in forked processes, which this system lacks", allow_module_level=True)
-FORK = multiprocessing.get_context("fork")
+# Forked from a process that has imported everything and computed nothing: autograd's threads do not survive a fork.
+CLEAN = multiprocessing.get_context("forkserver")
+CLEAN.set_forkserver_preload(["ptsa_lite.__main__", "ptsa_lite.experiments.train", "ptsa_lite.workshop.reproduce"])
 
 SMALL = {
     "n_frames": 4, "img_size": 32, "method": "decoders_only", "weights": "random", "tasks": ["semseg"],
@@ -65,16 +64,18 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
+def command(words: list[str], root: Path) -> None:
+    torch.set_num_threads(1)
+    places.ROOT = root
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a script, Ctrl-C is ignored
+    sys.stdout = sys.stderr = open("said", "w", buffering=1)  # noqa: SIM115 until the process ends
+    os._exit(main(words))
+
+
 def start(words: list[str]):
     """The command in a process of its own, what it says in the file `said`."""
-
-    def run():
-        torch.set_num_threads(1)
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a script, Ctrl-C is ignored
-        sys.stdout = sys.stderr = open("said", "w", buffering=1)  # noqa: SIM115 until the process ends
-        os._exit(main(words))
-
-    process = FORK.Process(target=run, daemon=True)  # it ends with the tests, also where one of them fails
+    Path("said").unlink(missing_ok=True)
+    process = CLEAN.Process(target=command, args=(words, places.ROOT), daemon=True)  # it ends with the tests
     process.start()
     return process
 
@@ -82,7 +83,7 @@ def start(words: list[str]):
 def until(there, process, seconds=60):
     end = time.monotonic() + seconds
     while not there():
-        assert process.is_alive() and time.monotonic() < end, Path("said").read_text()
+        assert process.is_alive() and time.monotonic() < end, Path("said").exists() and Path("said").read_text()
         time.sleep(0.01)
 
 
