@@ -158,7 +158,7 @@ def test_the_projects_grids_find_their_results_and_its_run_is_found_wherever_you
 def test_check_exits_with_1_and_prints_what_is_wrong(clone, capsys):
     (clone / "notebooks" / "00_try_it.py").write_text("# %%\n1\n")
     assert __main__.main(["notebooks", "check"]) == 1
-    assert "00_try_it: the first cell is no title" in capsys.readouterr().out
+    assert "00_try_it: 00_try_it.ipynb is missing" in capsys.readouterr().out
 
 
 def test_a_failing_build_exits_with_1_and_names_the_cell(clone, capsys):
