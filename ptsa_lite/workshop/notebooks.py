@@ -22,6 +22,7 @@ from typing import Any
 import jupytext
 import nbformat
 import papermill
+from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from PIL import Image, ImageChops, ImageStat
 
@@ -29,7 +30,7 @@ from ptsa_lite.data.disk import alone, make_folder, write_text, write_whole
 from ptsa_lite.tasks import known
 
 from .fingerprint import fingerprint
-from .kernel import Progress
+from .kernel import Kernel, Listener, Progress
 from .parameters import Parameter, accept, read_cell
 
 NAME = re.compile(r"\d\d_[a-z0-9_]+\.py")
@@ -110,20 +111,26 @@ def execute(
     parameters = accept(parameters or {}, declared(source), source.stem)
     notebook = read(source)
     make_folder(output.parent)
+    listener = Listener(progress or (lambda *_: None), len(notebook.cells) + bool(parameters))  # they have a cell
     try:
         executed = papermill.execute_notebook(
-            notebook, output, parameters, engine_name="ptsa_lite", kernel_name="python3", language="python",
-            progress_bar=False, progress=progress, cwd=where,
+            notebook, output, parameters, kernel_name="python3", language="python", progress_bar=False, cwd=where,
+            start_timeout=120, kernel_manager_class=Kernel, on_cell_start=listener.begin, stdout_file=listener,
         )
+        listener.begin(None, len(executed.cells))
+        return executed
     except PapermillExecutionError as error:
-        reason = f"{error.ename}: {error.evalue}".strip().splitlines()[0]
-        heading = next((heading for cell, heading in with_headings(notebook) if cell.source == error.source), "")
-        place = f"under {heading!r}" if heading else "before its first heading"
-        raise NotebookError(f"notebook {source.stem} stopped in cell [{error.exec_count}], {place}: {reason}. What it "
-                            f"had done is in {output}") from None  # fmt: skip
-    if progress:
-        progress(len(executed.cells), len(executed.cells), "")
-    return executed
+        number, text, reason = error.exec_count, error.source, f"{error.ename}: {error.evalue}".strip().splitlines()[0]
+    except DeadKernelError:
+        left, reason = nbformat.read(output, as_version=4), "the kernel died, most often for want of memory"
+        cell = left.cells[listener.at]
+        cell.outputs.append(nbformat.v4.new_output("error", ename="DeadKernel", evalue=reason, traceback=[reason]))
+        nbformat.write(left, output)
+        number, text = sum(cell.cell_type == "code" for cell in left.cells[: listener.at + 1]), cell.source
+    heading = next((heading for cell, heading in with_headings(notebook) if cell.source == text), "")
+    place = f"under {heading!r}" if heading else "before its first heading"
+    words = f"notebook {source.stem} stopped in cell [{number}], {place}: {reason}"
+    raise NotebookError(f"{words}. What it had done is in {output}")
 
 
 def with_headings(notebook: nbformat.NotebookNode) -> list[tuple[nbformat.NotebookNode, str]]:

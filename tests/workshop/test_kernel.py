@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from types import SimpleNamespace
 
 from ptsa_lite.workshop import kernel as notebook_kernel
 
@@ -36,5 +35,4 @@ def test_a_kernel_installed_for_another_python_does_not_win(tmp_path, monkeypatc
     other.mkdir(parents=True)
     (other / "kernel.json").write_text('{"argv": ["/no/such/python"], "display_name": "x", "language": "python"}')
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
-    manager = notebook_kernel.Client.create_kernel_manager(SimpleNamespace())
-    assert manager.kernel_spec.argv[0] == sys.executable
+    assert notebook_kernel.Kernel(kernel_name="python3").kernel_spec.argv[0] == sys.executable
