@@ -47,7 +47,7 @@
 # %% tags=["parameters"]
 studies: list[str] = ["study_scenes", "study_nyud"]  # files of figures/results, as `ptsa_lite study` wrote them
 sweeps: list[str] = ["ranks_scenes", "groups_scenes", "ranks_nyud", "groups_nyud"]  # the paper's two, where run
-similarities: list[str] = ["similarity_scenes", "similarity_nyud"]  # and what `ptsa_lite similarity` wrote
+similarities: list[str] = ["similarity_scenes", "similarity_nyud"]  # and what figures/study_similarity.py wrote
 large: str = "nyud_224"  # the study that was decided before it is run
 rates: str = "rates_nyud_224"  # and the learning rates that were tried for it
 out_dir: str = "runs/notebooks"  # where figures are written

@@ -206,32 +206,6 @@ def compare(grid, without) -> None:
 
 
 @cli.command()
-@click.option("--data", default="scenes", metavar="NAME", help="scenes (default), nyud or pascal.")
-@ROOT
-@click.option("--limit", default=0, metavar="N", help="The first N training frames (default: all).")
-@click.option("--size", default=128, metavar="N", help="Side of the frames (default 128).")
-@click.option("--samples", default=96, metavar="N", help="Frames that gradients are compared on (default 96).")
-@click.option("--conditions", default=0, metavar="N", help="Only the first N conditions (default: all).")
-@TASKS
-@click.option("--out", type=FOLDER, metavar="FILE", help="Default figures/results/similarity_NAME.json, _SIZE added.")
-def similarity(data, root, limit, size, samples, conditions, tasks, out) -> None:
-    """Measure the task similarity under many choices, and the tree of each.
-
-    Other heads, loss weights and numbers of samples; what tree each would have grown goes to figures/results.
-    """
-    from .experiments.similarity_study import study_similarity
-
-    path = out or Path("figures/results") / f"similarity_{data}{f'_{size}' if size != 128 else ''}.json"
-    command = f"python -m ptsa_lite similarity --data {data}" + " --root PATH" * bool(root)
-    given = {"limit": (limit, 0), "size": (size, 128), "samples": (samples, 96), "conditions": (conditions, 0),
-             "tasks": (",".join(tasks), "")}  # fmt: skip
-    command += "".join(f" --{name} {value}" for name, (value, usual) in given.items() if value != usual)
-    report = study_similarity(data, root, path, size, limit or None, samples, names=tasks,
-                              n_conditions=conditions or None, command=command, report=say)  # fmt: skip
-    say(f"{len(report['conditions'])} conditions in {path}")
-
-
-@cli.command()
 @click.argument("config", metavar="CONFIG")
 @click.argument("row", default="", metavar="[ROW]")
 @ROOT

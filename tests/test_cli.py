@@ -43,7 +43,7 @@ def test_help_answers_at_once_without_importing_anything_heavy():
 @pytest.mark.parametrize(
     "words",
     [[], ["reproduce"], ["notebooks"], ["notebooks", "build"], ["notebooks", "check"], ["notebooks", "run"], ["data"],
-     ["data", "verify"], ["data", "prepare"], ["study"], ["compare"], ["similarity"], ["train"], ["evaluate"],
+     ["data", "verify"], ["data", "prepare"], ["study"], ["compare"], ["train"], ["evaluate"],
      ["predict"], ["export"], ["distil"]],
 )  # fmt: skip
 def test_every_command_has_a_help(words, capsys):

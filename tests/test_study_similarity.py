@@ -3,18 +3,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from tiny import tiny_backbone
 
-from ptsa_lite.__main__ import main
+from figures import study_similarity as script
+from figures.study_similarity import Condition, bootstrap, command, margin, study_similarity
 from ptsa_lite.experiments import run as one_run
-from ptsa_lite.experiments import similarity_study
 from ptsa_lite.experiments.run import weights_content
-from ptsa_lite.experiments.similarity_study import Condition, bootstrap, margin, study_similarity
 from ptsa_lite.similarity import READINGS, Similarity
 from ptsa_lite.tree import TaskTree
 
 NAMES = ("a", "b", "c", "d")
-RESULTS = Path(__file__).resolve().parents[2] / "figures" / "results"
+RESULTS = Path(__file__).resolve().parents[1] / "figures" / "results"
 
 
 def drawn(n=64, noise=0.0):
@@ -62,7 +62,7 @@ def test_the_order_of_tasks_chooses_no_tree_under_any_condition_that_was_measure
 
 def test_a_study_of_conditions_goes_on_where_it_stopped(monkeypatch, tmp_path):
     monkeypatch.setattr(one_run, "load_backbone", lambda name, weights, img_size: tiny_backbone(img_size))
-    monkeypatch.setattr(similarity_study, "conditions", lambda tasks, n: [
+    monkeypatch.setattr(script, "conditions", lambda tasks, n: [
         Condition(epochs=1, n_samples=n), Condition("weights 1", 1, 0, dict.fromkeys(tasks, 1.0), n)])  # fmt: skip
     path, lines = tmp_path / "similarity.json", []
     settings = dict(img_size=64, n_frames=6, n_samples=4, command="make it")
@@ -94,12 +94,12 @@ def test_the_file_names_the_whole_command_that_made_it(monkeypatch, tmp_path):
         asked.append((*args, settings["names"], settings["n_conditions"]))
         return {"conditions": []}
 
-    monkeypatch.setattr(similarity_study, "study_similarity", study)
+    monkeypatch.setattr(script, "study_similarity", study)
     out = tmp_path / "found.json"
     few = ["--limit", "5", "--size", "64", "--samples", "4", "--conditions", "2", "--tasks", "semseg,edge"]
     for words in (["scenes"], ["nyud", "--root", "/data/nyud", *few]):
-        assert main(["similarity", "--data", *words, "--out", str(out)]) == 0
-    start = "python -m ptsa_lite similarity --data"
+        assert CliRunner().invoke(command, ["--data", *words, "--out", str(out)]).exit_code == 0
+    start = "python figures/study_similarity.py --data"
     assert told == [f"{start} scenes", f"{start} nyud --root PATH " + " ".join(few)]
     assert asked == [("scenes", "", out, 128, None, 96, (), None),
                      ("nyud", "/data/nyud", out, 64, 5, 4, ["semseg", "edge"], 2)]  # fmt: skip

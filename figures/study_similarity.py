@@ -1,7 +1,11 @@
 """How stable is the similarity? The same measurement under other choices, and the tree that each would have grown.
 
 The paper fixes none of them: how long the heads are fitted, which first weights they had, how the losses are weighted,
-how many samples are compared, which reading of the formula. A `Condition` is one choice of each.
+how many samples are compared, which reading of the formula. A `Condition` is one choice of each. Notebook 08 shows what
+
+    python figures/study_similarity.py --data nyud --root PATH
+
+writes to figures/results, where it goes on with what it finds.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,20 +13,20 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
+import click
 import numpy as np
 from torch import nn
 
 from ptsa_lite.data import make_loader
 from ptsa_lite.data.disk import make_folder, read_json, write_json
+from ptsa_lite.experiments.grow import CHOICE, similarity_on
+from ptsa_lite.experiments.run import Run, make_model, open_sets, versions
 from ptsa_lite.recipe import TrainConfig
 from ptsa_lite.similarity import Similarity
 from ptsa_lite.tasks import Task, default_tasks, select
 from ptsa_lite.training.loop import train_epochs
 from ptsa_lite.training.sameness import differences
 from ptsa_lite.tree import TaskTree, tree_score
-
-from .grow import CHOICE, similarity_on
-from .run import Run, make_model, open_sets, versions
 
 
 @dataclass(frozen=True)
@@ -155,3 +159,28 @@ def bootstrap(similarity: Similarity, reading: str, pairs: str, resamples: int =
         shares = {tree: trees.count(tree) / resamples for tree in sorted(set(trees), key=trees.count, reverse=True)}
         result.append({"n": n, "trees": shares, "spread": float(means.std(0)[upper].mean())})
     return result
+
+
+@click.command(help="Measure the task similarity under many choices, and the tree that each would have grown.")
+@click.option("--data", default="scenes", help="scenes (default), nyud or pascal.")
+@click.option("--root", default="", help="Folder of the archive, for nyud and pascal.")
+@click.option("--limit", default=0, help="The first N training frames (default: all).")
+@click.option("--size", default=128, help="Side of the frames (default 128).")
+@click.option("--samples", default=96, help="Frames that gradients are compared on (default 96).")
+@click.option("--conditions", default=0, help="Only the first N conditions (default: all).")
+@click.option("--tasks", default="", help="Only these tasks, A,B (default: all).")
+@click.option("--out", type=click.Path(path_type=Path), help="Default results/similarity_NAME.json, _SIZE added.")
+def command(data, root, limit, size, samples, conditions, tasks, out) -> None:
+    name = f"similarity_{data}{f'_{size}' if size != 128 else ''}.json"
+    words = f"python figures/study_similarity.py --data {data}" + " --root PATH" * bool(root)
+    given = {"limit": (limit, 0), "size": (size, 128), "samples": (samples, 96), "conditions": (conditions, 0),
+             "tasks": (tasks, "")}  # fmt: skip
+    words += "".join(f" --{name} {value}" for name, (value, usual) in given.items() if value != usual)
+    study_similarity(
+        data, root, out or Path(__file__).parent / "results" / name, size, limit or None, samples,
+        names=tasks.split(",") if tasks else (), n_conditions=conditions or None, command=words,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    command()
