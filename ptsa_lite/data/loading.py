@@ -20,9 +20,8 @@ AHEAD = 3  # batches that a worker has there at a time: two are prefetched, and 
 
 
 def make_loader(
-    dataset, batch_size: int, seed: int | None = None, epoch: int = 0, workers: int = 0, drop_last: bool = False,
-    part: tuple[int, int] = (0, 1),
-):  # fmt: skip
+    dataset, batch_size: int, seed: int | None = None, epoch: int = 0, workers: int = 0, part: tuple[int, int] = (0, 1)
+):
     """A DataLoader over one epoch: shuffled by (seed, epoch) where a seed is given, else in order.
 
     dataset: of `open_dataset`, or `on_device.DeviceFrames`, whose batches are made where the frames lie.
@@ -30,9 +29,7 @@ def make_loader(
     the same for any number of workers. part: (rank, size), to load every size-th of the batches only.
     """
     check({"batch_size": COUNT}, {"batch_size": batch_size})
-    if drop_last and batch_size > len(dataset):
-        raise ValueError(f"batch size {batch_size} exceeds the {len(dataset)} frames, which leaves no whole batch")
-    batches = batches_of(len(dataset), batch_size, seed, epoch, drop_last)[part[0] :: part[1]]
+    batches = batches_of(len(dataset), batch_size, seed, epoch)[part[0] :: part[1]]
     if isinstance(dataset, DeviceFrames):
         return dataset.batches(batches, epoch, seed)
     workers = workers_here(workers, dataset, batch_size)
@@ -46,14 +43,6 @@ def batches_of(
     order = np.arange(n) if seed is None else np.random.default_rng((seed, epoch)).permutation(n)
     batches = [order[i : i + batch_size].tolist() for i in range(0, n, batch_size)]
     return batches[: n // batch_size] if drop_last else batches
-
-
-def share(batches: Batches, rank: int, size: int) -> Batches:
-    """One process's equal part of every batch. Raises ValueError where a batch cannot be parted so."""
-    uneven = next((len(batch) for batch in batches if len(batch) % size), None)
-    if uneven:
-        raise ValueError(f"a batch of {uneven} frames cannot be shared by {size} processes; give a multiple")
-    return [batch[rank * len(batch) // size : (rank + 1) * len(batch) // size] for batch in batches]
 
 
 def workers_here(wanted: int, dataset=(), batch_size: int = 1) -> int:
@@ -104,7 +93,8 @@ class EpochLoader:
         return ([(self.now, i) for i in batch] for batch in self._rows())
 
     def _rows(self) -> Batches:
-        return share(batches_of(self.n, self.batch_size, self.seed, self.now, drop_last=True), *self.part)
+        (rank, size), batches = self.part, batches_of(self.n, self.batch_size, self.seed, self.now, drop_last=True)
+        return [batch[rank * len(batch) // size : (rank + 1) * len(batch) // size] for batch in batches]
 
     def epoch(self, epoch: int) -> Iterator[dict]:
         """This epoch's batches, this process's part of each."""

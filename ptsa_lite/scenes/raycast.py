@@ -111,29 +111,22 @@ class View:
 
         x and y: (H, W) from `Camera.rays`, or (N,) rays sorted by y. Each shape is tried only within its screen bounds.
         """
+        shape, x, y = x.shape, x.ravel(), y.ravel()
         depth, seen = np.full(x.shape, np.inf, np.float32), np.full(x.shape, -1, np.int16)
         x0, x1, y0, y1 = self.bounds.T
-        rows = np.searchsorted(y[:, 0] if y.ndim == 2 else y, (y0, y1)).T.tolist()
-        columns = np.searchsorted(x[0], (x0, x1)).T.tolist() if x.ndim == 2 else rows
+        rows = np.searchsorted(y, (y0, y1)).T.tolist()
         with np.errstate(all="ignore"):
-            for i, ((top, bottom), (left, right)) in enumerate(zip(rows, columns, strict=True)):
-                if top >= bottom or left >= right:
+            for i, (top, bottom) in enumerate(rows):
+                where = top + np.flatnonzero((x[top:bottom] > x0[i]) & (x[top:bottom] < x1[i]))
+                if not where.size:
                     continue
-                if x.ndim == 2:
-                    where = (slice(top, bottom), slice(left, right))
-                else:
-                    where = top + np.flatnonzero((x[top:bottom] > x0[i]) & (x[top:bottom] < x1[i]))
-                u, v = x[where], y[where]
-                if not u.size:
-                    continue
+                u, v, before = x[where], y[where], depth[where]
                 (ax, bx, cx), (ay, by, cy), (az, bz, cz) = self.maps[i].tolist()
                 ray = (ax * u + bx * v + cx, ay * u + by * v + cy, az * u + bz * v + cz)
                 t = _HIT[self.shapes[i].kind](self.offsets[i].tolist(), ray, self.shapes[i].size)
-                before = depth[where]
                 closer = (t < before) & (t > NEAR)
-                depth[where] = np.where(closer, t, before)
-                seen[where] = np.where(closer, np.int16(i), seen[where])
-        return depth, seen
+                depth[where[closer]], seen[where[closer]] = t[closer], i
+        return depth.reshape(shape), seen.reshape(shape)
 
 
 def surface(kind: str, size, q: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

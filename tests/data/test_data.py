@@ -204,9 +204,6 @@ def test_loaders_give_the_same_batches_for_any_number_of_workers(tmp_path, work_
     other = torch.cat([batch["index"] for batch in make_loader(dataset, 3, seed=1, epoch=3)]).tolist()
     assert other != order
     assert torch.cat([batch["index"] for batch in make_loader(dataset, 4)]).tolist() == list(range(7))
-    assert [len(batch["index"]) for batch in make_loader(dataset, 3, drop_last=True)] == [3, 3]
-    with pytest.raises(ValueError, match="batch size 8 exceeds the 7 frames"):
-        make_loader(dataset, 8, drop_last=True)
 
 
 def test_a_data_set_can_be_sent_to_a_process_that_starts_fresh(tmp_path):
