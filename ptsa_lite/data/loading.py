@@ -20,8 +20,9 @@ AHEAD = 3  # batches that a worker has there at a time: two are prefetched, and 
 
 
 def make_loader(
-    dataset, batch_size: int, seed: int | None = None, epoch: int = 0, workers: int = 0, part: tuple[int, int] = (0, 1)
-):
+    dataset, batch_size: int, seed: int | None = None, epoch: int = 0, workers: int = 0, drop_last: bool = False,
+    part: tuple[int, int] = (0, 1),
+):  # fmt: skip
     """A DataLoader over one epoch: shuffled by (seed, epoch) where a seed is given, else in order.
 
     dataset: of `open_dataset`, or `on_device.DeviceFrames`, whose batches are made where the frames lie.
@@ -29,7 +30,7 @@ def make_loader(
     the same for any number of workers. part: (rank, size), to load every size-th of the batches only.
     """
     check({"batch_size": COUNT}, {"batch_size": batch_size})
-    batches = batches_of(len(dataset), batch_size, seed, epoch)[part[0] :: part[1]]
+    batches = batches_of(len(dataset), batch_size, seed, epoch, drop_last)[part[0] :: part[1]]
     if isinstance(dataset, DeviceFrames):
         return dataset.batches(batches, epoch, seed)
     workers = workers_here(workers, dataset, batch_size)
