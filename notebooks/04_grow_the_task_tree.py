@@ -177,7 +177,7 @@ if saved.get("data") == data and saved.get("tasks") == list(names):
 else:
     readings, origin = quick_similarity(), "a quick one of few frames, because notebook 03 left none for these tasks"
 measured = readings[known(f"{reading}, {pairs}", readings, "similarity")]
-similarity, error = np.array(measured["matrix"]), np.array(measured["error"])
+similarity, error = (np.array(measured[key], float) for key in ("matrix", "error"))
 print(f"similarity: {origin}; the mean of {measured['draws']} draws, {reading} reading, {pairs} samples")
 
 # %% tags=["hide-input"]

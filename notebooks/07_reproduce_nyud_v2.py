@@ -83,7 +83,7 @@ from ptsa_lite.data.prepared import is_prepared
 from ptsa_lite.data.scene_archive import write_scene_archive
 from ptsa_lite.data.transforms import Warp, to_sample
 from ptsa_lite.data.verify import verify
-from ptsa_lite.experiments.grow import measure
+from ptsa_lite.experiments.grow import decisive, measure
 from ptsa_lite.experiments.published import GMACS, NYUD_RESULTS, row
 from ptsa_lite.experiments.reproduction import (
     FRAMES, GPUS, beside_published, cost, grown_trees, hours, recipe, row_settings, training_flops,
@@ -236,7 +236,7 @@ print(f"300 epochs of ptsa_1124 on an H100 at {step['utilisation']:.1%} of its p
 grown = [name for name, run in runs.items() if run.groups]
 if grown:
     folder.mkdir(parents=True, exist_ok=True)
-    said = measure(runs[grown[0]], folder, print)["readings"]["plain, same"]
+    said = decisive(measure(runs[grown[0]], folder))
     show(draw_similarity(np.array(said["matrix"]), list(chosen), said["error"], f"Cosine of gradients, {what}"), "07_similarity")
 else:
     print("no row asks for a tree")
@@ -251,7 +251,7 @@ for name, (tree, lead) in (grown_trees(runs, np.array(said["matrix"])) if grown 
     runs[name] = replace(runs[name], tree=tree.to_dict(), groups=())
     show(draw_tree(tree, f"{name}, {what}"))
     if lead is not None:
-        error = float(np.max(said["error"]))
+        error = float(np.nanmax(np.array(said["error"], float)))
         say(f"{name}: the next tree scores {lead:.3f} less. The largest standard error of the cosines is {error:.3f}, so "
             + ("other frames may well give another tree." if lead < 2 * error else "the choice is a clear one."))
 

@@ -340,9 +340,10 @@ tree = TaskTree.from_dict(read_json(own / "run" / "run.json")["tree"])
 # are labelled on no frame together, similarity is taken from different frames, and the training says so.
 
 # %%
+from ptsa_lite.experiments.grow import decisive
 from ptsa_lite.figures.tree import draw_tree_beside
 
-reading = read_json(own / "run" / "similarity.json")["readings"]["plain, same"]
+reading = decisive(read_json(own / "run" / "similarity.json"))
 figure = draw_tree_beside(tree, reading["matrix"], reading["error"], list(tasks), "grown for tasks of our own")
 save_figure(figure, "09_tree", out_dir)
 figure

@@ -177,8 +177,8 @@ def gradient_similarity(
         raise ValueError("similarity needs at least two samples; give more frames")
     own = torch.stack(found[readings[0], "same"])[:, -1].diagonal(0, 1, 2)  # (K, T), cos(g, g): 1, or NaN
     for name, cosine in zip(tasks, own.unbind(1), strict=True):
-        if cosine.isinf().any():
-            raise ValueError(f"the gradient of task {name!r} is not finite at sample {cosine.isinf().int().argmax() + 1}; check its labels")
+        if len(faults := cosine.isinf().nonzero()):
+            raise ValueError(f"the gradient of task {name!r} is not finite at sample {faults[0, 0] + 1}; check labels")
         if cosine.isnan().all():
             raise ValueError(f"task {name!r} had a zero gradient in every sample: no labels in them, or heads unfitted")
     draws = {choice: labelled_draws(torch.stack(cosine)).cpu().numpy() for choice, cosine in found.items()}

@@ -26,14 +26,19 @@ APART = "plain, different"
 
 def grow(run: Run, folder: Path, report: Callable[[str], None] = print) -> TaskTree:
     """The tree with the run's groups that keeps the most similar tasks together (`TaskTree.from_similarity`)."""
-    readings = measure(run, folder, report)["readings"]
-    matrix = readings[CHOICE]["matrix"]
-    if None in sum(matrix, []):
-        report("some tasks are labelled on no frame together, so similarity is that of different frames")
-        matrix = readings[APART]["matrix"]
+    matrix = decisive(measure(run, folder, report), report)["matrix"]
     tree = TaskTree.from_similarity(matrix, run.tasks, run.groups)
     report(f"tree {tree.n_groups}: {tree}")
     return tree
+
+
+def decisive(measured: dict, report: Callable[[str], None] = print) -> dict:
+    """Of what `measure` found, the reading that decides: {"matrix", "error", ...}."""
+    same, apart = (measured["readings"][choice] for choice in (CHOICE, APART))
+    if None not in sum(same["matrix"], []):
+        return same
+    report("some tasks are labelled on no frame together, so similarity is that of different frames")
+    return apart
 
 
 def measure(run: Run, folder: Path, report: Callable[[str], None] = print) -> dict:

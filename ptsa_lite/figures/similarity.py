@@ -31,7 +31,7 @@ def draw_similarities(
     """
     count, unlike = len(names), ~np.eye(len(names), dtype=bool)
     if limit is None:
-        limit = max(np.abs(np.asarray(matrix, float)[unlike]).max(initial=1e-3) for matrix, _ in panels.values())
+        limit = max(np.nanmax(np.abs(np.asarray(m, float)[unlike]), initial=1e-3) for m, _ in panels.values())
     side = 0.85 * count + 1.0
     figure = Drawing(figsize=(side * len(panels) + 1.0, side), layout="constrained")
     grid = figure.subplots(1, len(panels), squeeze=False)[0]
@@ -45,12 +45,12 @@ def draw_similarities(
 def similarity_cells(axes, matrix: Any, names: Sequence[str], error: Any = None, limit: float | None = None):
     """One matrix on these axes, as `draw_similarities` says."""
     matrix, count = np.asarray(matrix, float), len(names)
-    limit = limit or np.abs(matrix[~np.eye(count, dtype=bool)]).max(initial=1e-3)
+    limit = limit or np.nanmax(np.abs(matrix[~np.eye(count, dtype=bool)]), initial=1e-3)
     shown = axes.imshow(matrix, cmap="RdBu", vmin=-limit, vmax=limit)
     for row, column in np.ndindex(count, count):
-        words = f"{matrix[row, column]:.2f}".replace("-", "−")
-        if error is not None and row != column:
-            words += f"\n±{np.asarray(error)[row, column]:.2f}"
+        words = f"{matrix[row, column]:.2f}".replace("-", "−").replace("nan", "–")  # a dash where nothing was labelled
+        if error is not None and row != column and words != "–":
+            words += f"\n±{np.asarray(error, float)[row, column]:.2f}"
         strong = abs(matrix[row, column]) > 0.6 * limit
         axes.text(column, row, words, ha="center", va="center", fontsize=9, color=PAPER if strong else INK)
     axes.set_xticks(range(count), names, rotation=35, ha="right", rotation_mode="anchor")

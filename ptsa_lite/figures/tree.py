@@ -46,7 +46,7 @@ def draw_tree_beside(tree: TaskTree, similarity: Any, error: Any, names: Sequenc
     right = figure.add_axes([6.4 / width, foot / height, side / width, side / height])
     draw_tree(tree, title, left)
     cells = np.ix_(at, at)
-    similarity_cells(right, np.asarray(similarity)[cells], order, np.asarray(error)[cells])
+    similarity_cells(right, np.asarray(similarity, float)[cells], order, np.asarray(error)[cells])
     right.set(yticks=[], title="similarity ± standard error")
     return figure
 

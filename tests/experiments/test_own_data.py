@@ -65,6 +65,19 @@ def test_a_yaml_file_trains_tasks_of_one_s_own_from_the_similarity_to_the_table(
     assert main(["evaluate", "run", "--root", "other"]) == 0
 
 
+def test_a_tree_is_grown_for_tasks_that_no_frame_is_labelled_for_together(place, capsys):
+    table = place / "set/metadata.csv"
+    first, *rows = [line.split(",") for line in table.read_text().split()]
+    for i, row in enumerate(rows):
+        row[1 + i % 2] = ""  # no mask, or no wet
+    table.write_text("\n".join(map(",".join, [first, *rows])) + "\n")
+    path = write(place, {"similarity": {"epochs": 1, "frames": 4, "batch_size": 4}})
+    assert main(["train", path, "--out", "run"]) == 0
+    assert "labelled on no frame together, so similarity is that of different frames" in capsys.readouterr().out
+    same = np.array(read_json(place / "run/similarity.json")["readings"]["plain, same"]["matrix"], float)
+    assert np.argwhere(np.isnan(same)).tolist() == [[0, 2], [2, 0]]
+
+
 def test_a_run_s_name_depends_on_what_is_trained_and_not_on_where_it_lies(place):
     run = read_run(write(place))
     assert Run.from_dict(run.__dict__) == run and run_tasks(run)["wet"].loss_weight == 5
