@@ -259,7 +259,8 @@ say("| | the paper, PASCAL (P/C) | here |\n| --- | ---: | ---: |\n"
 # - **maxIoU** (saliency): the same ratio for each image and each of 15 thresholds; mean over images; the best
 #   threshold.
 # - **mean angle** (normals): between prediction and label, in degrees. *Lower* is better, as for the next two.
-# - **RMSE** (depth): in metres, over all pixels of the set. For edges the **loss** stands in.
+# - **RMSE** (depth): in metres, over all pixels of the set. For edges the **loss** stands in; the larger study that
+#   notebook 08 plans measures them by the boundary F-measure (odsF), which takes minutes for every evaluation.
 
 # %%
 from ptsa_lite.metrics import delta_m, make_meter
