@@ -55,15 +55,14 @@ def cli() -> None:
 @ROOT
 @click.option("--limit", default=0, metavar="N", help="At most N frames of each split (default: as settings say).")
 @click.option("--seed", default=0, metavar="N", help="Seed of everything drawn at random (default 0).")
-@click.option("--settings", default="", metavar="NAME",
-              help="notebooks/settings/NAME.yaml, or a YAML file of your own: notebook -> parameters (default: as "
-              "--data).")  # fmt: skip
+@click.option("--settings", default="", metavar="NAME", help="Of notebooks/settings, or a YAML file (default: --data).")
 @click.option("--out", default="", metavar="DIR", help="Folder to write (default runs/TIME).")
 @click.option("--resume", default="", metavar="DIR", help="Go on with a run that was interrupted or failed.")
 def reproduce(data, root, limit, seed, settings, out, resume) -> int:
     """Execute the series of notebooks and print the table of methods.
 
     The executed notebooks, report.html and results.json are written. Without options: on drawn scenes, without network.
+    A file of settings maps notebooks to their parameters.
     """
     from .workshop.reproduce import Request, reproduce
 
@@ -127,8 +126,7 @@ def check() -> int:
 
 @notebooks.command()
 @click.argument("out", type=FOLDER, metavar="OUT")
-@click.option("--repository", default="", metavar="URL",
-              help="Where links to the repository's files lead (default: such links are plain words).")  # fmt: skip
+@click.option("--repository", default="", metavar="URL", help="Where links to files lead (default: nowhere).")
 def site(out, repository) -> None:
     """Write the series as pages of HTML that fetch nothing.
 
@@ -254,8 +252,7 @@ def evaluate(run_folder, weights, root) -> None:
 @RUN
 @click.argument("pictures", nargs=-1, required=True, type=FOLDER, metavar="IMAGE...")
 @WEIGHTS
-@click.option("--out", default=Path("runs/predict"), type=FOLDER, metavar="DIR",
-              help="Folder to write (default runs/predict).")  # fmt: skip
+@click.option("--out", default="runs/predict", type=FOLDER, help="Folder to write (default runs/predict).")
 def predict(run_folder, pictures, weights, out) -> int:
     """Every task's map of pictures, by a trained run.
 
@@ -294,12 +291,10 @@ def export(run_folder, file, weights, tasks) -> None:
 
 @cli.command()
 @click.argument("folders", nargs=-1, required=True, type=FOLDER, metavar="FOLDER...")
-@click.option("--teacher", "weights", required=True, type=FOLDER, metavar="FILE",
-              help="Weights of tf_efficientnet_lite0, by timm's names.")  # fmt: skip
+@click.option("--teacher", required=True, type=FOLDER, help="Weights of tf_efficientnet_lite0, by timm's names.")
 @SET
-@click.option("--out", default=Path("runs/distil"), type=FOLDER, metavar="DIR",
-              help="Folder to write (default runs/distil).")  # fmt: skip
-def distil(folders, weights, changes, out) -> None:
+@click.option("--out", default="runs/distil", type=FOLDER, help="Folder to write (default runs/distil).")
+def distil(folders, teacher, changes, out) -> None:
     """Teach a Swin to see from photographs without labels (notebook 90).
 
     The student imitates the teacher's feature maps on the photographs in each FOLDER; of an archive only the training
@@ -310,7 +305,7 @@ def distil(folders, weights, changes, out) -> None:
     from .workshop.distil import configured, distil
     from .workshop.teacher import load_teacher
 
-    done = distil(folders, load_teacher(weights), out, configured(changes), say)
+    done = distil(folders, load_teacher(teacher), out, configured(changes), say)
     say(f"explained of the teacher, strides 4 to 32: {' '.join(f'{share:.3f}' for share in done['explained'])}")
     say(f"weights: {out / 'backbone.safetensors'}")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import timm
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ptsa_lite import __version__
@@ -54,8 +54,7 @@ def load_adapters(model: nn.Module, path: str | Path) -> dict:
     free = ("img_size", "frozen position tables") if resized else ()
     if found := differences(theirs, ours, free, there="in the file"):
         raise ValueError(f"{path} is for another model: {found[0]}; build the model that it was saved from")
-    with safe_open(path, "pt") as file:
-        state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 not a dict
+    state = load_file(path)
     if metadata.get("contents") != digest(sorted(state.items())):
         raise ValueError(f"{path} is damaged: its checksum is not that of its content; fetch or save it again")
     wanted = adapter_state(model)

@@ -5,10 +5,11 @@ notebook never enters leaves it up to date, and so does a comment on a line of i
 lie in a folder named like the file beside it, as those of `explore.py` do.
 """
 
-import ast
 import hashlib
 import json
 import re
+from contextlib import suppress
+from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import Any
 
@@ -27,26 +28,8 @@ def fingerprint(source: Path, parameters: dict[str, Any]) -> str:
 
 def code_behind(source: Path) -> set[Path]:
     """The package's files that a source imports, at its top or within its functions, and all that they import."""
-    found, waiting = set(), {source}
-    while waiting:
-        new = imported(waiting.pop()) - found
-        found, waiting = found | new, waiting | new
-    return found
-
-
-def imported(source: Path) -> set[Path]:
-    """The package's files that the import statements of one source name."""
-    places = []
-    try:
-        tree = ast.parse(source.read_text(encoding="utf-8"))
-    except SyntaxError:  # which the cell that holds it will tell
-        return set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            places += [PACKAGE.parent / alias.name.replace(".", "/") for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            start = source.parents[node.level - 1] if node.level else PACKAGE.parent
-            module = start / (node.module or "").replace(".", "/")
-            places += [module, *(module / alias.name for alias in node.names)]
-    files = {file for place in places for file in (place.with_suffix(".py"), place / "__init__.py")}
-    return {file for file in files if PACKAGE in file.parents and file.is_file()}
+    finder = ModuleFinder([str(PACKAGE.parent)])  # nothing is found outside of it, and nothing executed
+    with suppress(SyntaxError):  # which the cell that holds it will tell
+        finder.run_script(str(source))
+    files = [Path(module.__file__) for module in finder.modules.values() if module.__file__]
+    return {file for file in files if PACKAGE in file.parents}

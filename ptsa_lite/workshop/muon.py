@@ -20,15 +20,11 @@ class Muon(torch.optim.Optimizer):
 
     G is the gradient, M <- momentum M + (1 - momentum) G its running mean. U V' is approximated by five Newton-Schulz
     iterations. The factor before it gives a step the root mean square of AdamW's.
-    Raises ValueError for a parameter that is no matrix.
     Source: K. Jordan et al. 2024, "Muon"; the factor: Liu et al. 2025, arXiv 2502.16982.
     """
 
     def __init__(self, matrices: Iterable[Tensor], lr: float, weight_decay: float = 0.05, momentum: float = 0.95):
         super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
-        for shape in (tuple(p.shape) for group in self.param_groups for p in group["params"]):
-            if len(shape) != 2:
-                raise ValueError(f"Muon is for matrices; give a parameter of shape {shape} to AdamW")
 
     @torch.no_grad()
     def step(self, closure=None) -> None:

@@ -11,6 +11,7 @@ def source(tmp_path, monkeypatch):
     """A notebook before a small package: it imports a, a imports b within a function, nobody imports c."""
     package = tmp_path / "ptsa_lite"
     (package / "wing").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
     (package / "a.py").write_text("from .wing import b\n")
     (package / "wing" / "__init__.py").write_text("")
     (package / "wing" / "b.py").write_text("def f():\n    from ptsa_lite.wing.d import x\n    return x\n")

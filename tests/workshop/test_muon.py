@@ -32,8 +32,3 @@ def test_a_step_has_singular_values_near_one():
     optimiser.step()
     values = torch.linalg.svdvals(-p / (0.2 * 32**0.5))
     assert values.min() > 0.6 and values.max() < 1.3
-
-
-def test_a_vector_is_refused():
-    with pytest.raises(ValueError, match=r"shape \(4,\) to AdamW"):
-        Muon([torch.nn.Parameter(torch.zeros(4))], lr=0.1)
