@@ -8,6 +8,7 @@ import timm
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
+from timm.utils.model import unwrap_model
 from torch import Tensor, nn
 
 from ptsa_lite import __version__
@@ -30,7 +31,7 @@ def save_adapters(model: nn.Module, path: str | Path, dtype: torch.dtype | None 
     dtype: of the numbers in the file, float16 for one half as large (a model that reads them keeps its own).
     about: whatever else is worth keeping beside it, as plain values.
     """
-    path, model = Path(path), _unwrapped(model)
+    path, model = Path(path), unwrap_model(model)
     state = {name: value.cpu().contiguous() for name, value in adapter_state(model).items()}
     if dtype is not None:
         state = {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
@@ -48,7 +49,7 @@ def load_adapters(model: nn.Module, path: str | Path) -> dict:
     backbone's own weights are. Versions are told and not compared.
     Raises FileNotFoundError, or ValueError that names what differs between the file and this model.
     """
-    metadata, model = read_metadata(path), _unwrapped(model)
+    metadata, model = read_metadata(path), unwrap_model(model)
     theirs, ours = metadata["description"], _fits(model)
     resized = _sizes(theirs) != _sizes(ours)
     free = ("img_size", "frozen position tables") if resized else ()
@@ -86,11 +87,6 @@ def versions() -> dict[str, str]:
     """The libraries that made a file."""
     return {"ptsa_lite": __version__, "torch": torch.__version__, "timm": timm.__version__,
             "python": platform.python_version()}  # fmt: skip
-
-
-def _unwrapped(model: nn.Module) -> nn.Module:
-    """The model itself, where torch has wrapped it: for several processes, or compiled."""
-    return getattr(model, "module", getattr(model, "_orig_mod", model))
 
 
 def _fits(model: nn.Module) -> dict:
