@@ -39,7 +39,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from IPython.display import Markdown, display
-from ipywidgets import SelectionSlider
 from torch.nn import functional as F
 
 from ptsa_lite.data import make_loader, open_dataset
@@ -49,7 +48,7 @@ from ptsa_lite.figures import (
 )
 from ptsa_lite.tasks import IGNORE, default_tasks, known
 from ptsa_lite.workshop.exercises import guess, reveal
-from ptsa_lite.workshop.widgets import interact
+from ptsa_lite.workshop.explore import Explorable
 
 started = time.monotonic()
 use_style()
@@ -527,20 +526,22 @@ say(f"The mean over all pairs of tasks is {', '.join(f'{value:.3f}' for value in
 # every number; and how numbers *and* errors become small when you choose different frames.
 
 # %% tags=["hide-input"]
-widest = max(abs(stage[c]) for stage in per_stage for c in couples)  # one scale for all choices
+widest = max(abs(stage[c]) for stage in per_stage for c in couples)  # one scale of colours for all choices
 reading, pairs = known(reading, ("plain", "elementwise"), "reading"), known(pairs, ("same", "different"), "pairs")
 
 
-def draw_choice(stage=1, reading=reading, pairs=pairs, frames=counts[0]):
-    """The matrix of one stage (0: the whole backbone) from the first draws."""
-    part, where = first_draws(similarity, frames), stage - 1 if stage else None
-    words = f"{f'stage {stage}' if stage else 'whole backbone'}, {reading}, {pairs}, {frames} frames"
-    return draw_similarity(part.matrix(reading, pairs, where), names, part.error(reading, pairs, where), words, widest)
+def numbers(reading, pairs, frames, stage=None):
+    """The matrix and its errors from the first draws, of one stage or of the whole backbone."""
+    part = first_draws(similarity, frames)
+    return [np.round(one(reading, pairs, stage), 3).tolist() for one in (part.matrix, part.error)]
 
 
-stage_names = [("whole backbone", 0), *((f"stage {s}", s) for s in range(1, len(sizes) + 1))]
-interact(draw_choice, stage=stage_names, reading=["plain", "elementwise"], pairs=["same", "different"],
-         frames=SelectionSlider(options=counts, continuous_update=False))
+play = {"tasks": names, "colours": [task_colour(name) for name in names], "frames": counts, "most": float(widest),
+        "start": {"reading": reading, "pairs": pairs, "stage": 1, "frames": counts[0]},
+        "measured": {f"{r} {p} {n}": [numbers(r, p, n, stage) for stage in (None, *range(len(sizes)))]
+                     for r in ("plain", "elementwise") for p in ("same", "different") for n in counts}}
+early, early_error = np.array(numbers(reading, pairs, counts[0], 0))
+Explorable("similarity", play, draw_similarity(early, names, early_error, f"stage 1, {counts[0]} frames", widest))
 
 # %% [markdown]
 # It begins with stage one as the first few frames alone would have given it. Compare its errors with those of the whole

@@ -360,7 +360,7 @@ def the_run(method):
 
 def fresh_model(method, run):
     """The same model as the study makes, number by number."""
-    options = {} if method in FAMILIES else dict(rank=rank, scale=run.scale, dropout=run.dropout)
+    options = {} if method in FAMILIES else dict(rank=run.rank, scale=run.scale, dropout=run.dropout)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return build_model(method, backbone, tasks, run.tree and TaskTree.from_dict(run.tree), **options)
@@ -458,9 +458,10 @@ if segmented:
 # %% [markdown]
 # ### Train one yourself, with stop and continue
 #
-# Here you have a fresh model and a few of the frames. *Train* starts it or goes on, *Stop* holds it after the present
-# epoch, and *Start again* throws it away. Nothing happens before you press. The picture is drawn anew after every
-# epoch. On a page without a kernel the training above stands here as an example.
+# Here you have a fresh model and a few of the frames. Choose its rank and its groups, and see what they cost. *Train*
+# starts it or goes on, *Stop* holds it after the present epoch, and *Start again* throws it away, as does another
+# choice. Nothing happens before you press. The picture is drawn anew after every epoch. On a page without a kernel the
+# training above stands here as an example.
 
 # %% tags=["hide-input"]
 def draw_live(curves, predictions):
@@ -476,8 +477,9 @@ def draw_live(curves, predictions):
 
 # %% tags=["hide-input"]
 import asyncio
+from dataclasses import replace
 
-from ipywidgets import Button, HBox, Image, Label, VBox
+from ipywidgets import HTML, Box, Button, Dropdown, Image, VBox
 from ptsa_lite.workshop.widgets import show_controls
 
 # %% tags=["hide-input"]
@@ -486,13 +488,22 @@ class Player:
     def __init__(self, frames=2 * batch_size, epochs=40):
         self.few = train_set.select(range(min(frames, len(train_set))))
         self.config = TrainConfig(epochs=epochs, batch_size=batch_size, lr=config.lr, warmup_epochs=1, seed=seed)
-        self.picture, self.words = Image(format="png", layout={"max_width": "100%"}), Label()
+        self.picture, self.words = Image(format="png", layout={"max_width": "100%"}), HTML()
+        trees = {"the tree": tree, "one for all": TaskTree.shared(names), "one per task": TaskTree.separate(names)}
+        named = [(f"{one.n_groups}, {words}", one) for words, one in trees.items()]
+        self.rank = Dropdown(options=sorted({1, 2, 4, 8, 16, 32, rank}), value=rank, description="rank")
+        self.groups = Dropdown(options=named, value=tree, description="groups")
+        for choice in (self.rank, self.groups):
+            choice.observe(self.again, "value")
         self.again()
 
     def again(self, *_):
-        self.running, self.curves, self.model = False, {name: [] for name in names}, fresh_model("ptsa", run)
+        chosen = replace(run, rank=self.rank.value, tree=self.groups.value.to_dict())
+        self.running, self.curves, self.model = False, {name: [] for name in names}, fresh_model("ptsa", chosen)
         self.records = train_epochs(self.model, self.few, None, tasks, self.config)
-        self.words.value, self.picture.layout.display = "not started", "none"  # no picture until there is one
+        self.words.value = (f"not started; {count_parameters(self.model)['adapters']:,} numbers in adapters, "
+                            f"{count_macs(self.model) / 1e9:.3f} GMACs")
+        self.picture.layout.display = "none"  # no picture until there is one
 
     def stop(self, *_):
         self.running = False
@@ -517,7 +528,8 @@ player = Player()
 buttons = [Button(description=words) for words in ("Train", "Stop", "Start again")]
 for button, action in zip(buttons, (player.train, player.stop, player.again), strict=True):
     button.on_click(action)
-show_controls(VBox([HBox([*buttons, player.words]), player.picture]), still=draw_live(losses, looks[-1]))
+controls = (Box(row, layout={"flex_flow": "row wrap"}) for row in ([player.rank, player.groups], buttons))
+show_controls(VBox([*controls, player.words, player.picture]), still=draw_live(losses, looks[-1]))
 
 # %% [markdown]
 # ## The families of methods

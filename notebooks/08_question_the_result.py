@@ -66,7 +66,6 @@ from statistics import median
 
 import numpy as np
 from IPython.display import Markdown, display
-from ipywidgets import Dropdown
 from scipy.stats import spearmanr
 from scipy.stats import t as student
 
@@ -86,8 +85,8 @@ from ptsa_lite.methods import METHODS
 from ptsa_lite.metrics import delta_m
 from ptsa_lite.tasks import suite
 from ptsa_lite.tree import TaskTree, tree_score
+from ptsa_lite.workshop.explore import Explorable
 from ptsa_lite.workshop.places import RESULTS
-from ptsa_lite.workshop.widgets import interact
 
 use_style()
 
@@ -609,24 +608,21 @@ for s, m in pairs:
 
 # %% tags=["hide-input"]
 start = list(shown)[-1]
-labels = [one["label"] for one in rows[start] if one["delta_m"] is not None]
+common = [label for label in by_label[start]
+          if all(by_label[name].get(label, {}).get("delta_m") is not None for name in shown)]
 
 
-def draw_pair(study=title[start], one=PTSA, other=EQUAL):
-    """Paired difference of two conditions of a study, and their metrics."""
-    name = {title[name]: name for name in shown}[study]
-    if one == other or not {one, other} <= by_label[name].keys():
-        print("choose two different conditions that this study has")
-        return
-    found = compare(shown[name], (one, other))
-    display(draw_differences(found, f"{one}, against {other}"))
-    say(f"{study.capitalize()}: {found[0]['verdict']}.", markdown(("", *by_label[name][one]["metrics"]), [
-        (label, *(f"{value:.3f}" for value in by_label[name][label]["metrics"].values())) for label in (one, other)]))
+def paired(name, pair):
+    found = compare(shown[name], pair)[0]
+    return {key: found.get(key) for key in ("mean", "low", "high", "differences", "verdict")}
 
 
-interact(draw_pair, study=Dropdown(options=list(title.values()), value=title[start], description="study"),
-         one=Dropdown(options=labels, value=PTSA, description="this"),
-         other=Dropdown(options=labels, value=EQUAL, description="against"))
+play = {"start": [title[start], PTSA, EQUAL], "studies": {title[name]: {
+    "metrics": [f"{task.name}, {task.metric}" for task in run_tasks(Run.from_dict(shown[name][0]["run"])).values()],
+    "means": {label: list(by_label[name][label]["metrics"].values()) for label in common},
+    "pairs": {"|".join(pair): paired(name, pair) for pair in itertools.combinations(common, 2)},
+} for name in shown}}
+Explorable("compare", play, draw_differences(compare(shown[start], (PTSA, EQUAL)), f"{PTSA}, against {EQUAL}"))
 
 # %% [markdown]
 # ## Would a GPU say the same?

@@ -12,7 +12,7 @@ import ipywidgets
 from IPython import get_ipython
 from IPython.display import HTML, display
 
-WIDE = "min(400px, 100%)"  # of a control; the usual 300 leave a slider of a hundred places 124
+WIDE = "min(400px, 100% - 4px)"  # of a control, beside its margins; the usual 300 leave a slider of 100 places 124
 NOTE = '<p class="needs-kernel">Here are controls that need a kernel: open this notebook in JupyterLab and run it.</p>'
 
 

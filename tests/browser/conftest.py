@@ -68,7 +68,7 @@ def lab(browser, cache, tmp_path_factory):
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1",
                f"--port={port}", "--ServerApp.token=", "--ServerApp.password=", "--LabApp.news_url=",
-               "--ServerApp.disable_check_xsrf=True",
+               "--ServerApp.disable_check_xsrf=True", "--LabApp.expose_app_in_browser=True",
                "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]  # fmt: skip
     if importlib.util.find_spec("notebook"):  # the same server shows Notebook 7 as well
         command.append("--ServerApp.jpserver_extensions={'notebook': True, 'jupyterlab': True}")
@@ -120,8 +120,10 @@ def reader(browser):
 
 @pytest.fixture
 def page(reader, lab, shots, request):
-    """An empty page; when the test is over its kernels are shut down, so that one notebook is in memory at a time."""
-    page = reader.new_page()
+    """An empty page; when the test is over no request may have left it, and its kernels are shut down, so that one
+    notebook is in memory at a time."""
+    page, asked = reader.new_page(), []
+    page.on("request", lambda request: asked.append(request.url))
     yield page
     where = "_notebook7" if "notebook_7" in request.node.name else ""
     page.screenshot(path=shots / f"{request.node.callspec.id[:2]}{where}_end.png")
@@ -129,6 +131,7 @@ def page(reader, lab, shots, request):
     for kernel in kernels(lab):
         gone = urllib.request.Request(f"{lab}/api/kernels/{kernel['id']}", method="DELETE")
         urllib.request.urlopen(gone).close()
+    assert [url for url in asked if not url.startswith((lab, "data:", "blob:"))] == []
 
 
 def kernels(lab: str) -> list[dict]:

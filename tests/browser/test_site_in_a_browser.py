@@ -1,6 +1,7 @@
 """The site and a run's report in a real browser: whole at each width, in light and dark; no request leaves a page; each
 explorable is moved, and its numbers are those of the package."""
 
+import itertools
 import json
 import re
 
@@ -10,6 +11,7 @@ import torch
 from nbformat import v4
 from torch.nn import functional as F
 
+from ptsa_lite.experiments.statistics import paired_difference
 from ptsa_lite.figures.style import COLOURS
 from ptsa_lite.tree import TaskTree, tree_score
 from ptsa_lite.workshop.explore import Explorable, letters, likeness_data, rank_data
@@ -24,7 +26,7 @@ pytest.importorskip("latex2mathml", reason='no latex2mathml: pip install -e ".[s
 NAMES = ("semseg", "human_parts", "saliency", "normals")
 LOOKS = {"tasks": NAMES, "colours": [COLOURS[name] for name in NAMES]}
 NOTEBOOKS = [source.stem for source in sources(ROOT / "notebooks")]
-EXPLORABLES = ["rank", "tree", "likeness", "price", "ranks"]
+EXPLORABLES = ["rank", "tree", "likeness", "price", "ranks", "similarity", "compare"]
 # What sticks out of the page and stands in nothing that could be scrolled.
 WIDER = """() => [...document.querySelectorAll('body *')].filter(node => {
     for (let up = node.parentElement; up !== document.body && up; up = up.parentElement)
@@ -48,7 +50,7 @@ def site(tmp_path_factory):
     state = dict(request={"data": "scenes"}, command="python -m ptsa_lite reproduce", started="now", notebooks={})
     (run / "run.json").write_text(json.dumps(state))
     write_report(run).rename(folder / "report.html")
-    for name, data in zip(EXPLORABLES, (pairs(), trees(), tokens(), PRICE, RANKS), strict=True):
+    for name, data in zip(EXPLORABLES, (pairs(), trees(), tokens(), PRICE, RANKS, MATRICES, STUDIES), strict=True):
         output = v4.new_output("display_data", data={"text/html": Explorable(name, data)._repr_html_()})
         notebook = v4.new_notebook(cells=[v4.new_code_cell("", outputs=[output])])
         (folder / f"{name}.html").write_text(page_of(notebook, title=name, series="tests"), encoding="utf-8")
@@ -90,6 +92,26 @@ PRICE = STAGES | {"rank": 16, "ranks": [4, 8, 16], "n": 4, "paper": 30, "stages"
                   "trained": [["heads", 0.5, "#3d4a54"]]}  # fmt: skip
 RANKS = STAGES | {"ranks": [1, 2, 4], "start": 2,
                   "reach": [[0.1, 0.2, 0.3, 0.4], [0.2] * 4, [0.3] * 4, [0.5, 0.6, 0.7, 0.8]]}  # fmt: skip
+
+
+def matrices(seed: int) -> list[np.ndarray]:
+    generator = np.random.default_rng(seed)
+    one, error = generator.normal(0, 0.2, (4, 4)), generator.uniform(0.05, 0.2, (4, 4))
+    return [((one + one.T) / 2).round(3), ((error + error.T) / 2).round(3)]
+
+
+WAYS = itertools.product(("plain", "elementwise"), ("same", "different"), (4, 8))
+MEASURED = {f"{reading} {pairs} {frames}": [matrices(10 * k + stage) for stage in range(3)]
+            for k, (reading, pairs, frames) in enumerate(WAYS)}  # fmt: skip
+AS_LISTS = {way: [[one.tolist() for one in two] for two in stages] for way, stages in MEASURED.items()}
+MATRICES = LOOKS | {"frames": [4, 8], "most": 0.3, "measured": AS_LISTS,
+                    "start": {"reading": "plain", "pairs": "same", "stage": 1, "frames": 4}}  # fmt: skip
+TWO = {"PTSA": {0: 1.0, 1: 2.0, 2: 4.0}, "LoRA": {0: 0.5, 1: 1.0, 2: 1.5}, "BitFit": {0: -1.0, 1: -2.0, 2: -1.5}}
+MEANS = {"PTSA": [20, 0.9], "LoRA": [19, 0.8], "BitFit": [18, 1]}
+STUDIES = {"start": ["scenes", "PTSA", "LoRA"], "studies": {name: {
+    "metrics": ["semseg, mIoU", "depth, RMSE (m)"], "means": MEANS,
+    "pairs": {f"{one}|{other}": paired_difference(TWO[one], TWO[other]) | {"verdict": f"{one} and {other} on {name}"}
+              for one, other in itertools.combinations(TWO, 2)}} for name in ("scenes", "frames")}}  # fmt: skip
 
 
 @pytest.fixture
@@ -236,3 +258,37 @@ def test_a_rank_for_each_stage_has_its_numbers_and_what_it_reaches(opened):
     more(tab, "stage 1")
     more(tab, "stage 4", "less")
     assert facts(tab) == ["35.0 %", f"{4 * 10 + 2 * 20 + 2 * 60 + 160}", "32.5 %", "500"]
+
+
+def test_a_similarity_is_told_in_every_way_that_it_was_measured(opened):
+    tab = opened("similarity")
+
+    def told(way, stage):
+        (matrix, error), pairs = MEASURED[way][stage], list(itertools.combinations(range(4), 2))
+        best = max(pairs, key=lambda pair: matrix[pair])
+        clear = sum(abs(matrix[pair]) > 2 * error[pair] for pair in pairs)
+        return [f"{matrix[best]:+.2f} ± {error[best]:.2f}".replace("-", "−"), f"{clear} of 6",
+                f"{np.mean([error[pair] for pair in pairs]):.3f}"]  # fmt: skip
+
+    assert facts(tab) == told("plain same 4", 1)
+    for word in ("all", "elementwise", "different", "8"):
+        tab.click(f".explore button:text-is('{word}')")
+    assert facts(tab) == told("elementwise different 8", 0)
+    corner = MEASURED["elementwise different 8"][0][0][0, 1]
+    assert tab.locator(".explore td").nth(2).inner_text().split()[0] == f"{corner:.2f}".replace("-", "−")
+
+
+def test_two_conditions_differ_as_the_package_says_and_turned_round_by_the_opposite(opened):
+    tab = opened("compare")
+    found = paired_difference(TWO["PTSA"], TWO["LoRA"])
+    signed = lambda value: f"{value:+.2f}".replace("-", "−")  # noqa: E731
+    assert facts(tab) == [signed(found["mean"]), f"{signed(found['low'])} to {signed(found['high'])}", "3"]
+    menus = tab.locator(".explore select")
+    menus.nth(1).select_option("LoRA")  # which was the second, so that the two change places
+    assert [menu.input_value() for menu in menus.all()] == ["scenes", "LoRA", "PTSA"]
+    assert facts(tab)[:2] == [signed(-found["mean"]), f"{signed(-found['high'])} to {signed(-found['low'])}"]
+    menus.nth(0).select_option("frames")
+    menus.nth(2).select_option("BitFit")
+    assert tab.locator(".explore [role=status]").inner_text() == "LoRA and BitFit on frames."
+    assert tab.locator(".explore table").inner_text().split() == [
+        "LoRA", "BitFit", "semseg,", "mIoU", "19.000", "18.000", "depth,", "RMSE", "(m)", "0.800", "1.000"]  # fmt: skip

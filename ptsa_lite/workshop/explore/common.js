@@ -43,6 +43,15 @@ function stepper(words, options, start, change) {
   return row;
 }
 
+// A menu of words; change is told the chosen ones.
+function menu(words, options, start, change) {
+  const list = html("select", {onchange: () => change(list.value)}, ...options.map(text => html("option", {value: text}, text)));
+  const label = html("label", {}, `${words} `, list);
+  label.set = value => { list.value = value; };
+  label.set(start);
+  return label;
+}
+
 // Calls draw(width) now and whenever the width changes; returns a function that calls it again.
 function drawn(root, draw) {
   let width = 0;

@@ -6,7 +6,7 @@ let groups = [...data.groups], rank = data.rank;
 const options = Array.from({length: data.n}, (_, k) => k + 1);
 const steppers = groups.map((start, s) => stepper(`stage ${s + 1}`, options, start, value => set(s, value)));
 const work = html("div"), size = html("div"), facts = html("dl", {class: "facts"});
-root.replaceChildren(html("div", {class: "row"}, "groups:", ...steppers),
+root.replaceChildren(html("div", {class: "row"}, html("span", {class: "quiet"}, "groups of each stage"), ...steppers),
   html("div", {class: "row"}, stepper("rank", data.ranks, rank, value => { rank = value; show(); })), facts, work, size);
 
 // Groups part and never join again: a change carries the stages before or behind it along.
