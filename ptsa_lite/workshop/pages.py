@@ -10,6 +10,7 @@ from html import escape
 from pathlib import Path
 
 import nbformat
+from mistune.plugins.table import render_table
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
@@ -71,6 +72,9 @@ class _Renderer(IPythonRenderer):
     def link(self, text: str, url: str, title: str | None = None) -> str:
         found = self.target(url)
         return text if found is None else super().link(text, found, title)
+
+    def table(self, text: str) -> str:
+        return f'<div class="scroll"><div>{render_table(self, text)}</div></div>'
 
     def _src_to_base64(self, src: str) -> str | None:  # nbconvert takes nothing that lies above its folder
         return super()._src_to_base64(posixpath.normpath(posixpath.join(self.where, src)))

@@ -4,10 +4,12 @@ explorable is moved, and its numbers are those of the package."""
 import itertools
 import json
 import re
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
 import torch
+from bs4 import BeautifulSoup
 from nbformat import v4
 from torch.nn import functional as F
 
@@ -159,6 +161,38 @@ def test_the_switches_change_the_look_and_unfold_the_code(opened):
     tab.wait_for_url("**/03_measure*")  # a click does not wait for the page that it leads to
     assert tab.evaluate("document.documentElement.dataset.theme") == "dark"
     assert tab.locator("#theme").inner_text() == "light"
+
+
+def test_every_link_leads_to_a_page_and_to_a_place_on_it(site):
+    pages = {path.name: BeautifulSoup(path.read_text("utf-8"), "html.parser") for path in site.glob("*.html")}
+    places = {name: {tag["id"] for tag in page.select("[id]")} | {""} for name, page in pages.items()}
+    for name, page in pages.items():
+        for link in page.select("a[href]:not([href*=':'])"):
+            path, _, place = link["href"].partition("#")
+            assert unquote(place) in places.get(path or name, ()), f"{name}: {link}"
+        assert all(picture.has_attr("alt") for picture in page.select("img"))
+
+
+def test_a_dark_page_is_printed_light_and_whole(opened):
+    tab = opened("08_question_the_result", 720, "dark")
+    tab.emulate_media(media="print")
+    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert tab.evaluate(WIDER) == [] and not tab.locator("header").is_visible()
+
+
+def test_whoever_wants_less_motion_gets_a_still_to_play_and_the_first_key_skips_to_the_text(opened):
+    tab = opened("index")
+    moving = "main img[src^='data:image/gif']"
+    assert tab.locator(moving).is_visible()
+    tab.emulate_media(reduced_motion="reduce")
+    tab.reload()
+    tab.wait_for_selector("button.still")
+    assert not tab.locator(moving).count()
+    tab.keyboard.press("Tab")
+    tab.keyboard.press("Enter")
+    assert tab.url.endswith("#text")
+    tab.locator("button.still").press("Enter")
+    assert tab.locator(moving).is_visible()
 
 
 def facts(tab) -> list[str]:

@@ -23,6 +23,18 @@
     unfold.textContent = open ? "hide code" : "show code";
   };
 
+  // Where the system asks for less motion an animation stands still until it is clicked.
+  if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
+    for (const moving of document.querySelectorAll('img[src^="data:image/gif"]')) moving.decode().then(() => {
+      const still = Object.assign(document.createElement("canvas"), {width: moving.naturalWidth, height: moving.naturalHeight});
+      still.getContext("2d").drawImage(moving, 0, 0);
+      const play = Object.assign(document.createElement("button"), {textContent: "play", onclick: () => play.replaceWith(moving)});
+      play.className = "still";
+      play.prepend(still);
+      moving.replaceWith(play);
+    });
+  }
+
   const contents = document.querySelector("details.contents"), here = contents.querySelector("[aria-current]");
   contents.open = matchMedia("(min-width: 1200px)").matches;
   const list = document.createElement("ol");
