@@ -479,7 +479,8 @@ def draw_live(curves, predictions):
 import asyncio
 from dataclasses import replace
 
-from ipywidgets import HTML, Box, Button, Dropdown, Image, VBox
+from ipywidgets import HTML as Words
+from ipywidgets import Box, Button, Dropdown, Image, VBox
 from ptsa_lite.workshop.widgets import show_controls
 
 # %% tags=["hide-input"]
@@ -488,7 +489,7 @@ class Player:
     def __init__(self, frames=2 * batch_size, epochs=40):
         self.few = train_set.select(range(min(frames, len(train_set))))
         self.config = TrainConfig(epochs=epochs, batch_size=batch_size, lr=config.lr, warmup_epochs=1, seed=seed)
-        self.picture, self.words = Image(format="png", layout={"max_width": "100%"}), HTML()
+        self.picture, self.words = Image(format="png", layout={"max_width": "100%"}), Words()
         trees = {"the tree": tree, "one for all": TaskTree.shared(names), "one per task": TaskTree.separate(names)}
         named = [(f"{one.n_groups}, {words}", one) for words, one in trees.items()]
         self.rank = Dropdown(options=sorted({1, 2, 4, 8, 16, 32, rank}), value=rank, description="rank")

@@ -37,9 +37,8 @@ class Explorable:
             (HERE / name).read_text(encoding="utf-8") for name in ("common.css", "common.js", f"{self.name}.js")
         )
         data = json.dumps(self.data, separators=(",", ":")).replace("<", "\\u003c")
-        still = ""
-        if self.figure is not None:
-            still = f'<img alt="{self.name}" src="{address(Image.open(BytesIO(self.figure._repr_png_())))}">'
+        picture = self.figure and address(Image.open(BytesIO(self.figure._repr_png_())))
+        still = f'<img alt="{self!r}" src="{picture}">' if picture else ""
         return (f'<div class="explore" data-name="{self.name}"><style>{style}</style><div>{still}</div>'
                 f"<script>((root, data) => {{\n{common}\n{script}\n}})(document.currentScript.previousElementSibling, "
                 f"{data});</script></div>")  # fmt: skip

@@ -22,25 +22,19 @@ def can_move() -> bool:
     return kernel is not None and bool(kernel.get_parent()["content"].get("allow_stdin"))
 
 
-def show_controls(controls: ipywidgets.Widget, still=None) -> None:
+def show_controls(controls: ipywidgets.Widget | None, still=None) -> None:
     """The controls, where somebody can move them; elsewhere a still picture, and a line that says what is missing."""
-    if can_move():
-        display(controls)
-    else:
-        _show_still(still)
+    if not can_move():
+        controls = HTML(NOTE)
+        if still is not None:
+            display(still)
+    display(controls)
 
 
 def interact(draw: Callable, **controls) -> None:
     """`ipywidgets.interact`, where somebody can move the controls; elsewhere what `draw` draws first, and a line."""
-    if can_move():
-        made = ipywidgets.interact(draw, **controls).widget
-        for control in made.children[:-1]:  # the last is what it draws
-            control.layout.width, control.style.description_width = WIDE, "initial"
-    else:
-        _show_still(draw())
-
-
-def _show_still(still) -> None:
-    if still is not None:
-        display(still)
-    display(HTML(NOTE))
+    if not can_move():
+        return show_controls(None, draw())
+    made = ipywidgets.interact(draw, **controls).widget
+    for control in made.children[:-1]:  # the last is what it draws
+        control.layout.width, control.style.description_width = WIDE, "initial"
