@@ -32,7 +32,7 @@ def make_loader(
     check({"batch_size": COUNT}, {"batch_size": batch_size})
     batches = batches_of(len(dataset), batch_size, seed, epoch, drop_last)[part[0] :: part[1]]
     if isinstance(dataset, DeviceFrames):
-        return dataset.batches(batches, epoch, seed)
+        return (dataset.batch(rows, epoch, seed) for rows in batches)
     workers = workers_here(workers, dataset, batch_size)
     return DataLoader(set_epoch(dataset, epoch, seed), batch_sampler=batches, num_workers=workers)
 
@@ -100,7 +100,9 @@ class EpochLoader:
     def epoch(self, epoch: int) -> Iterator[dict]:
         """This epoch's batches, this process's part of each."""
         self.now = epoch
-        return self.frames.batches(self._rows(), epoch, self.seed) if self.frames else iter(self.loader)
+        if self.frames:
+            return (self.frames.batch(rows, epoch, self.seed) for rows in self._rows())
+        return iter(self.loader)
 
 
 class Epochs:

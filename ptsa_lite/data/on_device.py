@@ -7,7 +7,7 @@ pixels, bilinearly.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -47,10 +47,6 @@ class DeviceFrames:
 
     def __len__(self) -> int:
         return len(self.index)
-
-    def batches(self, rows_of_batches: Iterable[Sequence[int]], epoch: int = 0, seed: int | None = None) -> Iterator:
-        """A batch of samples for each list of rows."""
-        return (self.batch(rows, epoch, seed) for rows in rows_of_batches)
 
     def batch(self, rows: Sequence[int], epoch: int, seed: int | None = None) -> dict[str, Tensor]:
         """Samples of these frames, as `open_dataset` describes them, stacked; "index" stays on the processor."""
