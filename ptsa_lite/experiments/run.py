@@ -1,6 +1,7 @@
 """One training as plain values: its settings, its name, and everything that is made of them before it begins."""
 
 import hashlib
+import itertools
 import json
 import reprlib
 import subprocess
@@ -233,7 +234,10 @@ def build(run: Run, backbone: nn.Module) -> nn.Module:
 
 
 def open_sets(run: Run, augment: bool = True) -> tuple:
-    """What a run trains on, augmented or not, and what it is measured on."""
+    """What a run trains on, augmented or not, and what it is measured on.
+
+    Raises ValueError where held-out frames leave a task without a label on either side.
+    """
     name, tasks = own_data(run)
     data = dict(root=run.root, img_size=run.img_size, tasks=tasks, n_frames=run.n_frames)
     # Decoded once: so large that a zoom of 1.5 loses nothing.
@@ -243,7 +247,13 @@ def open_sets(run: Run, augment: bool = True) -> tuple:
         return train_set, open_dataset(name, split="val", work_size=small, **data)
     plain = open_dataset(name, split="train", work_size=run.img_size, augment=False, **data)
     held_out = range(0, len(plain), run.holdout)
-    return train_set.select([i for i in range(len(train_set)) if i not in held_out]), plain.select(held_out)
+    sets = train_set.select([i for i in range(len(train_set)) if i not in held_out]), plain.select(held_out)
+    for task, (frames, use) in itertools.product(run.tasks, zip(sets, ("train", "measure"), strict=True)):
+        labels = frames.select_columns([task]).with_format("arrow")[:].column(task)
+        if labels.null_count == len(labels):
+            raise ValueError(f"holdout {run.holdout} leaves no frame with a label of task {task!r} to {use} on; "
+                             "give another number, or leave the task out")  # fmt: skip
+    return sets
 
 
 def result_of(run: Run, model: nn.Module, history: list[dict], sets: tuple) -> dict:

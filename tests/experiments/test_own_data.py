@@ -76,6 +76,8 @@ def test_a_tree_is_grown_for_tasks_that_no_frame_is_labelled_for_together(place,
     assert "labelled on no frame together, so similarity is that of different frames" in capsys.readouterr().out
     same = np.array(read_json(place / "run/similarity.json")["readings"]["plain, same"]["matrix"], float)
     assert np.argwhere(np.isnan(same)).tolist() == [[0, 2], [2, 0]]
+    assert main(["train", write(place, {"holdout": 2}), "--out", "half"]) == 2 and not (place / "half").exists()
+    assert "holdout 2 leaves no frame with a label of task 'material' to measure on" in capsys.readouterr().err
 
 
 def test_a_run_s_name_depends_on_what_is_trained_and_not_on_where_it_lies(place):
