@@ -55,6 +55,7 @@ class Task:
     positive_weight: float | None = None  # of a binary task's loss; None: the batch's share of negatives
     unit: str | None = None  # of a regression
     ignore: float | None = None  # what stands for "no label" where labels are stored (`data.own`)
+    scale: float = 1.0  # of a regression or depth: times what is stored, its numbers are in the unit
     foreground: bool | None = None  # of a segmentation: a sample in which only class 0 is seen says nothing
 
     def __post_init__(self) -> None:

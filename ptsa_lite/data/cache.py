@@ -124,6 +124,9 @@ def open_parts(paths: list[Path], n: int, columns: list[str], description: str):
         except Exception as error:  # Arrow raises whatever a part that was cut short leads it to
             words = f"{path} is damaged ({type(error).__name__})"
             raise ValueError(f"{words}; delete it, and prepare the archive or draw the scenes again") from error
+    if lacking := {*columns} - {*tables[0].column_names}:
+        words = f"{paths[0].parent} has no {', '.join(sorted(lacking))}, as one of an earlier version"
+        raise ValueError(f"{words}; delete it, and prepare the archive again")
     return hf.concatenate_datasets(tables, info=info).select(range(n)).select_columns(columns)
 
 

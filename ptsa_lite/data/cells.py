@@ -5,8 +5,8 @@ kind         what a cell holds                                             where
 ============ ============================================================= =========================================
 segmentation class ids 0..n-1                                              `ignore`, 255 where none is said
 binary       0 and 1, or 0 and 255                                         `ignore`
-regression   numbers                                                       `ignore`, or not finite
-depth        metres                                                        `ignore`, or not above 0
+regression   numbers, by the task's `scale` in its unit                    `ignore`, or not finite
+depth        the same, in metres                                           `ignore`, or not above 0
 normals      unit vectors x right, y down, z forward; in 8 bits 2v/255 - 1 `ignore` in all three, or zero
 ============ ============================================================= =========================================
 
@@ -93,7 +93,7 @@ def _binary(values: np.ndarray, task: Task) -> np.ndarray:
 
 def _regression(values: np.ndarray, task: Task) -> np.ndarray:
     with np.errstate(over="ignore"):  # what float32 cannot hold is no label
-        real = values.astype(np.float32)
+        real = np.multiply(values, task.scale, dtype=np.float64).astype(np.float32)
     return np.where(np.isfinite(real) & (values != task.ignore), real, np.float32(np.nan))
 
 

@@ -7,7 +7,7 @@
       mix: in turns                            # of several sets a frame each in turn; else they are concatenated
     tasks:
       material: {kind: segmentation, classes: 5, ignore: 255}
-      reach: {kind: regression, unit: m, loss_weight: 2}
+      reach: {kind: regression, unit: m, scale: 0.001, loss_weight: 2}  # stored in millimetres
 
 The two suites of `ptsa_lite.tasks` are descriptions of the same sort, already made.
 """
@@ -30,7 +30,7 @@ RULES = {
     "kind": TEXT,
     "classes": (lambda v: whole(v) and 2 <= v <= IGNORE, f"a whole number from 2 to {IGNORE}"),
     "unit": TEXT, "metric": TEXT, "loss_weight": POSITIVE, "positive_weight": SHARE,
-    "ignore": (number, "a number"), "higher_is_better": FLAG, "foreground": FLAG,
+    "ignore": (number, "a number"), "scale": POSITIVE, "higher_is_better": FLAG, "foreground": FLAG,
 }  # fmt: skip
 SETTINGS = ("path", "columns", "augment", "mix")
 AUGMENT = ("nyud", "pascal", "none")  # of RECIPES: the scenes' is nyud's
@@ -113,6 +113,8 @@ def _checked(name: str, description: Task | Mapping[str, Any]) -> Task:
     classes = settings.pop("classes", 0)
     if bool(classes) != (settings["kind"] == "segmentation"):
         raise ValueError("give its classes, such as classes: 5" if not classes else "only a segmentation has classes")
+    if "scale" in settings and settings["kind"] not in ("regression", "depth"):
+        raise ValueError("only a regression and depth have a scale")
     if settings.get("unit") and settings["kind"] != "regression":
         raise ValueError("only a regression has a unit to choose; depth is in metres")
     return Task(name, channels=classes, **settings)

@@ -10,7 +10,7 @@ saliency    uint8   (H, W)    0 or 1, 255 = none
 edge        uint8   (H, W)    0 or 1, 255 = none
 normals     float32 (H, W, 3) unit vectors, x right, y down, z forward; zero vector = none
 depth       float32 (H, W)    metres, 0 = none
-aspect      float32 ()        width / height of the picture before any resize; absent: W / H
+_aspect     float32 ()        width / height of the picture before any resize; absent: W / H
 =========== ======= ========= ================================================================
 
 Tasks of one's own are stored as their kind is; a regression as float32 (H, W), not finite = none.
@@ -56,22 +56,23 @@ def labelled(kind: str, label: np.ndarray) -> np.ndarray:
 
 
 def columns(labels: Iterable[str]) -> list[str]:
-    """The columns of a table of frames with these labels."""
-    return ["index", "height", "width", "aspect", "image", *labels]
+    """The columns of a table of frames with these labels. A task may be named height; none begins with _."""
+    return ["index", "_height", "_width", "_aspect", "image", *labels]
 
 
 def schema(labels: Iterable[str]):
     """The Arrow schema of a table of frames, the same for every part of it, whatever labels a frame lacks."""
     import pyarrow as pa
 
-    numbers = {"index": pa.int64(), "height": pa.int32(), "width": pa.int32(), "aspect": pa.float32()}
+    numbers = {"index": pa.int64(), "_height": pa.int32(), "_width": pa.int32(), "_aspect": pa.float32()}
     return pa.schema([(name, numbers.get(name, pa.binary())) for name in columns(labels)])
 
 
 def encode(frame: Frame, index: int, labels: Iterable[str]) -> dict:
     """A frame as a row: each array as its raw bytes, so that `decode` gives back the same bits."""
     height, width = frame["image"].shape[:2]
-    row = {"index": index, "height": height, "width": width, "aspect": float(frame.get("aspect", width / height))}
+    aspect = float(frame.get("_aspect", width / height))
+    row = {"index": index, "_height": height, "_width": width, "_aspect": aspect}
     for key in ("image", *labels):
         array = frame.get(key)
         row[key] = None if array is None else array.tobytes()
@@ -80,8 +81,8 @@ def encode(frame: Frame, index: int, labels: Iterable[str]) -> dict:
 
 def decode(row: dict) -> Frame:
     """The frame of a row. Arrays are views of the row's bytes: read-only, not copied."""
-    height, width = row["height"], row["width"]
-    frame = {"aspect": np.float32(row["aspect"])}
+    height, width = row["_height"], row["_width"]
+    frame = {"_aspect": np.float32(row["_aspect"])}
     for key, data in row.items():
         if isinstance(data, bytes):
             kind, channels = TYPES[len(data) // (height * width)]

@@ -42,8 +42,8 @@ class DeviceFrames:
                     if key not in self.stored:
                         self.stored[key] = torch.zeros(n, *pixels.shape, dtype=pixels.dtype, device=device)
                     self.stored[key][i], self.there[key][i] = pixels.to(device), True
-        self.index, self.aspect = list(rows["index"]), np.float32(rows["aspect"]).astype(np.float64)
-        self.work = rows[0]["height"]
+        self.index, self.aspect = list(rows["index"]), np.float32(rows["_aspect"]).astype(np.float64)
+        self.work = rows[0]["_height"]
 
     def __len__(self) -> int:
         return len(self.index)
@@ -81,7 +81,7 @@ def fits(dataset, device: torch.device) -> bool:
     if device.type != "cuda" or samples is None or samples.archive is not None or samples.work_size:
         return False
     rows = dataset.with_format(None)
-    if len({*rows["height"], *rows["width"]}) > 1:  # not all at one square size
+    if len({*rows["_height"], *rows["_width"]}) > 1:  # not all at one square size
         return False
     row = rows[0]
     need = len(dataset) * sum(len(value) for value in row.values() if isinstance(value, bytes))

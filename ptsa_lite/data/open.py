@@ -21,7 +21,7 @@ from .archive import Archive
 from .cache import build, cache_folder, fingerprint, hugging_face, open_parts
 from .describe import describe
 from .listing import ARCHIVES, open_archive, ordered, readable
-from .prepared import build_copy, is_prepared, open_prepared, read_manifest
+from .prepared import FRAMES_VERSION, build_copy, is_prepared, open_prepared, read_manifest
 
 SOURCES = ("scenes", *ARCHIVES)
 SCENE_COUNT = {"train": 512, "val": 128}
@@ -186,7 +186,7 @@ def _seen_as(table, samples: Samples):
 def _scenes(split: str, size: int, n_frames: int | None, seed: int, tasks: tuple[str, ...], folder):
     """Rendered on first use, with every label, and kept until SCENES_VERSION grows."""
     n, first = n_frames or SCENE_COUNT[split], FIRST_SCENE[split]
-    key = fingerprint(SCENES_VERSION, size, seed, split)
+    key = fingerprint(SCENES_VERSION, FRAMES_VERSION, size, seed, split)
 
     def row_at(i: int) -> dict:
         return frames.encode(render_scene(first + i, seed=seed, size=size), i, SCENES)

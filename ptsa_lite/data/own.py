@@ -157,7 +157,7 @@ def _framed(table: Table, n: int, work_size: int, folder: str | Path | None, spl
     names, schema = frames.columns(table.tasks), frames.schema(table.tasks)
     if table.stamp is None:
         return cache.hugging_face().Dataset(pa.Table.from_pylist([row_at(i) for i in range(n)], schema=schema))
-    labels = {name: (task.moves, task.channels, task.ignore) for name, task in table.tasks.items()}
+    labels = {name: (task.moves, task.channels, task.ignore, task.scale) for name, task in table.tasks.items()}
     key = cache.fingerprint(FRAMES_VERSION, table.stamp, dict(table.columns), labels)
     place = cache.cache_folder(folder) / f"own-{split}-{work_size}-{key}"
     made = cache.build(place, n, row_at, schema, f"reading {table.name}")

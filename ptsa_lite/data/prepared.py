@@ -22,7 +22,7 @@ from .files import NAME, DataError
 from .listing import open_archive, readable, tasks_of
 from .transforms import shrink
 
-FRAMES_VERSION = 1
+FRAMES_VERSION = 2
 """Part of every prepared copy's key. It grows whenever a change of the readers of archives, of `transforms.shrink` or
 of `frames` changes a value of a prepared frame, and never otherwise: no line end and no comment makes a copy anew."""
 

@@ -84,7 +84,7 @@ def to_sample(frame: Frame, size: int, kinds: Mapping[str, str], warp: Warp = Wa
     kinds: of each wanted task, a key of LABELS, which says how it moves. "image" is (3, size, size) float32, normalised
     by ImageNet's mean and std. A task whose label the frame lacks is IGNORE everywhere.
     """
-    aspect = float(np.float32(frame.get("aspect", frame["image"].shape[1] / frame["image"].shape[0])))
+    aspect = float(np.float32(frame.get("_aspect", frame["image"].shape[1] / frame["image"].shape[0])))
     sample = {"image": normalise(warp_image(frame["image"], size, warp, aspect))}
     grids: dict[tuple, tuple] = {}  # labels of one size share their grid of source pixels
     for task, kind in kinds.items():
@@ -220,10 +220,10 @@ def shrink(frame: Frame, size: int) -> Frame:
     Vectors become float16, which is off by at most 0.03 degrees, so that a stored frame costs half.
     """
     h, w = frame["image"].shape[:2]
-    small = {"aspect": np.float32(frame.get("aspect", w / h))}
+    small = {"_aspect": np.float32(frame.get("_aspect", w / h))}
     for key, array in frame.items():
         if key == "image":
             small[key] = warp_image(array, size, Warp(), w / h)
-        elif key != "aspect":
+        elif key != "_aspect":
             small[key] = array[nearest(size, h)[:, None], nearest(size, w)]
     return {key: a.astype(np.float16) if a.ndim == 3 and a.dtype == np.float32 else a for key, a in small.items()}

@@ -20,6 +20,7 @@ from .own import tables
 
 KINDS = ("missing", "unreadable", "range", "size")
 RULES = "ptsa_lite/data/files.py, or pictures.py"
+FAR = 50  # a number that a head takes long to reach, and few rooms' depth in metres
 ONE_VALUE = "all labelled pixels of the split have one value, so there is nothing to learn"
 HEAD = ("split", "label", "expected", "found", "missing", "unreadable", "out of range", "wrong size", "sizes", "values")
 
@@ -125,6 +126,10 @@ def verify_own(described: Description, root: str | Path = "", splits: Sequence[s
         for number, task in enumerate(described.tasks, 1):
             if not any(one[number].sizes or one[number].n_faults for one in checked):
                 faults.append(f"{split}: no frame has a label for task {task!r}; leave it out, or look at its column")
+    for row in rows:
+        if row.kind in ("regression", "depth") and row.high > FAR:
+            words = f"{row.split} {row.label}: values reach {row.high:g}, and a head begins near 0 and moves slowly"
+            notes.append(f"{words}; a scale brings them to about 1, such as scale: 0.001 for millimetres")
     words = {"missing": "bring the file, or empty the cell"}
     lines = [*faults, *notes, *_findings(rows, words, "mend it, or describe it as it is")]
     if not faults and not any(row.n_faults for row in rows):

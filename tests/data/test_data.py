@@ -47,7 +47,7 @@ def test_a_stored_frame_is_read_back_bit_for_bit(half):
     if half:
         frame["normals"] = frame["normals"].astype(np.float16)
     back = frames.decode(frames.encode(frame, 5, SCENES))
-    assert back.pop("aspect") == np.float32(32 / 24) and back.keys() == frame.keys()
+    assert back.pop("_aspect") == np.float32(32 / 24) and back.keys() == frame.keys()
     for key, array in frame.items():
         assert back[key].dtype == array.dtype and np.array_equal(back[key], array)
 

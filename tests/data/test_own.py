@@ -110,6 +110,21 @@ def test_a_regression_may_hold_any_number_also_the_mark_of_no_label():
     assert (sample[:, 14:] != IGNORE).all() and (sample[:, 14:] - 255).abs().max() < 2e-5
 
 
+def test_a_scale_brings_what_is_stored_into_the_task_s_unit():
+    """Millimetres as 16-bit pictures of depth cameras hold them, 0 where they saw nothing, and a task named height."""
+    stored = np.full((24, 32), 2345, np.uint16)
+    stored[:12] = 0
+    row = {"image": frame(1)["image"], "height": png(stored), "depth": stored}
+    tasks = {"height": {"kind": "regression", "unit": "m", "scale": 0.001}, "depth": {"kind": "depth", "scale": 0.001}}
+    sample = open_dataset([row], tasks=tasks, img_size=24, work_size=24, augment=False)[0]
+    assert (sample["height"][:, :12] == 0).all() and (sample["depth"][:, :12] == IGNORE).all()
+    assert all((sample[name][:, 12:] - 2.345).abs().max() < 1e-6 for name in tasks)
+    found = [verify_own(describe([row], {"depth": depth})) for depth in (tasks["depth"], {"kind": "depth"})]
+    assert ["values reach 2345, and a head begins near 0" in str(report) for report in found] == [False, True]
+    with pytest.raises(ValueError, match="task 'wet': only a regression and depth have a scale"):
+        task_of("wet", {"kind": "binary", "scale": 2})
+
+
 def test_the_ignored_value_is_the_task_s():
     some = [{"image": frame(1)["image"], "semseg": frame(1)["semseg"]}]
     options = dict(columns={"material": "semseg"}, img_size=24, work_size=24, augment=False)
@@ -158,7 +173,7 @@ def test_a_path_beside_one_picture_is_not_taken_for_that_of_another(tmp_path):
 
 BAD_TASKS = [
     ("image", {"kind": "binary"}, "one that rows of frames have already"),
-    ("height", {"kind": "regression"}, "name it otherwise, such as height_map"),
+    ("index", {"kind": "regression"}, "name it otherwise, such as index_map"),
     ("half", {"kind": "binary"}, "a module of PyTorch has"),
     ("a b", {"kind": "binary"}, "must be a letter, then"),
     ("material", {"kind": "segmentatoin", "classes": 3}, "did you mean 'segmentation'"),

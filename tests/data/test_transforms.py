@@ -195,7 +195,7 @@ def test_draws_lie_in_the_recipes_ranges_and_depend_on_seed_epoch_and_index_alon
 def test_a_turn_after_shrinking_to_a_square_is_the_same_turn(warp):
     frame = ball(96, 192)
     small = tr.shrink(frame, 128)
-    assert small["aspect"] == 2 and small["image"].shape == (128, 128, 3) and small["normals"].dtype == np.float16
+    assert small["_aspect"] == 2 and small["image"].shape == (128, 128, 3) and small["normals"].dtype == np.float16
     assert sphere_error(to_sample(small, 128, ("semseg", "normals"), warp), 2.0, warp.scale) < 0.03
 
 
