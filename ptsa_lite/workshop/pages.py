@@ -29,7 +29,11 @@ def page(
     """
     for cell, heading in with_headings(notebook):
         cell.metadata.setdefault("alt", heading)  # what a figure shows, to whoever cannot see it
-    return _Exporter(target, root, where).from_notebook_node(notebook, {"page": around})[0]
+    renderer = _Renderer(escape=False, anchor_link_text="#", embed_images=True, path=str(root))
+    renderer.target, renderer.where = target, where
+    exporter = HTMLExporter(template_name="page", extra_template_basedirs=[str(Path(__file__).parent)])
+    exporter.register_filter("markdown2html", MarkdownWithMath(renderer=renderer).render)
+    return exporter.from_notebook_node(notebook, {"page": around})[0]
 
 
 def title_of(notebook: nbformat.NotebookNode) -> str:
@@ -44,19 +48,6 @@ def formula(tex: str, display: str) -> str:
     except ImportError:
         return f"<code>{escape(tex)}</code>"
     return convert(tex, display=display)
-
-
-class _Exporter(HTMLExporter):
-    def __init__(self, target: Target, root: Path, where: str):
-        super().__init__(template_name="page", extra_template_basedirs=[str(Path(__file__).parent)])
-        self.target, self.root, self.where = target, root, where
-
-    def markdown2html(self, context, source):
-        renderer = _Renderer(escape=False, anchor_link_text="#", embed_images=True, path=str(self.root))
-        renderer.target, renderer.where = self.target, self.where
-        return MarkdownWithMath(renderer=renderer).render(source)
-
-    markdown2html.jinja_pass_arg = HTMLExporter.markdown2html.jinja_pass_arg
 
 
 class _Renderer(IPythonRenderer):

@@ -55,7 +55,7 @@ def build_site(folder: Path, out: Path, repository: str = "", say: Callable[[str
 
     cards = [{"stem": stem, "title": titles[stem], "purpose": purpose(notebook), "minutes": reading_minutes(notebook),
               "picture": first_picture(notebook)} for stem, notebook in built.items()]  # fmt: skip
-    first = v4.new_notebook(cells=[v4.new_markdown_cell(story(root))])
+    first = v4.new_notebook(cells=[v4.new_markdown_cell(story(root), id="story")])
     written = {make_folder(Path(out)) / "index.html": (SERIES, first, "", cards)}
     written |= {Path(out) / f"{stem}.html": (titles[stem], notebook, Path(folder).name, [])
                 for stem, notebook in built.items()}  # fmt: skip

@@ -211,7 +211,8 @@ def test_rank_reaches_what_the_singular_values_say(opened):
     assert facts(tab)[:3] == [f"{100 * reach(*groups, budget=16):.0f} %" for groups in expect]
     assert facts(tab)[3:] == ["640", "8"]
     tab.locator(".explore input").press("ArrowRight")  # 32
-    tab.click(".explore button:has-text('saliency')")  # to a pair of its own
+    tab.locator(".explore button:has-text('saliency')").press("Enter")  # to a pair of its own
+    assert tab.evaluate("document.activeElement.textContent") == "saliency", "the next key finds it again"
     assert facts(tab)[0] == f"{100 * reach((0, 1), (2,), (3,), budget=32):.0f} %"
     tab.click(".explore button:has-text('saliency')")  # to the pair of the first two
     assert facts(tab)[0] == f"{100 * reach((0, 1, 2), (3,), budget=32):.0f} %"
@@ -239,7 +240,8 @@ def test_a_clicked_tree_has_the_packages_costs_and_score(opened):
     assert facts(tab)[0] == "(1, 1, 3, 4)"
     dot("saliency", 3)
     assert facts(tab)[0] == "(1, 1, 2, 4)" and facts(tab)[5] == "not trained", "it has joined the other half"
-    tab.locator(".explore .gallery button").first.click()
+    tab.locator(".explore .gallery button").first.press("Enter")
+    assert tab.evaluate("document.activeElement.ariaPressed") == "true"
     assert facts(tab)[5] == "+0.50 % ± 1.25"
 
 

@@ -63,8 +63,9 @@ function drawn(root, draw) {
   return again;
 }
 
-// Numbers under their names.
+// Numbers under their names; whoever listens to the page hears which have changed.
 function tell(facts, told) {
+  facts.setAttribute("aria-live", "polite");
   facts.replaceChildren(...told.map(([name, value]) => html("div", {}, html("dt", {}, name), html("dd", {}, value))));
 }
 

@@ -21,7 +21,8 @@ function show() {
   chips.replaceChildren("click a task to give it to another pair:", ...parts.map((part, pair) =>
     html("div", {class: "choice"}, html("span", {class: "quiet"}, `pair ${pair + 1}`), ...part.map(i =>
       html("button", {style: `border-color:${data.colours[i]};box-shadow:inset .4rem 0 ${data.colours[i]}`,
-        onclick: () => { move(i); show(); }}, data.tasks[i])))));
+        "data-task": i, onclick: () => { move(i); show(); chips.querySelector(`[data-task="${i}"]`).focus({preventScroll: true}); }},
+        data.tasks[i])))));
   const rank = Math.floor(budget / parts.length);
   tell(facts, [["reached of what the tasks want", percent(reach(parts, budget))],
     ["one pair for all", percent(reach(all, budget))], ["a pair per task", percent(reach(each, budget))],

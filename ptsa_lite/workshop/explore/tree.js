@@ -81,7 +81,8 @@ function show() {
   presets.querySelectorAll("button").forEach((button, k) => button.setAttribute("aria-pressed", key(data.presets[k][1]) === key(tree)));
   const best = [...data.trained].sort((a, b) => b.delta_m - a.delta_m);
   gallery.replaceChildren(...best.map(row => html("button", {
-    "aria-pressed": key(row.tree) === key(tree), onclick: () => take(row.tree),
+    "aria-pressed": key(row.tree) === key(tree),
+    onclick: () => { take(row.tree); gallery.querySelector("[aria-pressed=true]").focus({preventScroll: true}); },
     "aria-label": `tree with ${row.tree.map(count).join(", ")} groups`},
     svg("svg", {width: 104, height: 44}, ...strands(row.tree, 104, 44, {left: 0, right: 4, gap: 3}).paths),
     `${signed(row.delta_m, 2)} ± ${row.sd === null ? "?" : row.sd.toFixed(2)}`)));
