@@ -23,6 +23,7 @@ import jupytext
 import nbformat
 import papermill
 from nbclient.exceptions import DeadKernelError
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from papermill.exceptions import PapermillExecutionError
 from PIL import Image, ImageChops, ImageStat
 
@@ -164,18 +165,10 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         folded |= {"outputs_hidden": True} if "solution" in tags else {}
         metadata = {"tags": tags, "jupyter": folded}
         cell.metadata = nbformat.from_dict({key: value for key, value in metadata.items() if value})
-        if cell.cell_type != "code":
-            continue
-        kept = []
-        for output in cell.outputs:
-            data = output.get("data", {})
-            if "image/png" in data:
+        CoalesceStreamsPreprocessor().preprocess_cell(cell, {}, 0)
+        for output in cell.get("outputs", []):
+            if "image/png" in (data := output.get("data", {})):
                 data["image/png"] = packed(data["image/png"])
-            if kept and output.output_type == "stream" == kept[-1].output_type and output.name == kept[-1].name:
-                kept[-1].text += output.text
-            else:
-                kept.append(output)
-        cell.outputs = kept
     return notebook
 
 
