@@ -399,6 +399,8 @@ figure
 # over records that you may write yourself:
 #
 # ```python
+# from ptsa_lite.training.loop import train_epochs
+#
 # for record in train_epochs(model, train_set, val_set, tasks, config, folder):
 #     wandb.log({"loss": record["loss"], **(record["metrics"] or {})}, record["epoch"])
 # ```

@@ -42,5 +42,5 @@ def known(name: str, choices: Iterable[str], what: str) -> str:
     if name in choices:
         return name
     near = get_close_matches(str(name), choices, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise ValueError(f"unknown {what} {name!r:.80}; {hint}Choose from: {', '.join(choices)}")
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    raise ValueError(f"unknown {what} {name!r:.80}{hint} Choose from: {', '.join(choices)}")

@@ -63,6 +63,8 @@ def opened(cell: Any, places: Sequence[Path], channels: int) -> Any:
 
 def numbers(cell: Any, kind: str) -> np.ndarray:
     """(H, W) of numbers, of normals (H, W, 3)."""
+    if isinstance(cell, int | float):
+        raise DataError("size", f"it holds {cell}, one number; expected one for each pixel, (H, W)")
     if not isinstance(cell, np.ndarray):
         if kind == "normals":
             return read_picture(cell, turn=False, colour=False)

@@ -2,8 +2,8 @@
 
 A set is a path (a folder of pictures with metadata.csv, or of Parquet, CSV or JSON files, or one such file), the name
 hf://datasets/OWNER/NAME of one on the hub, a `datasets.Dataset`, a map of splits to these, or a list of rows, each a
-dict. What has no splits is taken whole for each. Several sets need not be labelled for the same tasks, nor has every
-frame a label of each.
+dict. Rows and a `Dataset`, which have no splits, are taken whole for each; a file or folder without is for training.
+Several sets need not be labelled for the same tasks, nor has every frame a label of each.
 
 What a cell may hold stands in `cells`; a path in it goes from the folder of its set, or from that of its picture, as in
 a metadata.csv beside them. A label lies on the stored pixels of its picture; of another size, it is resampled where the
@@ -98,6 +98,9 @@ def tables(described: Description, split: str, root: str | Path = "", folder: st
     for source in described.sources:
         rows, name, base = _load(source, split, Path(root), folder)
         there = getattr(rows, "column_names", None) or list(dict.fromkeys(key for row in rows for key in row))
+        if described.columns["image"] not in there and base.name == name:  # a folder, taken for one of pictures alone
+            beside = [path for path in sorted(base.glob("*.*")) if path.suffix in BUILDERS and path.stem != "metadata"]
+            name += "".join(f" (to read {path.name}, give path: {path})" for path in beside[:1])
         known(described.columns["image"], there, f"column of {name}")
         found.append((rows, f"{split} of {name}", base, there))
     every = list(dict.fromkeys(column for *_, there in found for column in there))
@@ -164,11 +167,13 @@ def _framed(table: Table, n: int, work_size: int, folder: str | Path | None, spl
     return cache.open_parts(made, n, names, table.name)
 
 
-def _load(source: Any, split: str, root: Path, folder: str | Path | None) -> tuple[Any, str, Path]:
-    """(rows, what they are called, the folder that paths in them start from)."""
+def _load(
+    source: Any, split: str, root: Path, folder: str | Path | None, whole: bool = False
+) -> tuple[Any, str, Path]:  # fmt: skip
+    """(rows, what they are called, the folder that paths in them start from). whole: what has one split is meant."""
     hf = cache.hugging_face()
     if isinstance(source, Mapping):
-        return _load(_of_split(source, split, "the map of splits"), split, root, folder)
+        return _load(_of_split(source, split, "the map of splits"), split, root, folder, whole=True)
     if isinstance(source, list | tuple) and source and all(isinstance(row, Mapping) for row in source):
         return source, "the list of rows", root
     if isinstance(source, hf.Dataset):
@@ -197,7 +202,7 @@ def _load(source: Any, split: str, root: Path, folder: str | Path | None) -> tup
         name = source if on_hub else path
         raise DataError("unreadable", f"{name} cannot be read as a data set ({words}); expected {WANTED}") from None
     if isinstance(found, Mapping):
-        found = _of_split(found, split, str(path)) if len(found) > 1 or path.is_dir() else next(iter(found.values()))
+        found = next(iter(found.values())) if whole and len(found) == 1 else _of_split(found, split, str(path))
     return found, Path(source).name, path if path.is_dir() else path.parent
 
 

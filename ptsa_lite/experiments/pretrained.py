@@ -72,6 +72,16 @@ class Pretrained(ModelHubMixin, library_name="ptsa-lite", tags=["multi-task-lear
                 ways = f"({words}); give a folder that save_pretrained wrote, or OWNER/NAME"
                 raise OSError(f"{place} is no folder, and could not be fetched from the hub {ways}") from error
 
+    def push_to_hub(self, repo_id: str, **options) -> str:
+        """As huggingface_hub's mixin. Raises OSError where the hub does not take it."""
+        with asked_once() as why:
+            try:
+                return super().push_to_hub(repo_id, **options)
+            except Exception as error:  # of whatever carries it
+                words = why or " ".join(str(error).split())[:200]
+                raise OSError(f"{repo_id} could not be written to the hub ({words}); log in by `hf auth login`, or "
+                              "save_pretrained into a folder, and upload that") from error  # fmt: skip
+
     @classmethod
     def _from_pretrained(cls, *, model_id: str, config: dict | None = None, weights: str = "", **fetch) -> "Pretrained":
         """weights: the backbone's file, where it had one of its own. Raises ValueError for what is no such folder."""

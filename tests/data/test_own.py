@@ -77,6 +77,17 @@ def test_rows_parquet_and_a_folder_give_the_same_samples(tmp_path):
     assert batch["reach"].shape == (2, 1, 16, 16) and batch["material"].dtype == torch.int64
 
 
+def test_a_file_or_a_folder_is_for_training_and_one_named_for_a_split_is_for_that(tmp_path):
+    write_folder(tmp_path / "set")
+    rows = datasets.Dataset.from_list([{"image": png(frame(1)["image"]), "semseg": png(frame(1)["semseg"])}])
+    rows.to_parquet(tmp_path / "one.parquet")
+    options = dict(tasks={"material": TASKS["material"]}, columns={"material": "semseg"}, img_size=16, root=tmp_path)
+    for path in ("one.parquet", "set/train"):
+        assert len(open_dataset(path, **options)) == len(open_dataset({"val": path}, split="val", **options))
+        with pytest.raises(ValueError, match="has no split val, only train; give each a path, .* holdout: 5"):
+            open_dataset(path, split="val", **options)
+
+
 def test_arrays_may_have_their_channels_first():
     few = {name: TASKS[name] for name in ("depth", "normals")}
     first = [{"image": row["image"].transpose(2, 0, 1), "depth": row["depth"][None],
@@ -203,6 +214,7 @@ BAD_CELLS = [
     ("material", np.zeros((24, 24), np.uint8), "the label is 24x24, its picture 32x24: another shape"),
     ("material", np.zeros((24, 32, 3), np.uint8), r"shape \(24, 32, 3\); expected numbers \(H, W\)"),
     ("material", [[1, 2], [3]], "rows differ in length"),
+    ("material", 3, r"it holds 3, one number; expected one for each pixel, \(H, W\)"),
     ("material", "masks/none.png", "masks/none.png is missing"),
     ("material", Image.new("RGB", (32, 24)), "has mode RGB; expected a label picture of one integer channel"),
     ("material", b"no picture", "cannot be decoded as a picture"),
@@ -231,6 +243,11 @@ def test_what_lacks_is_refused_before_a_picture_is_read(tmp_path):
         with pytest.raises(ValueError, match=words):
             count_frames({"path": root} | {k: v for k, v in call.items() if k == "columns"}, "", "train",
                          tasks=call.get("tasks", one))  # fmt: skip
+    for k in range(3):
+        save(tmp_path / f"plain/{k}.png", frame(1)["image"])
+    (tmp_path / "plain/labels.csv").write_text("photo\n")
+    with pytest.raises(ValueError, match=r"of plain \(to read labels.csv, give path: .*\) 'photo'. Choose from: im"):
+        open_dataset(tmp_path / "plain", tasks=one, columns={"image": "photo"})
     for source, words in ((tmp_path / "none", "there is no .*none; give the folder"), (3, "cannot be read from int"),
                           ("nyud", "tasks of its own"), ("", "says no path"), ([], "says no path")):  # fmt: skip
         with pytest.raises(ValueError, match=words):

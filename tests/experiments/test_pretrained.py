@@ -83,6 +83,8 @@ def test_what_is_no_such_folder_is_refused(trained, tmp_path, monkeypatch):
     for place in ("owner/name", "rnus", "./runs/train/mine"):
         with pytest.raises(OSError, match=f"{place} is no folder, and could not be fetched .*HF_HUB_OFFLINE is set"):
             Pretrained.from_pretrained(place)
+    with pytest.raises(OSError, match="me/rooms could not be written .*HF_HUB_OFFLINE is set .*save_pretrained"):
+        Pretrained.of(trained).push_to_hub("me/rooms")
     with pytest.raises(ValueError, match="holds no config.json that save_pretrained wrote"):
         Pretrained.from_pretrained(trained)
     Pretrained.of(trained).save_pretrained(tmp_path / "folder")
