@@ -4,6 +4,7 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ from .tasks import REAL, Task, known
 
 STRIP = 256  # rows of a map that are computed at once: 40 classes of a large photograph would not fit
 # Of pictures, where a folder is given; what Pillow does not read of them is told, not passed over.
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif", ".avif")
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".jp2", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".gif", ".heic",
+            ".heif", ".avif")  # fmt: skip
 
 
 def predict(model: nn.Module, pictures: Any, tasks: Iterable[str] | None = None) -> dict | list[dict]:
@@ -95,10 +97,13 @@ def paint(task: Task, values: np.ndarray) -> np.ndarray:
 
 
 def find_pictures(places: Sequence[Path]) -> list[Path]:
-    """The pictures that are meant: a file is itself, a folder the pictures in it. Raises FileNotFoundError."""
+    """The pictures that are meant: a file is itself, a folder the pictures in it, without the maps that `predict_files`
+    wrote there. Raises FileNotFoundError."""
     found = []
     for place in map(Path, places):
-        inside = sorted(path for path in place.glob("*") if path.suffix.lower() in SUFFIXES)
+        maps = place.glob("*.npy") if (place / "pictures.json").is_file() else ()
+        inside = {path for path in place.glob("[!.]*") if path.suffix.lower() in SUFFIXES}
+        inside = sorted(inside - {path.with_suffix(".png") for path in maps})
         if not place.is_file() and not inside:
             raise FileNotFoundError(f"no picture at {place}; give a file, or a folder of {', '.join(SUFFIXES)}")
         found += inside or [place]
@@ -137,7 +142,8 @@ def name_pictures(pictures: Sequence[Path], folder: Path, by: str = "") -> list[
     there = {_key(path.name.rsplit(".", 2)[0]) for path in folder.iterdir() if path.name.count(".") > 1}
     stems, names = Counter(_key(path.stem) for path in pictures), []
     for path in pictures:
-        me, parts = str(path.resolve()), path.resolve().parts[1:]
+        me = os.path.realpath(path)  # Path.resolve raises where links lead in a circle
+        parts = Path(me).parts[1:]
         offers = [path.stem, path.name, *("_".join(parts[-n:]) for n in range(2, len(parts) + 1))]
         offers = [name for name in offers[stems[_key(path.stem)] > 1 :] if len(os.fsencode(name)) < 200]  # of 255
         offers.append(f"{path.stem[:40]}-{cache.fingerprint(me)}")
@@ -154,13 +160,14 @@ def _key(name: str) -> str:
 
 
 def export(model: nn.Module) -> torch.export.ExportedProgram:
-    """The merged model as a program of torch.export, which needs none of this package: images (batch, 3, H, W), of any
-    number, -> {task: (batch, C, H, W)}.
+    """The model as a program of torch.export, which needs none of this package: images (batch, 3, H, W), of any number,
+    -> {task: (batch, C, H, W)}. It is merged, where the method's adapters can be.
     """
     images = torch.zeros(2, 3, *model.img_size, device=next(model.parameters()).device)
+    with suppress(ValueError):
+        model = model.merge()
     with torch.no_grad():
-        any_batch = ({0: torch.export.Dim("batch")},)
-        return torch.export.export(model.merge().eval(), (images,), dynamic_shapes=any_batch)
+        return torch.export.export(model.eval(), (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
 
 
 def write_program(model: nn.Module, file: Path, tasks: Iterable[str] = ()) -> float:

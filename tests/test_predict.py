@@ -93,12 +93,15 @@ def pictures(tmp_path):
     (tmp_path / "two" / "broken.jpg").write_bytes(b"no picture")
     (tmp_path / "two" / "phone.HEIC").write_bytes(b"a format that Pillow does not read by itself")
     (tmp_path / "two" / "notes.txt").write_text("words")
+    (tmp_path / "two" / "._b.png").write_bytes(b"what a Mac leaves beside b.png")
+    (tmp_path / "two" / "round.jfif").symlink_to("round.jfif")
     return tmp_path
 
 
 def test_a_folder_means_its_pictures_and_a_place_without_any_is_named(pictures):
     found = find_pictures([pictures / "one", pictures / "two", pictures / "one" / "b.png"])
-    assert [path.name for path in found] == ["A.JPG", "a.png", "b.png", "b.png", "broken.jpg", "phone.HEIC"]
+    assert [path.name for path in found] == ["A.JPG", "a.png", "b.png", "b.png", "broken.jpg", "phone.HEIC",
+                                             "round.jfif"]  # fmt: skip
     (pictures / "three").mkdir()
     for place in ("three", "nowhere.png"):
         with pytest.raises(FileNotFoundError, match=f"no picture at .*{place}"):
@@ -108,8 +111,8 @@ def test_a_folder_means_its_pictures_and_a_place_without_any_is_named(pictures):
 def test_no_picture_replaces_anothers_maps_and_a_broken_one_is_told_and_the_rest_done(small, pictures):
     said, out = [], pictures / "out"
     failed = predict_files(small, find_pictures([pictures / "one", pictures / "two"]), out, said.append)
-    assert failed == [pictures / "two" / name for name in ("broken.jpg", "phone.HEIC")]
-    assert len(said) == 6 and "broken.jpg" in said[4] and "phone.HEIC" in said[5]
+    assert failed == [pictures / "two" / name for name in ("broken.jpg", "phone.HEIC", "round.jfif")]
+    assert len(said) == 7 and all(path.name in line for path, line in zip(failed, said[4:], strict=True))
     names = {path.name for path in out.glob("*.npy")}
     assert names == {f"{name}.{task}.npy" for name in ("A.JPG", "a.png", "b.png", "two_b.png")
                      for task in ("semseg", "depth")}  # fmt: skip
@@ -133,7 +136,8 @@ def test_maps_beside_the_pictures_replace_none_of_them_and_of_long_names_a_part_
         photo(20 + number, 30, seed=number).save(tmp_path / name, "png")
     before = {name: (tmp_path / name).read_bytes() for name in names}
     for _ in range(2):
-        assert predict_files(small, [tmp_path / name for name in names], tmp_path, lambda line: None) == []
+        assert predict_files(small, found := find_pictures([tmp_path]), tmp_path, lambda line: None) == []
+        assert {path.name for path in found} == {*names}, "maps are no pictures"
     assert {name: (tmp_path / name).read_bytes() for name in names} == before
     rows = sorted(len(np.load(path)) for path in tmp_path.glob("*.depth.npy"))
     assert rows == [20, 21, 22, 23, 24, 25] and (tmp_path / "a.png.depth.png").is_file()
@@ -186,14 +190,16 @@ def test_a_program_that_says_other_than_the_model_is_told(small, tmp_path, monke
 
 
 @pytest.mark.parametrize(("family", "method", "tasks"), [
-    ("swin", "ptsa", PASCAL), ("swinv2", "ptsa", PASCAL), ("pvt", "ptsa", PASCAL),
-    ("swin", "single_task_lora", select(PASCAL, NAMES[:2])),
+    ("swin", "ptsa", PASCAL), ("swinv2", "ptsa", PASCAL), ("pvt", "ptsa", PASCAL), ("dinov2", "ptsa", PASCAL),
+    *(("swin", method, select(PASCAL, NAMES[:2]))
+      for method in ("single_task_lora", "mtlora", "tadformer", "vpt_deep", "adapter")),
 ])  # fmt: skip
 def test_the_exported_program_equals_the_model_for_any_batch_and_survives_saving(family, method, tasks, tmp_path):
     model = model_of(family, tasks, method)
     assert write_program(model, tmp_path / "made" / "model.pt2") < 1e-5
     program = torch.export.load(tmp_path / "made" / "model.pt2")
-    assert program.state_dict and not any("lora" in name for name in program.state_dict)
+    merged = method not in ("mtlora", "tadformer")
+    assert program.state_dict and merged != any("lora" in name for name in program.state_dict)
     program = program.module()
     for batch in (1, 2, 5):
         images = torch.randn(batch, 3, 64, 64)

@@ -51,7 +51,7 @@ class PartingBlock(SwinTransformerBlock):
     """A stage's last block, where the tasks' streams part from the shared one: (B, h, w, C) -> ((1+T)*B, h, w, C)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        attended = self._attn(self.norm1(x)).chunk(1 + self.attn.proj.n_tasks)  # of (B, h, w, C)
+        attended = self._attn(self.norm1(x)).unflatten(0, (-1, x.shape[0]))  # streams of (B, h, w, C)
         streams = [x + self.drop_path1(x_t) for x_t in attended]  # a list: one tensor would be cut in every layer
         hidden = self.mlp.fc1.streams([self.norm2(x_t) for x_t in streams])
         out = self.mlp.fc2.streams([self.mlp.act(x_t) for x_t in hidden])
@@ -79,7 +79,7 @@ class MTLoRAModel(MultiTaskModel):
         """Each head reads its task's stream after every stage."""
         x, maps = self.backbone.embed(images), []
         for stage in range(self.backbone.n_stages):
-            x, *streams = self._stage(stage, x).chunk(1 + len(self.tasks))  # each (B, h, w, C)
+            x, *streams = self._stage(stage, x).unflatten(0, (1 + len(self.tasks), -1))  # each (B, h, w, C)
             maps.append(streams)
         return dict(zip(self.tasks, map(list, zip(*maps, strict=True)), strict=True))
 

@@ -19,19 +19,19 @@ class PromptedAttention(WindowAttention):
     prompts: Tensor
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        n_windows, n = len(x) // len(self.prompts), self.prompts.shape[1]
+        n_windows, n = x.shape[0] // self.prompts.shape[0], self.prompts.shape[1]
         x = torch.cat([self.prompts.repeat_interleave(n_windows, 0), x], dim=1)  # (B*windows, n+N, C)
         q, k, v = self.qkv(x).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         bias = F.pad(self._get_rel_pos_bias(), (n, 0, n, 0))  # (1, heads, n+N, n+N)
         if mask is not None:
-            bias = bias + F.pad(mask, (n, 0, n, 0)).repeat(len(self.prompts), 1, 1)[:, None]
+            bias = bias + F.pad(mask, (n, 0, n, 0)).repeat(self.prompts.shape[0], 1, 1)[:, None]
         scores = (q * self.scale @ k.mT + bias).softmax(-1)
         return self.project((self.attn_drop(scores) @ v).transpose(1, 2).flatten(2), q, k)
 
     def project(self, mixed: Tensor, q: Tensor, k: Tensor) -> Tensor:
         """The last step: from what attention gives prompts and tokens (B*windows, n+N, C) to what it puts out."""
         x, n = self.proj_drop(self.proj(mixed)), self.prompts.shape[1]
-        self.prompts = x[:, :n].unflatten(0, (len(self.prompts), -1)).mean(1)
+        self.prompts = x[:, :n].unflatten(0, (self.prompts.shape[0], -1)).mean(1)
         return x[:, n:]
 
 
@@ -56,7 +56,7 @@ class PromptedSwin(SwinBackbone):
         for block in self.blocks(stage):
             if block.number < len(self.adapter_prompts):
                 prompts = self.dropout(self.adapter_prompts[block.number])  # (T, n, C)
-                x = torch.cat([prompts.repeat_interleave(len(x) // len(prompts), 0), x], dim=1)
+                x = torch.cat([prompts.repeat_interleave(x.shape[0] // len(prompts), 0), x], dim=1)
             x = self._block(block, x, grid)
             x = x if self.carried else x[:, self.n :]
         prompts, x = x[:, : self.carried], x[:, self.carried :].unflatten(1, grid)

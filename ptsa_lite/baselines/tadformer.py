@@ -54,7 +54,7 @@ class TaskPromptedSwin(SwinBackbone):
         read = [gate * z + (1 - gate) * y for z, y in zip(picked, streams, strict=True)]
         if stage + 1 < self.n_stages:
             prompts = self.adapter_widen[stage](prompts)
-        return self.end(stage, torch.cat([x, *read])).split(len(x)), prompts
+        return self.end(stage, torch.cat([x, *read])).unflatten(0, (1 + len(read), -1)).unbind(), prompts
 
 
 class TADFormerModel(MultiTaskModel):
@@ -70,7 +70,7 @@ class TADFormerModel(MultiTaskModel):
     def features(self, images: Tensor) -> dict[str, list[Tensor]]:
         """Each head reads its task's map after every stage."""
         x = self.backbone.embed(images)
-        prompts = self.backbone.adapter_prompts.expand(len(x), -1, -1)  # (B, T, C)
+        prompts = self.backbone.adapter_prompts.expand(x.shape[0], -1, -1)  # (B, T, C)
         maps: dict[str, list[Tensor]] = {task: [] for task in self.tasks}
         for stage in range(self.backbone.n_stages):
             (x, *read), prompts = self._stage(stage, (x, prompts))

@@ -28,7 +28,7 @@ class TaskFilter(nn.Module):
         made = (made - made.mean(2, keepdim=True)) / (made.std(2, keepdim=True) + 1e-10)
         kernels = (self.gain * made.flatten(1) + self.shift).view(-1, 1, 3, 3)  # (B*R, 1, 3, 3)
         maps = y.permute(0, 3, 1, 2).flatten(0, 1)[None]  # (1, B*R, h, w)
-        filtered = F.conv2d(maps, kernels, padding=1, groups=len(kernels))
+        filtered = F.conv2d(maps, kernels, padding=1, groups=kernels.shape[0])
         return filtered.view(*made.shape[:2], *y.shape[1:3]).permute(0, 2, 3, 1)
 
 
@@ -63,7 +63,7 @@ class PickingAttention(PromptedAttention):
     def project(self, mixed: Tensor, q: Tensor, k: Tensor) -> Tensor:
         n = self.prompts.shape[1]
         told = self.proj(mixed[:, :n])
-        self.prompts = told.unflatten(0, (len(self.prompts), -1)).mean(1)
+        self.prompts = told.unflatten(0, (self.prompts.shape[0], -1)).mean(1)
         tokens, affinity = mixed[:, n:], F.gelu(q[:, :, :n] @ k[:, :, n:].mT)  # (B*windows, N, C), (.., heads, T, N)
         x = self.proj.shared.dropout(tokens).unflatten(2, (self.num_heads, -1)).transpose(1, 2)  # (.., heads, N, c)
         picked = [(affinity[:, :, t, :, None] * x).transpose(1, 2).flatten(2) for t in range(n)]
@@ -77,7 +77,7 @@ class TaskBlock(SwinTransformerBlock):
 
     def forward(self, x: Tensor, prompts: Tensor) -> tuple[list[Tensor], Tensor, tuple[Tensor, ...]]:
         self.attn.prompts = self.norm1(prompts)
-        parts = self._attn(self.norm1(x)).split(len(x))
+        parts = self._attn(self.norm1(x)).unflatten(0, (-1, x.shape[0])).unbind()
         told, n = self.norm2(self.attn.prompts), len(parts) // 2 + 1
         del self.attn.prompts
         streams = [x + self.drop_path1(part) for part in parts[:n]]

@@ -95,7 +95,8 @@ def result_in(folder: Path, run: Run) -> dict:
 def check_result(result, path: Path) -> dict:
     """What a file holds as a run's result, if it is one; ValueError naming the file."""
     kinds = {"name": str, "run": dict, "metrics": dict, "frames": list}
-    if not isinstance(result, dict) or not all(isinstance(result.get(key), kind) for key, kind in kinds.items()):
+    whole = isinstance(result, dict) and all(isinstance(result.get(key), kind) for key, kind in kinds.items())
+    if not whole or any(task not in result["metrics"] for task in result["run"].get("tasks", ())):
         raise ValueError(f"{path} holds no result of a run: {reprlib.repr(result)}; move it away")
     return result
 

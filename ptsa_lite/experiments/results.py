@@ -29,12 +29,16 @@ def collected(path: str | Path) -> list[dict]:
 def restore(path: Path, runs: Sequence[Run], folder: Path) -> int:
     """Lay the file's results of these runs into the study's folder, where it has none: they are done. How many.
 
-    Raises ValueError where they were measured on other numbers of frames than the archive has now.
+    Raises ValueError where one is of another run than its name says, and where they were measured on other numbers of
+    frames than the archive has now.
     """
     content, wanted, lists = _read(path), {run.name(): run for run in runs}, {}
     found = {r["name"]: r for r in (*content["others"], *content["runs"]) if r["name"] in wanted}
     for name, result in found.items():
         run = wanted[name]
+        theirs = {key: value for key, value in result["run"].items() if key in vars(run)}
+        if Run.from_dict(theirs | {"root": run.root, "weights": run.weights}).name() != name:
+            raise ValueError(f"{path} holds under {name} a result of another run; give it its own name, or take it out")
         if isinstance(run.data, str) and run.data in ARCHIVES and run.root and not run.holdout:
             key = run.data, run.root, run.n_frames
             lists[key] = lists.get(key) or [count_frames(*key[:2], split, key[2]) for split in ("train", "val")]
@@ -76,7 +80,11 @@ def collect(
 def _read(path: Path) -> dict:
     there = read_json(path, then="move it away, and the study begins anew") if path.is_file() else {}
     content = {"runs": [], "others": []} | there
+    once: dict[str, dict] = {}
     for key in ("runs", "others"):
         found = content[key] if isinstance(content[key], list) else [content[key]]
         content[key] = [check_result(result, path) for result in found]
+        for result in content[key]:
+            if once.setdefault(result["name"], result)["metrics"] != result["metrics"]:
+                raise ValueError(f"{path} holds two results of {result['name']} that differ; take one of them out")
     return content

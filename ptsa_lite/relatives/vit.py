@@ -9,12 +9,23 @@ from ptsa_lite.families import Backbone
 from ptsa_lite.resize import resize
 
 
+class Trunk(nn.ModuleList):
+    """A ViT's blocks, and a stage's where they are called with its number: torch.export looks for a module here."""
+
+    def __call__(self, stage: int) -> Any:
+        return self[stage * len(self) // Backbone.n_stages : (stage + 1) * len(self) // Backbone.n_stages]
+
+
 class ViTBackbone(Backbone):
     """A plain ViT (DINOv2, DINOv3): four runs of its blocks, all on one grid; heads read it twice as fine, as it is,
     and half as fine, which is a pyramid without a weight (after ViTDet, Li et al. 2022)."""
 
     LINEARS = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc1_g", "mlp.fc1_x", "mlp.fc2")
     SIZED = True
+
+    def __init__(self, net: nn.Module, img_size: tuple[int, int]):
+        super().__init__(net, img_size)
+        self.__dict__["trunk"] = Trunk(self._modules["blocks"])  # no child of its own: names stay timm's
 
     @property
     def MULTIPLE(self) -> int:  # type: ignore[override]
@@ -24,10 +35,9 @@ class ViTBackbone(Backbone):
     def channels(self) -> tuple[int, ...]:
         return self.widths
 
-    def blocks(self, stage: int) -> Any:
-        blocks: Any = self._modules["blocks"]
-        n = len(blocks)
-        return blocks[stage * n // self.n_stages : (stage + 1) * n // self.n_stages]
+    @property
+    def blocks(self) -> Any:
+        return self.trunk
 
     def embed(self, images: Tensor) -> Tensor:
         x = self.net_class._pos_embed(self, self.patch_embed(images))  # (B, tokens, C), class and register tokens first

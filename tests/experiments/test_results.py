@@ -71,7 +71,8 @@ def test_a_changed_grid_loses_no_result_and_finds_it_again_when_it_is_changed_ba
 
 @pytest.mark.parametrize(
     "spoilt",
-    [{"runs": 3}, {"runs": None}, {"runs": [1]}, {"runs": [{}]}, {"others": {"a": 1}}, {"runs": [{"name": "NAME"}]}],
+    [{"runs": 3}, {"runs": None}, {"runs": [1]}, {"runs": [{}]}, {"others": {"a": 1}}, {"runs": [{"name": "NAME"}]},
+     {"runs": [{"name": "NAME", "run": {"tasks": ["semseg"]}, "metrics": {}, "frames": [4, 4]}]}],
     ids=str,
 )
 def test_a_file_that_a_hand_has_spoilt_is_refused_and_nothing_of_it_taken(tmp_path, spoilt):
@@ -91,6 +92,25 @@ def test_a_file_that_another_editor_has_saved_keeps_its_results(tmp_path):
     collect(runs, tmp_path / "here", path, "", quiet)
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
     assert restore(path, runs, tmp_path / "there") == 2
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [({"metrics": {"semseg": 99}}, "holds two results of NAME that differ"),
+     ({"name": "NAME"}, "holds under NAME a result of another run")],
+)  # fmt: skip
+def test_a_file_merged_by_hand_is_refused_where_its_results_contradict_each_other(tmp_path, changed, told):
+    path, runs = tmp_path / "one.json", [run(0), run(1)]
+    finish(runs, tmp_path / "here")
+    collect(runs, tmp_path / "here", path, "", quiet)
+    name = runs[0].name()
+    both = json.loads(path.read_text())["runs"]
+    first = both[0] if "metrics" in changed else both.pop()
+    both.append(first | json.loads(json.dumps(changed).replace("NAME", name)))
+    path.write_text(json.dumps({"runs": both if "metrics" in changed else both[1:]}))
+    with pytest.raises(ValueError, match=f"one.json {told.replace('NAME', name)}"):
+        restore(path, runs, tmp_path / "there")
+    assert not list(tmp_path.glob("there/*.json"))
 
 
 def test_results_are_called_as_the_grid_that_collects_them_calls_them(tmp_path):
