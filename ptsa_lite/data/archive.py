@@ -63,7 +63,9 @@ class Layout:
         if lacking:
             folders = dict.fromkeys(folder for source in self.sources.values() for folder in source.folders)
             expected = ", ".join(f"{folder}/" for folder in (*folders, Path(self.lists).parent.as_posix()))
-            words = f"{root} is no {self.name} archive: {', and '.join(lacking)}; expected {expected}"
+            held = ", ".join(path.name for path in _listed(root)[:6]) or "nothing"
+            found = "a file, which is to be unpacked" if root.is_file() else held
+            words = f"{root} is no {self.name} archive: {', and '.join(lacking)}; expected {expected}; found {found}"
             raise DataError("missing", words)
         names = files.parse_list(files.read_text(next(path for path in lists if path.is_file())))[0]
         for key, source in self.sources.items():

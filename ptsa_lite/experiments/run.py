@@ -108,9 +108,9 @@ class Run:
         check(SIMILARITY_RULES, self.similarity)
         for task in self.metrics:
             known(task, tasks, "task of this run")
-        for name in ("tasks", "rank", "groups"):  # as JSON and YAML read them
-            if isinstance(getattr(self, name), list):
-                object.__setattr__(self, name, tuple(getattr(self, name)))
+        given = {"tasks": self.tasks, "groups": self.groups, "rank": ranks if len({*ranks}) > 1 else ranks[0]}
+        for name, value in given.items():  # lists are as JSON and YAML read them; one rank everywhere is one rank
+            object.__setattr__(self, name, tuple(value) if isinstance(value, list) else value)
 
     def content(self) -> dict:
         """All that decides the result, as JSON holds it: weights by what their file holds, scenes by their version.

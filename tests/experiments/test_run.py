@@ -39,6 +39,7 @@ def test_a_name_is_of_what_decides_the_result_however_it_is_written():
             {"weight_decay": 0.05}]  # fmt: skip
     assert {Run("bitfit", **SMALL | {"config": CONFIG | other}).name() for other in same} == {run.name()}
     assert Run("bitfit", **SMALL | {"config": CONFIG | {"amp": "bfloat16"}}).name() != run.name()
+    assert Run("bitfit", **SMALL | {"rank": [2] * 4}) == Run("bitfit", **SMALL | {"rank": 2})
 
 
 def test_a_grown_tree_has_the_name_of_its_groups():
