@@ -3,6 +3,7 @@
 import math
 import re
 import sys
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise FileNotFoundError(f"no weights at {path}; give a .safetensors or .pth file, 'pretrained' or 'random'")
     try:
-        safe = path.suffix == ".safetensors"
+        safe = path.suffix.lower() == ".safetensors"
+        torch.serialization.add_safe_globals([Namespace])  # holds values alone: training codes keep their settings so
         state = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # safetensors and torch raise whatever the wrong bytes lead them to
         reason = " ".join(str(error).split())[:120]

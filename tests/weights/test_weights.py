@@ -1,4 +1,5 @@
 import re
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,8 @@ def as_microsoft_has_it(state):
     return theirs
 
 
-@pytest.mark.parametrize("wrapped", [lambda s: s, lambda s: {"model": s}, lambda s: {"state_dict": s, "epoch": 3}])
+@pytest.mark.parametrize("wrapped", [lambda s: s, lambda s: {"model": s, "args": Namespace(lr=1)},
+                                     lambda s: {"state_dict": s, "epoch": 3}])  # fmt: skip
 @pytest.mark.parametrize("named", [dict, as_microsoft_has_it, lambda s: {f"module.{k}": v for k, v in s.items()}])
 def test_weights_load_as_people_hold_them(tmp_path, wrapped, named):
     swin = timm.create_model("swin_tiny_patch4_window7_224", pretrained=False, img_size=64, **SMALL)
