@@ -76,6 +76,7 @@ from ptsa_lite.data.describe import describe
 from ptsa_lite.figures import colour_labels, draw_curves, draw_frames, draw_grid, picture_of, save_figure, use_style
 from ptsa_lite.scenes import SCENE_CLASSES, render_scene
 from ptsa_lite.tasks import IGNORE
+from ptsa_lite.workshop.exercises import guess, reveal
 
 started = time.monotonic()
 use_style()
@@ -214,7 +215,11 @@ assert labelled["inside"] < len(plain) and labelled["normals"] < len(plain), "th
 # ## What goes wrong
 #
 # Most first attempts fail at the description. It should then take one sentence to know why, before anything trains. Here
-# are five mistakes that everybody makes. **Predict** which of them are noticed without opening a picture.
+# are five mistakes that everybody makes: a column misspelt, too few classes, a metric of another kind, a task called
+# `type`, and a mask of another shape than its picture. **Predict** how many are noticed without opening a picture.
+
+# %%
+guess("mistakes noticed without a picture", None)  # your guess in place of None
 
 # %%
 def try_it(data=data, **changed):
@@ -226,12 +231,16 @@ def try_it(data=data, **changed):
     raise AssertionError("this should have been refused")
 
 
-print(try_it(data | {"columns": data["columns"] | {"material": "materialmap"}}))
-print(try_it(material={"kind": "segmentation", "classes": 3}))
-print(try_it(people={"kind": "binary", "metric": "RMSE"}))
-print(try_it(type={"kind": "segmentation", "classes": 4}))
 odd = dict.fromkeys(features) | {"photo": np.zeros((64, 64, 3), np.uint8), "inside": np.zeros((64, 48))}
-print(try_it(data | {"path": [odd]}))
+said = [
+    try_it(data | {"columns": data["columns"] | {"material": "materialmap"}}),
+    try_it(material={"kind": "segmentation", "classes": 3}),
+    try_it(people={"kind": "binary", "metric": "RMSE"}),
+    try_it(type={"kind": "segmentation", "classes": 4}),
+    try_it(data | {"path": [odd]}),
+]
+print(*said, sep="\n")
+reveal("mistakes noticed without a picture", sum(", row " not in words for words in said))
 
 # %% [markdown]
 # A column, a metric or a name that cannot be is noticed at once. Classes out of range and a mask of another shape are
@@ -453,6 +462,48 @@ figure
 # `torch.export`, for all tasks or for some. The adapters are merged into the backbone then, any number of pictures may
 # go in at once, and what was written is read again and compared with the model before you hear that it is done.
 #
+# ## Your own folder, in full
+#
+# Most readers have no Parquet but a folder of pictures, masks beside them, and a table. Say it is called `garden`, and
+# `garden/labels.csv` begins with
+#
+# ```
+# photo,seg,wet,height
+# photos/1.jpg,seg/1.png,wet/1.png,height/1.png
+# photos/2.jpg,seg/2.png,,height/2.png
+# ```
+#
+# Paths go from the table's folder, and an empty cell is a label that is not there. `seg` holds classes 0 to 5, `wet` 0
+# and 255, `height` millimetres in 16 bits. This is `garden.yaml`, whole:
+#
+# ```yaml
+# data: {path: garden/labels.csv, columns: {image: photo, ground: seg}}
+# tasks:
+#   ground: {kind: segmentation, classes: 6, ignore: 255}
+#   wet: {kind: binary, loss_weight: 5}
+#   height: {kind: regression, unit: m, scale: 0.001}
+# holdout: 4  # every fourth frame is measured on; or, for data, path: {train: garden/train.csv, val: garden/val.csv}
+# img_size: 64
+# rank: 4
+# config: {epochs: 8, batch_size: 8, lr: 2.0e-3, warmup_epochs: 1}
+# similarity: {epochs: 1, frames: 24, batch_size: 8}
+# method: ptsa
+# tree: [1, 1, 2, 3]
+# ```
+#
+# And these are the commands, from the question whether all is there to a program for others:
+#
+# ```bash
+# python -m ptsa_lite data verify garden.yaml
+# python -m ptsa_lite train garden.yaml  # into runs/train/garden
+# python -m ptsa_lite predict runs/train/garden some/pictures
+# python -m ptsa_lite export runs/train/garden garden.onnx --tasks ground,wet
+# ```
+#
+# Where photographs are turned by their EXIF, masks must lie on the pixels as they are stored; `data verify` counts such
+# pictures. A folder with a `metadata.csv`, whose columns are `file_name` for pictures and `seg_file_name` and so on for
+# masks, is read by the folder's path alone; its columns are called `image` and `seg` then.
+#
 # ## Summary
 #
 # - A task is its kind and what differs from the kind's usual. Loss, metric and augmentation follow from the kind.
@@ -473,10 +524,10 @@ figure
 from ptsa_lite.losses import task_loss
 
 task = described.tasks["inside"]
-guess = torch.randn(4, 1, img_size, img_size)
+answer = torch.randn(4, 1, img_size, img_size)
 target = shown["inside"].clone()
 target[2:] = IGNORE  # as if two of the four frames had no such label
-assert torch.isclose(task_loss(task, guess, target), task_loss(task, guess[:2], target[:2]))
+assert torch.isclose(task_loss(task, answer, target), task_loss(task, answer[:2], target[:2]))
 print("the two frames without a label change nothing")
 
 # %% [markdown]
