@@ -205,6 +205,7 @@ def _findings(rows: list[Row], words: dict[str, str], else_do: str) -> list[str]
                 lines.append(f"{row.split} {row.label}: and {len(found) - 3} more of this kind")
     for row in rows:
         for text, n in row.remarks.items():
-            end = "look at the files" if ONE_VALUE in text else f"nothing to do, the rule stands in {RULES}"
+            end = {ONE_VALUE: "look at the files", "not annotated": "nothing to do, a frame may lack a label"}.get(text)
+            end = end or f"nothing to do, the rule stands in {RULES}"
             lines.append(f"{row.split} {row.label}: {text} ({n} frames); {end}")
     return lines

@@ -272,6 +272,7 @@ def test_verify_counts_what_is_wrong_in_data_of_one_s_own(tmp_path):
     assert found == {("train", "image"): {}, ("train", "material"): {"range": 1}, ("train", "reach"): {"missing": 1},
                      ("val", "image"): {}, ("val", "material"): {}, ("val", "reach"): {}}  # fmt: skip
     assert not report.ok and "it holds classes [77]" in str(report) and "Ready" not in str(report)
+    assert "train reach: not annotated (1 frames); nothing to do, a frame may lack a label" in str(report)
 
 
 def test_verify_reads_arrays_too():
