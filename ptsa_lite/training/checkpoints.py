@@ -28,11 +28,15 @@ def fingerprint(model: nn.Module, train_set, tasks: Mapping[str, Task], config: 
     weights enter by a hash, because the checkpoint does not hold them.
     """
     trained = {name: list(p.shape) for name, p in model.named_parameters() if p.requires_grad}
+    told = {name: asdict(task) for name, task in tasks.items()}
+    for task in told.values():
+        if task["scale"] == 1:  # older checkpoints know of none
+            del task["scale"]
     dropout = {m.p for m in model.modules() if isinstance(m, _DropoutNd)}
     depth = {m.drop_prob for m in model.modules() if isinstance(m, DropPath)}
     return plain({
         **{name: value for name, value in config.items() if name not in FREE},
-        "tasks": {name: asdict(task) for name, task in tasks.items()},
+        "tasks": told,
         "model": description(model),
         "dropout": sorted(dropout - {0}),
         "stochastic depth": sorted(depth - {0}),
