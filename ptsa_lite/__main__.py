@@ -149,12 +149,15 @@ def site(out, repository) -> None:
 def study(grid, root, jobs, cluster, rows, changes, out) -> None:
     """Run a grid of trainings, with what was done before kept.
 
-    Trains every run of GRID.yaml that is not done, and collects the results in figures/results; figures/grids holds
-    examples, and pascal and nyud are the rows that `train` takes one of. Several processes may share one folder.
+    Trains every run of GRID.yaml that is not done, collects the results in figures/results, and prints their table;
+    figures/grids holds examples, and pascal and nyud are the rows that `train` takes one of. Several processes may
+    share one folder.
     """
     from .experiments.queue import run_study
-    from .experiments.results import collect, restore
+    from .experiments.results import collect, collected, restore
+    from .experiments.run import run_tasks
     from .experiments.settings import read_runs
+    from .experiments.tables import markdown_table, summarise
 
     runs, name = read_runs(grid, ({"root": root} if root else {}) | changes, rows), Path(grid).stem
     folder, path = Path(out or Path("runs") / "study" / name), _results(grid)
@@ -178,6 +181,8 @@ def study(grid, root, jobs, cluster, rows, changes, out) -> None:
     finally:
         left = collect(runs, folder, path, command, say)
         say(f"{left} runs left" if left else f"all runs are done: {path}")
+    if not left and len({run.tasks for run in runs}) == 1:
+        say(markdown_table(summarise(collected(path), "mean", by_label=True), run_tasks(runs[0])))
 
 
 @cli.command()

@@ -77,8 +77,7 @@ def _family(name: str) -> type[Backbone]:
     """The family that a name of timm's belongs to; ValueError with the nearest name, or tag of weights, for another."""
     families: dict[str, str] = {}
     for pattern, family in FAMILIES.items():
-        other_code = "swinv2_cr_*"
-        families |= dict.fromkeys(timm.list_models(pattern, exclude_filters=other_code), family)
+        families |= dict.fromkeys(timm.list_models(pattern, exclude_filters="swinv2_cr_*"), family)  # another code
     base, _, tag = name.partition(".")
     known(base, families, "backbone")
     if tag:

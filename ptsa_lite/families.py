@@ -24,6 +24,7 @@ class Backbone(nn.Module):
     name = ""
 
     if TYPE_CHECKING:
+
         def __getattr__(self, name: str) -> Any: ...  # whatever timm calls its own
 
     def __init__(self, net: nn.Module, img_size: tuple[int, int]):

@@ -149,8 +149,7 @@ def check_ranks(rank: int | Sequence[int], n_stages: int) -> tuple[int, ...]:
     """One rank for all stages, or one each; ValueError on another length or a negative one."""
     ranks = tuple(rank) if isinstance(rank, Sequence) else (rank,) * n_stages
     if len(ranks) != n_stages or not all(map(SIZE[0], ranks)):
-        words = f"give one whole number, 0 or more, or {n_stages} of them, one a stage"
-        raise ValueError(f"rank {reprlib.repr(rank)}: {words}")
+        raise ValueError(f"rank {reprlib.repr(rank)}: give a whole number, 0 or more, or {n_stages} of them")
     return ranks
 
 

@@ -14,6 +14,7 @@ from .grouping import average_linkage, check_n_groups, check_similarity, check_s
 Group = tuple[str, ...]
 Stage = tuple[Group, ...]
 
+
 @dataclass(frozen=True)
 class TaskTree:
     """Nested groups of tasks, one partition P_s a stage, from coarse to fine: each g of P_{s+1} lies in one h of P_s.

@@ -36,6 +36,7 @@ def random_frame(seed: int, height: int = 24, width: int = 32) -> dict[str, np.n
 
 def png(path, bits, kind, rows):
     """A PNG of bytes that are packed already, as no writer at hand packs them; kind 0 is grey, 2 is RGB."""
+
     def chunk(name, data):
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 

@@ -22,8 +22,11 @@ ADDRESS = re.compile(r" at 0x[0-9a-f]{6,}")
 def broken_rules(folder: Path) -> list[str]:
     """Sentences on every notebook of the folder that is not as it should be; empty where all is well."""
     folder = Path(folder).resolve()
-    found = [f"{source.stem}: {sentence}" for source in sources(folder)
-             for sentence in (*_source(source), *_links(source), *_built(source, folder.parent))]
+    found = [
+        f"{source.stem}: {sentence}"
+        for source in sources(folder)
+        for sentence in (*_source(source), *_links(source), *_built(source, folder.parent))
+    ]
     return unlike_source(folder) + found + list(_orphans(folder))
 
 
@@ -122,10 +125,14 @@ def _output(output, root: Path) -> Iterator[str]:
 
 def _orphans(folder: Path) -> Iterator[str]:
     """Files in figures/ that neither a notebook nor README.md names, as they are or as an f-string with {holes}."""
-    texts = [path.read_text(encoding="utf-8") for path in (*sources(folder), folder.parent / "README.md")
-             if path.is_file()]
-    formed = [re.sub(r"\\{.*?\\}", "[0-9a-z_]+", re.escape(name))
-              for text in texts for name in re.findall(r'f"(\d\d_[^"]*\{[^"]*)"', text)]
+    texts = [
+        path.read_text(encoding="utf-8") for path in (*sources(folder), folder.parent / "README.md") if path.is_file()
+    ]
+    formed = [
+        re.sub(r"\\{.*?\\}", "[0-9a-z_]+", re.escape(name))
+        for text in texts
+        for name in re.findall(r'f"(\d\d_[^"]*\{[^"]*)"', text)
+    ]
     for figure in sorted((folder.parent / "figures").glob("*")):
         named = any(figure.stem in text for text in texts) or any(re.fullmatch(one, figure.stem) for one in formed)
         if figure.is_file() and not figure.name.startswith(".") and not named:

@@ -85,10 +85,13 @@ def test_a_tree_computes_what_one_model_a_task_computes(family, merge):
     together = (model.merge() if merge else model)(images)
     for name, task in PASCAL.items():
         alone = build_model("lora_shared", backbone, {name: task}, rank=2)
-        alone.load_state_dict({
-            key: value[[TREE.group_of(stage_of(backbone, key), name)]] if "lora_" in key else value
-            for key, value in model.state_dict().items() if "heads." not in key or f"heads.{name}." in key
-        })
+        alone.load_state_dict(
+            {
+                key: value[[TREE.group_of(stage_of(backbone, key), name)]] if "lora_" in key else value
+                for key, value in model.state_dict().items()
+                if "heads." not in key or f"heads.{name}." in key
+            }
+        )
         torch.testing.assert_close(alone.eval()(images)[name], together[name], atol=1e-5, rtol=1e-5)
 
 

@@ -16,7 +16,7 @@ CORE_LINES = 1500
 CORE_FILE_LINES = 200
 FAST_LINES = 167  # 160
 BASELINE_LINES = 90
-ALL_LINES = 13_385  # 8,500, without baselines
+ALL_LINES = 13_502  # 8,500, without baselines
 CORE = sorted(path for path in PACKAGE.glob("*.py") if path.stem not in FACES | {"fast"})
 BASELINES = sorted((PACKAGE / "baselines").glob("*.py"))
 
@@ -28,7 +28,7 @@ def lines(path: Path) -> int:
 def test_imports_lead_downward_only(capsys):
     broken = lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True)
     said = capsys.readouterr().out
-    assert not broken, said[said.index("Contracts"):]
+    assert not broken, said[said.index("Contracts") :]
 
 
 def test_importing_the_package_loads_no_wing():

@@ -39,13 +39,16 @@ Path(out_dir).mkdir(parents=True, exist_ok=True)
 with (Path(out_dir) / "count-{number}").open("a") as file:
     _ = file.write("x")
 """
-WAITING = COUNTING + """
+WAITING = (
+    COUNTING
+    + """
 # %%
 import time
 
 while (Path(out_dir) / "wait").exists():
     time.sleep(0.05)
 """
+)
 
 
 @pytest.fixture

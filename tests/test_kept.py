@@ -33,6 +33,7 @@ def test_ours_keeps_less_than_the_loops_and_the_same_in_the_heads():
     batch, model = random_batch(PASCAL, 64, 2), adapted(dropout=0.05, layer=FastLoRALinear)
     kept = []
     for one in (model, LoopOverGroups(model).train(), LoopOverTasks(model).train()):
+
         def forward(one=one):
             return total_loss(PASCAL, one(batch["image"], resize=False), batch)[0]
 

@@ -47,6 +47,7 @@ def test_the_animation_shows_the_training(trained, tmp_path):
     assert 5_000 < length < 15_000, "about ten seconds"
     assert sum(bool((a != b).any()) for a, b in zip(frames, frames[1:], strict=False)) == len(frames) - 1
 
+
 def test_the_package_brings_a_run_that_is_the_one_its_settings_describe():
     run, model = load_run("tour")
     assert run == run_of(TOUR) and run.name() == read_run("tour").name()

@@ -48,6 +48,3 @@ def test_eight_real_frames_are_learned_by_heart(archive):
         optimiser.step()
     left = {task: losses[task].item() / first[task] for task in NYUD}
     assert max(left.values()) <= 0.2, left
-
-
-

@@ -20,9 +20,11 @@ def sentences() -> list[str]:
     by_kind = ", ".join(f"{counts['kills']} in {kind}" for kind, counts in found["kill"]["kinds"].items())
     return [
         f"{kill['kills']} kills ({by_kind}), {kill['rounds']} times to the end: {kill['losses']} losses",
-        *(f"{bad['inputs']:,} bad inputs: {bad['refused']:,} refused in one sentence, {bad['handled']:,} handled by a "
-          f"rule, {bad['unclear']} unclear, {bad['silent']} silent, {bad['wrong kind']} of another kind"
-          for bad in (content["total"] for name, content in found.items() if name.startswith("bad_inputs"))),
+        *(
+            f"{bad['inputs']:,} bad inputs: {bad['refused']:,} refused in one sentence, {bad['handled']:,} handled by "
+            f"a rule, {bad['unclear']} unclear, {bad['silent']} silent, {bad['wrong kind']} of another kind"
+            for bad in (content["total"] for name, content in found.items() if name.startswith("bad_inputs"))
+        ),
         f"{files['inputs']:,} files as other people hold them: {files['handled']:,} read as what they are, "
         f"{files['refused']:,} refused in one sentence, {files['silent']} silent",
         f"{plain['runs']} executions of notebooks by papermill and by nbconvert themselves, beside a busy machine's "

@@ -37,9 +37,7 @@ def make_loader(
     return DataLoader(set_epoch(dataset, epoch, seed), batch_sampler=batches, num_workers=workers)
 
 
-def batches_of(
-    n: int, batch_size: int, seed: int | None = None, epoch: int = 0, drop_last: bool = False
-) -> Batches:
+def batches_of(n: int, batch_size: int, seed: int | None = None, epoch: int = 0, drop_last: bool = False) -> Batches:
     """Indices of n frames cut into batches: shuffled by (seed, epoch) where a seed is given, else in order."""
     order = np.arange(n) if seed is None else np.random.default_rng((seed, epoch)).permutation(n)
     batches = [order[i : i + batch_size].tolist() for i in range(0, n, batch_size)]

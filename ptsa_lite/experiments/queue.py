@@ -151,6 +151,7 @@ def _beside(runs: Sequence[Run], folder: Path, jobs: int) -> Iterator[list[Run]]
             if left := _left(left, folder):
                 yield left
                 time.sleep(LOOK)
+        pool.shutdown()  # a process that is killed leaves semaphores behind
     except BrokenProcessPool as error:
         raise OSError(
             f"a process of the study in {folder} was ended from outside, most often for want of memory; "

@@ -53,9 +53,7 @@ def restore(path: Path, runs: Sequence[Run], folder: Path) -> int:
     return len(new)
 
 
-def collect(
-    runs: Sequence[Run], folder: Path, path: Path, command: str, report: Callable[[str], None] = print
-) -> int:
+def collect(runs: Sequence[Run], folder: Path, path: Path, command: str, report: Callable[[str], None] = print) -> int:
     """Write every result that is there into one file, in the order of `runs`; returns how many are still to do.
 
     The file names the command that makes it, and the labels of these runs, whatever they were called when they ran.

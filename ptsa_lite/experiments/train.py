@@ -1,12 +1,12 @@
 """A run trained in a folder that is its whole state, and measured from it.
 
-    run.json              what is trained: a `run.Run`
-    similarity.json       what the tree was grown from, where the run asks for that
-    checkpoint.pt         the last epoch; training goes on from it
-    history.json          a record for every epoch
-    last.safetensors      what was trained, after the last epoch: the result
-    best.safetensors      the same after the evaluation that was best on the test frames, which makes it no fair result
-    result.json           metrics of the last epoch, parameters, multiply-adds, versions
+run.json              what is trained: a `run.Run`
+similarity.json       what the tree was grown from, where the run asks for that
+checkpoint.pt         the last epoch; training goes on from it
+history.json          a record for every epoch
+last.safetensors      what was trained, after the last epoch: the result
+best.safetensors      the same after the evaluation that was best on the test frames, which makes it no fair result
+result.json           metrics of the last epoch, parameters, multiply-adds, versions
 """
 
 import math

@@ -30,8 +30,10 @@ def draw_block(groups: Sequence[Sequence[str]]) -> Figure:
             y = -0.97 - 0.66 * i
             axes.plot([x - 0.56, x + 0.56], [y, y], color=SOFT, linewidth=1, zorder=1)
             adapter(axes, x, y, group, 0.62, ground=PAPER)
-    words = ("grey: frozen   ·   hourglass: the adapter of one group, width to rank to width   ·   "
-             "outlined: norm, trained   ·   dashed: no matrix of its own")
+    words = (
+        "grey: frozen   ·   hourglass: the adapter of one group, width to rank to width   ·   "
+        "outlined: norm, trained   ·   dashed: no matrix of its own"
+    )
     axes.text(-0.5, low - 0.72, words, fontsize=8.5, color=SOFT, va="center")
     axes.text(-0.5, 1.55, "One Swin block, and where the adapters sit", fontweight="bold", va="center")
     return figure
@@ -75,8 +77,14 @@ def draw_sharing(groupings: Mapping[str, Sequence[Sequence[str]]]) -> Figure:
             middle = -0.75 * sum(map(order.index, group)) / len(group) - 0.225
             for i, name in enumerate(group):
                 y = middle - RIBBON * (i - (len(group) - 1) / 2)
-                axes.plot([x - 1.1, x + 1.1], [y, y], color=task_colour(name), linewidth=STRAND, zorder=2,
-                          solid_capstyle="butt")
+                axes.plot(
+                    [x - 1.1, x + 1.1],
+                    [y, y],
+                    color=task_colour(name),
+                    linewidth=STRAND,
+                    zorder=2,
+                    solid_capstyle="butt",
+                )
             adapter(axes, x, middle, group, 0.9)
     for i, name in enumerate(order):
         words = dict(color=task_colour(name), va="center", fontweight="bold", fontsize=9)

@@ -65,8 +65,16 @@ def strands(
             flat = 0.25 * (b - a)  # straight through a column, bent between two
             points += [(a + flat, y), ((a + b) / 2, y), ((a + b) / 2, z), (b - flat, z), (b, z)]
             codes += [Curve.LINETO, *[Curve.CURVE4] * 3, Curve.LINETO]
-        axes.add_patch(PathPatch(Curve(points, codes), facecolor="none", edgecolor=task_colour(name), linewidth=width,
-                                 alpha=1.0 if lit is None or name in lit else 0.15, zorder=2))
+        axes.add_patch(
+            PathPatch(
+                Curve(points, codes),
+                facecolor="none",
+                edgecolor=task_colour(name),
+                linewidth=width,
+                alpha=1.0 if lit is None or name in lit else 0.15,
+                zorder=2,
+            )
+        )
 
 
 def adapter(axes, x: float, y: float, names: Sequence[str], width: float = 0.7, height: float | None = None,
@@ -80,8 +88,11 @@ def adapter(axes, x: float, y: float, names: Sequence[str], width: float = 0.7, 
     profile = [(-width / 2, height), (-0.07 * width, 0.3 * height), (0.07 * width, 0.3 * height), (width / 2, height)]
     for name, a, b in zip(names, edges, edges[1:], strict=False):
         upper, lower = ([(x + dx, y + h * edge) for dx, h in profile] for edge in (a, b))
-        axes.add_patch(Polygon(upper + lower[::-1], facecolor=task_colour(name), edgecolor=PAPER, linewidth=0.4,
-                               alpha=alpha, zorder=4))
+        axes.add_patch(
+            Polygon(
+                upper + lower[::-1], facecolor=task_colour(name), edgecolor=PAPER, linewidth=0.4, alpha=alpha, zorder=4
+            )
+        )
     outline = [(x + dx, y + h / 2) for dx, h in profile] + [(x + dx, y - h / 2) for dx, h in profile[::-1]]
     axes.add_patch(Polygon(outline, facecolor="none", edgecolor=INK, linewidth=0.9, alpha=alpha, zorder=5))
 
@@ -96,9 +107,20 @@ def box(axes, x: float, y: float, width: float, height: float, colour: str, edge
         dash: bool = False, zorder: float = 2, words: str = "", **look) -> None:  # fmt: skip
     """A rounded box by its centre, with words in it that look so."""
     rounding = min(0.08, width / 3, height / 3)
-    axes.add_patch(FancyBboxPatch((x - width / 2, y - height / 2), width, height, facecolor=colour, alpha=alpha,
-                                  edgecolor=edge or "none", linewidth=1, linestyle=(0, (3, 2)) if dash else "-",
-                                  boxstyle=f"round,pad=0,rounding_size={rounding}", zorder=zorder))
+    axes.add_patch(
+        FancyBboxPatch(
+            (x - width / 2, y - height / 2),
+            width,
+            height,
+            facecolor=colour,
+            alpha=alpha,
+            edgecolor=edge or "none",
+            linewidth=1,
+            linestyle=(0, (3, 2)) if dash else "-",
+            boxstyle=f"round,pad=0,rounding_size={rounding}",
+            zorder=zorder,
+        )
+    )
     if words:
         axes.text(x, y, words, **{"ha": "center", "va": "center", "fontsize": 9, "zorder": zorder + 1} | look)
 

@@ -99,7 +99,11 @@ def draw_training(tree: TaskTree, tasks: Mapping[str, Task]) -> Figure:
 
 
 def _network(
-    tree: TaskTree, leaf: Mapping[str, float], right: float, foot: float, lit: Collection[str] | None = None,
+    tree: TaskTree,
+    leaf: Mapping[str, float],
+    right: float,
+    foot: float,
+    lit: Collection[str] | None = None,
     opened: Sequence[float] | None = None,
 ) -> tuple[Figure, Any, list[float]]:
     """Strands from the image through frozen stages, with an adapter per group, to heads: figure, axes, x of each.

@@ -222,4 +222,3 @@ def _hit_tube(o, d, size):
 
 
 _HIT = {"rect": _hit_rect, "box": _hit_box, "cone": _hit_cone, "tube": _hit_tube}
-

@@ -1,7 +1,7 @@
 """Epochs told to where people look. Anything else is a loop of one's own over `loop.train_epochs`:
 
-    for record in train_epochs(model, train_set, val_set, tasks, config, folder):
-        wandb.log({"loss": record["loss"], "lr": record["lr"], **(record["metrics"] or {})}, record["epoch"])
+for record in train_epochs(model, train_set, val_set, tasks, config, folder):
+    wandb.log({"loss": record["loss"], "lr": record["lr"], **(record["metrics"] or {})}, record["epoch"])
 """
 
 from collections.abc import Callable

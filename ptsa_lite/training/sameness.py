@@ -78,7 +78,7 @@ def frozen_weights(model: nn.Module) -> dict[str, str]:
 
 
 def digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
-    """"sha256 ..." of names and values, in the order given."""
+    """ "sha256 ..." of names and values, in the order given."""
     content = hashlib.sha256()
     for name, tensor in tensors:
         content.update(name.encode())

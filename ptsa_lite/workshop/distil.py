@@ -149,8 +149,10 @@ def distil(
         state["history"].append({"pass": state["pass"], "step": state["step"], "minutes": minutes, "train": trained,
                                  "held_out": held_out})  # fmt: skip
         _save(out, student, optimisers, state, config)
-        report(f"pass {state['pass']:3d}, step {state['step']:5d}: explained {trained:.3f} in training, held out "
-               f"{' '.join(f'{share:.3f}' for share in held_out)}; {max(0.0, config.minutes - minutes):.1f} min left")
+        report(
+            f"pass {state['pass']:3d}, step {state['step']:5d}: explained {trained:.3f} in training, held out "
+            f"{' '.join(f'{share:.3f}' for share in held_out)}; {max(0.0, config.minutes - minutes):.1f} min left"
+        )
     write_json(out / "history.json", state["history"])
     return {"steps": state["step"], "minutes": state["seconds"] / 60, "history": state["history"],
             "explained": measure(student, test, config.batch_size)}  # fmt: skip

@@ -69,8 +69,10 @@ def likeness_data(networks: Mapping[str, Sequence[Tensor]], pictures: Sequence[n
     Features lose the mean of all tokens, are scaled to length one, and keep as many of their main directions as a page
     has room for, in 8-bit numbers. Of maps finer than 24 x 24 every second token is kept.
     """
-    return {"networks": {name: [_tokens(map) for map in maps] for name, maps in networks.items()},
-            "pictures": [address(Image.fromarray(picture).resize((192, 192))) for picture in pictures]}
+    return {
+        "networks": {name: [_tokens(map) for map in maps] for name, maps in networks.items()},
+        "pictures": [address(Image.fromarray(picture).resize((192, 192))) for picture in pictures],
+    }
 
 
 def _tokens(features: Tensor) -> dict:

@@ -100,7 +100,10 @@ def declared(source: Path) -> dict[str, Parameter]:
 
 
 def execute(
-    source: Path, output: Path, parameters: dict[str, Any] | None = None, progress: Progress | None = None,
+    source: Path,
+    output: Path,
+    parameters: dict[str, Any] | None = None,
+    progress: Progress | None = None,
     where: str | Path = ".",
 ) -> nbformat.NotebookNode:
     """Execute a .py notebook by papermill, standing in the folder `where`, and write it with its outputs to `output`.
@@ -115,8 +118,17 @@ def execute(
     listener = Listener(progress or (lambda *_: None), len(notebook.cells) + bool(parameters))  # they have a cell
     try:
         executed = papermill.execute_notebook(
-            notebook, output, parameters, kernel_name="python3", language="python", progress_bar=False, cwd=where,
-            start_timeout=120, kernel_manager_class=Kernel, on_cell_start=listener.begin, stdout_file=listener,
+            notebook,
+            output,
+            parameters,
+            kernel_name="python3",
+            language="python",
+            progress_bar=False,
+            cwd=where,
+            start_timeout=120,
+            kernel_manager_class=Kernel,
+            on_cell_start=listener.begin,
+            stdout_file=listener,
         )
         listener.begin(None, len(executed.cells))
         return executed
@@ -208,8 +220,10 @@ def build(
             notebook = clean(execute(source, root / "runs" / "build" / target.name, where=root))
             write_built(notebook, target, mark)
             figures = _collect_figures(source, start)
-            say(f"{source.stem}: built in {time.time() - start:.0f} s, {target.stat().st_size / 1e3:.0f} kB, "
-                f"{figures} figure files")
+            say(
+                f"{source.stem}: built in {time.time() - start:.0f} s, {target.stat().st_size / 1e3:.0f} kB, "
+                f"{figures} figure files"
+            )
             written.append(target)
     return written
 
@@ -230,8 +244,11 @@ def built_from(target: Path) -> str:
 
 def unlike_source(folder: Path) -> list[str]:
     """Sentences on every .ipynb that is not its source, executed from top to bottom; empty where all is well."""
-    found = [f"{path.name}: there is no {path.stem}.py that it could be built from"
-             for path in sorted(folder.glob("*.ipynb")) if path.with_suffix(".py") not in sources(folder)]
+    found = [
+        f"{path.name}: there is no {path.stem}.py that it could be built from"
+        for path in sorted(folder.glob("*.ipynb"))
+        if path.with_suffix(".py") not in sources(folder)
+    ]
     for source in sources(folder):
         target, fault = source.with_suffix(".ipynb"), ""
         if not target.is_file():

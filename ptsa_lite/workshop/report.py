@@ -27,8 +27,12 @@ def read_results(path: Path) -> dict:
     """results.json as the last notebook of the series wrote it; ValueError naming the key that it lacks."""
     results = read_json(Path(path), then="run the notebook that writes it again")
     lacking = [key for key in ("data", "tasks", "methods") if key not in results]
-    lacking += [f"{key} of method {row.get('label', '?')}" for row in results.get("methods", [])
-                for key in METHOD_KEYS if key not in row]
+    lacking += [
+        f"{key} of method {row.get('label', '?')}"
+        for row in results.get("methods", [])
+        for key in METHOD_KEYS
+        if key not in row
+    ]
     if lacking:
         raise ValueError(f"{path} lacks {lacking[0]}; run the notebook that writes it again")
     return results
@@ -54,10 +58,13 @@ def _texts(values: list, digits: int, higher: bool | None = None, best: str = "{
     """Numbers with decimals in keeping with their size (0.4132, 24.13, 1,234.5), and the best of them marked."""
     real = [value for value in values if value is not None and math.isfinite(value)]
     top = (max if higher else min)(real) if higher is not None and len(real) > 1 else None
-    texts = [f"{value:{sign},.{digits if abs(value) < 10 else min(digits, 2)}f}" if value in real else "–"
-             for value in values]
-    return [best.format(text) if value == top and value in real else text
-            for value, text in zip(values, texts, strict=True)]
+    texts = [
+        f"{value:{sign},.{digits if abs(value) < 10 else min(digits, 2)}f}" if value in real else "–"
+        for value in values
+    ]
+    return [
+        best.format(text) if value == top and value in real else text for value, text in zip(values, texts, strict=True)
+    ]
 
 
 def results_table(results: dict) -> str:
@@ -124,8 +131,11 @@ def _figures_of(run: Path, stem: str, entry: dict) -> Iterator[nbformat.Notebook
     title = said = title_of(notebook) or stem
     yield v4.new_markdown_cell(f"## {title}\n\n{words}, [{there[0]}]({there[0]})")
     for cell, heading in with_headings(notebook):
-        shown = [output for output in cell.get("outputs", [])
-                 if output.output_type == "error" or any(kind.startswith("image/") for kind in output.get("data", {}))]
+        shown = [
+            output
+            for output in cell.get("outputs", [])
+            if output.output_type == "error" or any(kind.startswith("image/") for kind in output.get("data", {}))
+        ]
         if shown and heading != said:
             yield v4.new_markdown_cell(f"### {heading}")
             said = heading

@@ -1,11 +1,11 @@
 """The main job: the series of notebooks, executed in order on one data set, into one folder that can be resumed.
 
-    runs/TIME/
-        NN_verb_object.ipynb             a finished notebook, executed
-        NN_verb_object.unfinished.ipynb  the one that runs, or that failed: with the error in its cell
-        *.json, figures/                 what the notebooks wrote, the next ones read
-        results.json, report.html        the table, and one page with everything
-        run.json                         what was asked for, and how each notebook went
+runs/TIME/
+    NN_verb_object.ipynb             a finished notebook, executed
+    NN_verb_object.unfinished.ipynb  the one that runs, or that failed: with the error in its cell
+    *.json, figures/                 what the notebooks wrote, the next ones read
+    results.json, report.html        the table, and one page with everything
+    run.json                         what was asked for, and how each notebook went
 """
 
 import sys
@@ -81,8 +81,12 @@ def reproduce(
 
 def _series(request: Request, run: Path, jobs: list, minutes: dict[str, float], stream: TextIO) -> int:
     """Execute the jobs in the run's folder; the exit status."""
-    state = {"request": asdict(request), "command": request.command(), "started": time.strftime("%Y-%m-%d %H:%M"),
-             "notebooks": {source.stem: {"status": "not run", "seconds": 0.0} for source, _ in jobs}}
+    state = {
+        "request": asdict(request),
+        "command": request.command(),
+        "started": time.strftime("%Y-%m-%d %H:%M"),
+        "notebooks": {source.stem: {"status": "not run", "seconds": 0.0} for source, _ in jobs},
+    }
     before = read_json(run / "run.json").get("notebooks", {}) if (run / "run.json").is_file() else {}
     write_json(run / "run.json", state)  # from here on it can be resumed
     status, kept = 0, True

@@ -1,5 +1,4 @@
-"""The series as a site: a page for every built notebook and a first one with the story, none of which fetches anything.
-"""
+"""The series as a site: a page for every built notebook and a first one with the story; none fetches anything."""
 
 import base64
 import posixpath

@@ -116,9 +116,7 @@ class Views:
         return image.float() / 255, student_targets([m.float() * STEP for m in maps]), scores.float()
 
 
-def make_views(
-    photographs: Sequence[Path], teacher: nn.Module, folder: Path, view: int, size: int, seed: int
-) -> Views:
+def make_views(photographs: Sequence[Path], teacher: nn.Module, folder: Path, view: int, size: int, seed: int) -> Views:
     """Crop every photograph once, ask the teacher, keep both. A finished view is read back; a half one is redone."""
     final, part = folder / f"view_{view}", folder / f"view_{view}.part"
     if final.is_dir():
@@ -132,8 +130,10 @@ def make_views(
             boxes = [(image, random_box(image, rng), size) for image in opened]
             crops = torch.from_numpy(np.stack(threads.starmap(crop, boxes))).permute(0, 3, 1, 2)  # (B, 3, 2S, 2S)
             *maps, scores = (answer.cpu() for answer in teacher_maps(teacher, crops))
-            maps = [((m - mean) / std / STEP).round().clamp(-127, 127).to(torch.int8)
-                    for m, (mean, std) in zip(maps, statistics, strict=True)]
+            maps = [
+                ((m - mean) / std / STEP).round().clamp(-127, 127).to(torch.int8)
+                for m, (mean, std) in zip(maps, statistics, strict=True)
+            ]
             stored = [F.avg_pool2d(crops.float(), 2).round().byte(), *maps, scores.half()]
             for name, value in zip(Views.names, (one.numpy() for one in stored), strict=True):
                 if name not in arrays:

@@ -140,9 +140,15 @@ def main() -> None:
     gpu = torch.cuda.get_device_name() if args.device == "cuda" else "none: a try on the processor"
     peak = next((p for name, p in GPUS.items() if name.removeprefix("NVIDIA ").removesuffix(" SXM") in gpu), None)
     rows: dict[str, dict] = {}
-    about = {"command": " ".join(["python tests/bench/gpu_step.py", *sys.argv[1:]]), "gpu": gpu,
-             "peak_tflops": peak, "batch": args.batch, "img_size": args.size,
-             "model": f"{args.backbone}, four PASCAL heads", "torch": torch.__version__}
+    about = {
+        "command": " ".join(["python tests/bench/gpu_step.py", *sys.argv[1:]]),
+        "gpu": gpu,
+        "peak_tflops": peak,
+        "batch": args.batch,
+        "img_size": args.size,
+        "model": f"{args.backbone}, four PASCAL heads",
+        "torch": torch.__version__,
+    }
     plans = {m: (m, {}) for m in args.only.split(",")} | {f"{m}, compiled": (m, {"compile": True})
                                                           for m in args.only.split(",")}  # fmt: skip
     plans |= {name: ("ptsa", settings) for name, settings in EXTRA.items() if "ptsa" in args.only.split(",")}
@@ -153,8 +159,11 @@ def main() -> None:
         leave_nothing(args.device == "cuda")
         macs = row.get("executed_gmacs") or rows.get(method, {}).get("executed_gmacs")
         row["utilisation"] = peak and macs and round(2 * macs * 1e9 / (row["ms"] / 1e3 * peak * 1e12), 3)
-        print(f"{name:32} {row['ms']:8.1f} ms  {row['gb'] or 0:6.2f} GB  first {row['first_step_s']:6.1f} s  "
-              f"{macs or 0:7} GMACs  utilisation {row['utilisation'] or 0:.3f}  {row['kernels_ms']}", flush=True)
+        print(
+            f"{name:32} {row['ms']:8.1f} ms  {row['gb'] or 0:6.2f} GB  first {row['first_step_s']:6.1f} s  "
+            f"{macs or 0:7} GMACs  utilisation {row['utilisation'] or 0:.3f}  {row['kernels_ms']}",
+            flush=True,
+        )
         write_json(args.out, about | {"steps": rows})  # after each: a call may be cut
 
 

@@ -57,8 +57,10 @@ def lab(browser, cache, tmp_path_factory):
     folder = tmp_path_factory.mktemp("lab")
     write_small_notebooks(folder / "notebooks", folder / "run")
     (folder / "figures").symlink_to(ROOT / "figures")
-    quiet = {"notebook-extension/tracker": {"windowingMode": "none"},  # cells stay in the page while out of sight
-             "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False}}  # no question on top
+    quiet = {
+        "notebook-extension/tracker": {"windowingMode": "none"},  # cells stay in the page while out of sight
+        "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+    }  # no question on top
     for name, setting in quiet.items():
         path = folder / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         path.parent.mkdir(parents=True)

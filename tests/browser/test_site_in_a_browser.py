@@ -227,8 +227,10 @@ def test_a_clicked_tree_has_the_packages_costs_and_score(opened):
                           "+0.50 % ± 1.25"]  # fmt: skip
     dot("normals", 3)
     assert facts(tab)[:4] == ["(1, 1, 2, 2)", "32.00", "22 %", "340"], "what parts in a stage stays parted"
-    alone = TaskTree.parse("semseg+human_parts+saliency+normals > semseg+human_parts+saliency+normals"
-                           " > semseg+human_parts+saliency | normals > semseg+human_parts+saliency | normals")
+    alone = TaskTree.parse(
+        "semseg+human_parts+saliency+normals > semseg+human_parts+saliency+normals"
+        " > semseg+human_parts+saliency | normals > semseg+human_parts+saliency | normals"
+    )
     assert facts(tab)[4:] == [f"+{tree_score(alone, SIMILARITY, NAMES):.3f}", "not trained"]
     dot("normals", 4)
     assert "stay parted" in tab.locator(".explore [role=status]").inner_text() and facts(tab)[0] == "(1, 1, 2, 2)"

@@ -43,8 +43,11 @@ def lists(rng: random.Random, folder: Path) -> Iterator[Case]:
     while True:
         ends = rng.choice(("\n", "\r\n", "\r", "\n\n"))
         text = ends.join(rng.choice(lines) for _ in range(rng.randrange(6)))
-        content = text.encode(rng.choice(("utf-8", "utf-8-sig", "utf-16"))) if rng.random() < 0.8 else \
-            junk.damaged(rng, b"0001\n0002\n")
+        content = (
+            text.encode(rng.choice(("utf-8", "utf-8-sig", "utf-16")))
+            if rng.random() < 0.8
+            else junk.damaged(rng, b"0001\n0002\n")
+        )
         path = written(folder, "train.txt", content)
         yield Case(lambda p=path: files.read_list(p), "train.txt", holds, content)
 
@@ -197,11 +200,18 @@ def manifests(rng: random.Random, folder: Path) -> Iterator[Case]:
     while True:
         prepared = rng.random() < 0.5
         good, path = (manifest, out / "prepared.json") if prepared else (described, run / "run.json")
-        content = json.dumps(junk.spoilt(rng, good)).encode() if rng.random() < 0.7 else \
-            junk.damaged(rng, json.dumps(good).encode())
+        content = (
+            json.dumps(junk.spoilt(rng, good)).encode()
+            if rng.random() < 0.7
+            else junk.damaged(rng, json.dumps(good).encode())
+        )
         path.write_bytes(content)
         if prepared:
-            yield Case(lambda: open_dataset("nyud", out, img_size=32), re.escape(str(out)),
-                       lambda data: len(data) in (1, 2, 3) and data[0]["image"].shape == (3, 32, 32), content)
+            yield Case(
+                lambda: open_dataset("nyud", out, img_size=32),
+                re.escape(str(out)),
+                lambda data: len(data) in (1, 2, 3) and data[0]["image"].shape == (3, 32, 32),
+                content,
+            )
         else:
             yield Case(lambda: run_of(run), "run.json", sound_run, content)

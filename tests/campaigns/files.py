@@ -36,8 +36,13 @@ EXACT = {"png", "tiff", "bmp"}
 FORMATS = (*EXACT, "jpeg", "webp", "gif", "ppm")
 MODES = ("RGB", "RGB", "L", "1", "P", "LA", "RGBA", "PA", "CMYK", "YCbCr", "I;16", "F")
 
-KEPT = {"RGBA": ("png", "tiff", "webp"), "LA": ("png", "tiff"), "PA": ("png",), "F": ("tiff",),
-        "I;16": ("png", "tiff")}  # fmt: skip  formats that keep what others drop
+KEPT = {
+    "RGBA": ("png", "tiff", "webp"),
+    "LA": ("png", "tiff"),
+    "PA": ("png",),
+    "F": ("tiff",),
+    "I;16": ("png", "tiff"),
+}  # fmt: skip  formats that keep what others drop
 
 
 def scene(rng: random.Random) -> np.ndarray:
@@ -111,8 +116,12 @@ def _read_somehow(rng: random.Random, path: Path, shown, how: int, damaged: bool
         wanted = upright if turn else shown
         if damaged:
             return sane
-        return sane and wanted is not None and wanted.shape == rgb.shape and \
-            float(np.abs(rgb.astype(int) - wanted).mean()) <= near
+        return (
+            sane
+            and wanted is not None
+            and wanted.shape == rgb.shape
+            and float(np.abs(rgb.astype(int) - wanted).mean()) <= near
+        )
 
     shown_as = (path, how, turn, content[:60])
     if rng.random() < 0.3:  # as data of one's own, packed or by its path

@@ -65,8 +65,11 @@ class Training:
         run = place / "run"
         losses = [epoch["losses"] for epoch in read_history(run)]
         weights = {name: load_file(run / f"{name}.safetensors") for name in ("last", "best")}
-        return losses, {f"{n}/{k}": v.tolist() for n, w in weights.items() for k, v in w.items()}, \
-            read_json(run / "result.json")["metrics"]
+        return (
+            losses,
+            {f"{n}/{k}": v.tolist() for n, w in weights.items() for k, v in w.items()},
+            read_json(run / "result.json")["metrics"],
+        )
 
 
 class Writing:

@@ -94,7 +94,6 @@ def test_a_folder_that_cannot_be_written_is_named_with_the_free_space(tmp_path):
         cache.build(tmp_path / "file" / "x", 1, rows_of([]), frames.schema(("depth",)), "test")
 
 
-
 # Archives
 
 

@@ -120,7 +120,7 @@ def test_a_preparation_names_the_folder_that_may_not_be_written(closed):
     shutil.rmtree(root.parent)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", "null", "{\"a\": " * 3000, "\xff"])
+@pytest.mark.parametrize("text", ["", "{", "[1]", "null", '{"a": ' * 3000, "\xff"])
 def test_a_file_that_is_no_json_of_ours_is_named_with_what_to_do(text, tmp_path):
     (tmp_path / "run.json").write_text(text, encoding="latin-1")
     with pytest.raises(ValueError, match=r"run\.json .*; delete it to start again") as error:

@@ -163,5 +163,3 @@ def test_negative_ids_are_refused(tmp_path):
     Image.fromarray(np.full((4, 4), -1, np.int32)).save(tmp_path / "x.png", format="TIFF")
     with pytest.raises(DataError, match=r"x\.png holds ids \[-1\]"):
         read_ids(tmp_path / "x.png", 40)
-
-

@@ -71,8 +71,15 @@ def test_a_changed_grid_loses_no_result_and_finds_it_again_when_it_is_changed_ba
 
 @pytest.mark.parametrize(
     "spoilt",
-    [{"runs": 3}, {"runs": None}, {"runs": [1]}, {"runs": [{}]}, {"others": {"a": 1}}, {"runs": [{"name": "NAME"}]},
-     {"runs": [{"name": "NAME", "run": {"tasks": ["semseg"]}, "metrics": {}, "frames": [4, 4]}]}],
+    [
+        {"runs": 3},
+        {"runs": None},
+        {"runs": [1]},
+        {"runs": [{}]},
+        {"others": {"a": 1}},
+        {"runs": [{"name": "NAME"}]},
+        {"runs": [{"name": "NAME", "run": {"tasks": ["semseg"]}, "metrics": {}, "frames": [4, 4]}]},
+    ],
     ids=str,
 )
 def test_a_file_that_a_hand_has_spoilt_is_refused_and_nothing_of_it_taken(tmp_path, spoilt):

@@ -21,8 +21,8 @@ PARTED = "semseg | human_parts+saliency+normals > semseg+human_parts+saliency+no
 
 BAD = [
     ({"ranks": 3}, "did you mean 'rank'"),
-    ({"rank": -1}, "rank -1: give one whole number, 0 or more"),
-    ({"rank": [4, 4]}, r"rank \[4, 4\]: give one whole number, 0 or more, or 4 of them"),
+    ({"rank": -1}, "rank -1: give a whole number, 0 or more"),
+    ({"rank": [4, 4]}, r"rank \[4, 4\]: give a whole number, 0 or more, or 4 of them"),
     ({"rank": [4, 4, 4, 1.5]}, "rank"), ({"rank": True}, "rank True"), ({"rank": "4"}, "rank '4'"),
     ({"tree": [1, 1, 2]}, "give 4 numbers of groups"), ({"tree": [2, 1, 2, 4]}, "never fall"),
     ({"tree": [1, 1, 2, 5]}, r"counts from 1 to 4 \(tasks\)"), ({"tree": [1, 1, 2, "4"]}, "give whole numbers"),

@@ -20,12 +20,14 @@ def result(method, seed=0, tree=None, **metrics):
 
 
 def test_the_table_compares_each_seed_with_its_own_single_task_run():
-    rows = table_of_methods([
-        result("single_task", semseg=40.0, normals=20.0),
-        result("single_task", seed=1, semseg=50.0, normals=20.0),
-        result("ptsa", tree=TREE, semseg=44.0, normals=19.0),
-        result("ptsa", seed=1, tree=TREE, semseg=44.0, normals=21.0),
-    ])
+    rows = table_of_methods(
+        [
+            result("single_task", semseg=40.0, normals=20.0),
+            result("single_task", seed=1, semseg=50.0, normals=20.0),
+            result("ptsa", tree=TREE, semseg=44.0, normals=19.0),
+            result("ptsa", seed=1, tree=TREE, semseg=44.0, normals=21.0),
+        ]
+    )
     assert [round(row["delta_m"], 6) for row in rows] == [0.0, 0.0, 7.5, -8.5]
     assert rows[2]["tree"] == "(1, 1, 1, 2)"
     assert rows[2]["groups"] == "semseg+normals > semseg+normals > semseg+normals > semseg | normals"
@@ -40,12 +42,14 @@ def test_without_a_usable_single_task_run_there_is_no_gain_to_print():
 
 
 def test_conditions_are_averaged_over_seeds_and_gains_are_kept_by_seed():
-    rows = summarise([
-        result("single_task", semseg=40.0, normals=20.0),
-        result("ptsa", tree=TREE, semseg=44.0, normals=19.0),
-        result("single_task", seed=1, semseg=50.0, normals=20.0),
-        result("ptsa", seed=1, tree=TREE, semseg=44.0, normals=21.0),
-    ])
+    rows = summarise(
+        [
+            result("single_task", semseg=40.0, normals=20.0),
+            result("ptsa", tree=TREE, semseg=44.0, normals=19.0),
+            result("single_task", seed=1, semseg=50.0, normals=20.0),
+            result("ptsa", seed=1, tree=TREE, semseg=44.0, normals=21.0),
+        ]
+    )
     assert [row["method"] for row in rows] == ["single_task", "ptsa"]
     assert rows[1]["seeds"] == [0, 1] and rows[1]["metrics"] == {"semseg": 44.0, "normals": 20.0}
     assert rows[1]["metrics_sd"]["normals"] == pytest.approx(math.sqrt(2))
@@ -105,11 +109,13 @@ def test_where_edges_are_measured_by_odsf_the_table_shows_delta_m_without_them_t
 
 
 def test_the_table_for_a_readme_goes_from_best_to_worst_and_leaves_out_what_has_no_gain():
-    rows = summarise([
-        result("single_task", semseg=40.0, normals=20.0),
-        result("ptsa", tree=TREE, semseg=44.0, normals=19.0),
-        result("ptsa", seed=9, tree=TREE, semseg=44.0, normals=19.0),
-    ])
+    rows = summarise(
+        [
+            result("single_task", semseg=40.0, normals=20.0),
+            result("ptsa", tree=TREE, semseg=44.0, normals=19.0),
+            result("ptsa", seed=9, tree=TREE, semseg=44.0, normals=19.0),
+        ]
+    )
     assert markdown_table(rows, select(SUITES["nyud"], TASKS)).splitlines() == [
         "| condition | semseg mIoU ↑ | normals mean angle (°) ↓ | delta_m % ↑ | seeds | trainable M | GMACs |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",

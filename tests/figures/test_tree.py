@@ -28,8 +28,12 @@ CROSSED = TaskTree((
 
 def outlines(figure):
     """The hourglasses of a figure: their outlines are the polygons without a filling."""
-    return [patch for axes in figure.axes for patch in axes.patches
-            if isinstance(patch, Polygon) and patch.get_facecolor()[3] == 0]
+    return [
+        patch
+        for axes in figure.axes
+        for patch in axes.patches
+        if isinstance(patch, Polygon) and patch.get_facecolor()[3] == 0
+    ]
 
 
 def texts(figure):

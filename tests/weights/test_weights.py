@@ -41,13 +41,13 @@ def test_wrong_or_truncated_weights_are_refused_with_the_reason(tmp_path):
     with pytest.raises(ValueError, match="no whole file of plain tensors"):
         load_backbone(weights=path, img_size=64)
     save_file({k: v for k, v in whole.items() if k != "patch_embed.proj.bias"}, path)
-    with pytest.raises(ValueError, match="Missing key.* \"patch_embed.proj.bias\""):
+    with pytest.raises(ValueError, match='Missing key.* "patch_embed.proj.bias"'):
         load_backbone(weights=path, img_size=64)
     save_file(tiny_backbone().state_dict(), path)
     with pytest.raises(ValueError, match="written for another backbone"):
         load_backbone(weights=path, img_size=64)
     save_file(whole | {"extra": torch.zeros(1)}, path)
-    with pytest.raises(ValueError, match="Unexpected key.* \"extra\""):
+    with pytest.raises(ValueError, match='Unexpected key.* "extra"'):
         load_backbone(weights=path, img_size=64)
 
 

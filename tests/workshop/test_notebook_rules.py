@@ -113,7 +113,7 @@ def test_comments_and_docstrings_are_prose_and_printed_words_are_neither(folder,
 
 
 def test_solutions_do_not_count(folder):
-    solved = GOOD.replace('# %%\nprint', '# %% tags=["solution"]\nprint')
+    solved = GOOD.replace("# %%\nprint", '# %% tags=["solution"]\nprint')
     assert prose_and_code(read_source(folder, solved))[1] == prose_and_code(read_source(folder, GOOD))[1] - 1
 
 
@@ -184,6 +184,6 @@ def test_a_figure_may_be_named_by_an_f_string(folder):
 
 def test_reading_takes_a_minute_for_200_words_or_12_lines_and_what_is_folded_takes_none(folder):
     prose = "# %% [markdown]\n# " + "word " * 400 + "\n# <details>" + "word " * 999 + "</details>\n\n"
-    code = '# %%{}\n' + "x = 1\n\n" * 36 + "\n"
+    code = "# %%{}\n" + "x = 1\n\n" * 36 + "\n"
     folded = code.format(' tags=["hide-input"]') + code.format(' tags=["solution"]')
     assert reading_minutes(read_source(folder, prose + code.format("") + folded)) == 2 + 3

@@ -24,8 +24,15 @@ def test_declared_parameters_carry_kind_and_default():
 
 @pytest.mark.parametrize(
     "line",
-    ["rank = 4", "rank: int = 2 * 2", "rank: int | None = None", "rank: int = f()", "import os", "rank: int",
-     "tasks: list[thing] = []"],
+    [
+        "rank = 4",
+        "rank: int = 2 * 2",
+        "rank: int | None = None",
+        "rank: int = f()",
+        "import os",
+        "rank: int",
+        "tasks: list[thing] = []",
+    ],
 )
 def test_a_line_that_declares_no_parameter_is_refused_with_the_line_itself(line):
     with pytest.raises(ValueError, match="the parameters cell holds '" + line[:4]):

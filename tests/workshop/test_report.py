@@ -13,14 +13,25 @@ PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgG
 
 
 def method(name, label, delta_m, **more):
-    row = dict(method=name, label=label, tree=None, rank=None, metrics={"semseg": 0.41, "depth": 0.9},
-               delta_m=delta_m, trainable=2_000_000, gmacs=3.25, seconds=75)
+    row = dict(
+        method=name,
+        label=label,
+        tree=None,
+        rank=None,
+        metrics={"semseg": 0.41, "depth": 0.9},
+        delta_m=delta_m,
+        trainable=2_000_000,
+        gmacs=3.25,
+        seconds=75,
+    )
     return {**row, **more}
 
 
 def results(*methods):
-    tasks = [dict(name="semseg", metric="mIoU", higher_is_better=True),
-             dict(name="depth", metric="RMSE (m)", higher_is_better=False)]
+    tasks = [
+        dict(name="semseg", metric="mIoU", higher_is_better=True),
+        dict(name="depth", metric="RMSE (m)", higher_is_better=False),
+    ]
     return dict(data="scenes", tasks=tasks, methods=list(methods), versions={"torch": "2.14.1"}, seed=0, img_size=64)
 
 
@@ -70,13 +81,17 @@ def notebook():
     new = nbformat.v4
     picture = new.new_output("display_data", data={"image/png": PIXEL, "text/plain": "<Drawing>"})
     vector = new.new_output("display_data", data={"image/svg+xml": "<svg></svg>"})
-    return new.new_notebook(cells=[
-        new.new_markdown_cell("# Train it\n\nFirst words."),
-        new.new_markdown_cell("## Look at *one* row\nYes.\n\nHere the `loss` falls. It does."),
-        new.new_code_cell("draw()", outputs=[picture, new.new_output("stream", text="a line")]),
-        new.new_code_cell("draw()", outputs=[vector]),
-        new.new_code_cell("1 / 0", outputs=[new.new_output("error", ename="Zero", evalue="by 0", traceback=["by 0"])]),
-    ])
+    return new.new_notebook(
+        cells=[
+            new.new_markdown_cell("# Train it\n\nFirst words."),
+            new.new_markdown_cell("## Look at *one* row\nYes.\n\nHere the `loss` falls. It does."),
+            new.new_code_cell("draw()", outputs=[picture, new.new_output("stream", text="a line")]),
+            new.new_code_cell("draw()", outputs=[vector]),
+            new.new_code_cell(
+                "1 / 0", outputs=[new.new_output("error", ename="Zero", evalue="by 0", traceback=["by 0"])]
+            ),
+        ]
+    )
 
 
 def page(tmp_path, with_results=True):

@@ -23,12 +23,17 @@ from pathlib import Path
 
 folder = Path(out_dir)
 """
-FIRST = HEAD.format(title="Measure it") + """
+FIRST = (
+    HEAD.format(title="Measure it")
+    + """
 (folder / "similarity.json").write_text(json.dumps([data, limit, steps]))
 with (folder / "count").open("a") as count:
     _ = count.write("x")
 """
-LAST = HEAD.format(title="Train it") + """
+)
+LAST = (
+    HEAD.format(title="Train it")
+    + """
 measured = json.loads((folder / "similarity.json").read_text())
 row = dict(tree="(1, 1, 2, 4)", rank=4, metrics=dict(depth=0.5), trainable=2_000_000, gmacs=1.5, seconds=61)
 methods = [dict(row, method="decoders_only", label="decoders only", delta_m=-3.0),
@@ -36,6 +41,7 @@ methods = [dict(row, method="decoders_only", label="decoders only", delta_m=-3.0
 tasks = [dict(name="depth", metric="RMSE (m)", higher_is_better=False)]
 _ = (folder / "results.json").write_text(json.dumps(dict(data=measured, tasks=tasks, methods=methods)))
 """
+)
 
 
 @pytest.fixture
