@@ -484,52 +484,60 @@ from ipywidgets import Box, Button, Dropdown, Image, VBox
 from ptsa_lite.workshop.widgets import show_controls
 
 # %% tags=["hide-input"]
+trees = {"the tree": tree, "one for all": TaskTree.shared(names), "one per task": TaskTree.separate(names)}
+named = [(f"{one.n_groups}, {words}", one) for words, one in trees.items()]
+rank_choice = Dropdown(options=sorted({1, 2, 4, 8, 16, 32, rank}), value=rank, description="rank")
+groups_choice = Dropdown(options=named, value=tree, description="groups")
+few = train_set.select(range(min(2 * batch_size, len(train_set))))
+long = TrainConfig(epochs=40, batch_size=batch_size, lr=config.lr, warmup_epochs=1, seed=seed)
+
+
+def chosen_model():
+    return fresh_model("ptsa", replace(run, rank=rank_choice.value, tree=groups_choice.value.to_dict()))
+
+
+def price(model):
+    return f"{count_parameters(model)['adapters']:,} numbers in adapters, {count_macs(model) / 1e9:.3f} GMACs"
+
+
+# %% tags=["hide-input"]
 class Player:
-    """A training that a reader starts, stops and continues."""
-    def __init__(self, frames=2 * batch_size, epochs=40):
-        self.few = train_set.select(range(min(frames, len(train_set))))
-        self.config = TrainConfig(epochs=epochs, batch_size=batch_size, lr=config.lr, warmup_epochs=1, seed=seed)
+    """A training that a reader starts, stops and continues; each start is a turn, which ends where another begins."""
+    def __init__(self):
         self.picture, self.words = Image(format="png", layout={"max_width": "100%"}), Words()
-        trees = {"the tree": tree, "one for all": TaskTree.shared(names), "one per task": TaskTree.separate(names)}
-        named = [(f"{one.n_groups}, {words}", one) for words, one in trees.items()]
-        self.rank = Dropdown(options=sorted({1, 2, 4, 8, 16, 32, rank}), value=rank, description="rank")
-        self.groups = Dropdown(options=named, value=tree, description="groups")
-        for choice in (self.rank, self.groups):
-            choice.observe(self.again, "value")
         self.again()
 
     def again(self, *_):
-        chosen = replace(run, rank=self.rank.value, tree=self.groups.value.to_dict())
-        self.running, self.curves, self.model = False, {name: [] for name in names}, fresh_model("ptsa", chosen)
-        self.records = train_epochs(self.model, self.few, None, tasks, self.config)
-        self.words.value = (f"not started; {count_parameters(self.model)['adapters']:,} numbers in adapters, "
-                            f"{count_macs(self.model) / 1e9:.3f} GMACs")
+        self.turn, self.curves, self.model = None, {name: [] for name in names}, chosen_model()
+        self.records = train_epochs(self.model, few, None, tasks, long)
+        self.words.value = f"not started; {price(self.model)}"
         self.picture.layout.display = "none"  # no picture until there is one
 
     def stop(self, *_):
-        self.running = False
+        self.turn = None
 
     def train(self, *_):
-        if not self.running:
-            self.running = True
-            asyncio.ensure_future(self.go())
+        if self.turn is None:
+            self.turn = object()
+            asyncio.ensure_future(self.go(self.turn))
 
-    async def go(self):
-        while self.running and (record := next(self.records, None)):
+    async def go(self, turn):
+        while self.turn is turn and (record := next(self.records, None)):
             for name in names:
                 self.curves[name].append(record["losses"][name])
             with torch.no_grad():
                 self.picture.value = draw_live(self.curves, self.model(shown["image"][:1]))._repr_png_()
             self.words.value, self.picture.layout.display = f"epoch {record['epoch']}, loss {record['loss']:.2f}", None
             await asyncio.sleep(0.05)  # let the buttons be heard
-        self.running = False
 
 # %% tags=["hide-input"]
 player = Player()
 buttons = [Button(description=words) for words in ("Train", "Stop", "Start again")]
 for button, action in zip(buttons, (player.train, player.stop, player.again), strict=True):
     button.on_click(action)
-controls = (Box(row, layout={"flex_flow": "row wrap"}) for row in ([player.rank, player.groups], buttons))
+for choice in (rank_choice, groups_choice):
+    choice.observe(player.again, "value")
+controls = (Box(row, layout={"flex_flow": "row wrap"}) for row in ([rank_choice, groups_choice], buttons))
 show_controls(VBox([*controls, player.words, player.picture]), still=draw_live(losses, looks[-1]))
 
 # %% [markdown]
