@@ -110,28 +110,28 @@ def test_readmes_times_of_a_step_are_those_of_the_results_files():
         assert part in text, f"README should say: {part}"
 
 
-def test_readmes_sentence_on_the_study_holds_its_intervals_and_no_interval_leaves_zero_out():
+def test_readmes_sentence_on_the_study_holds_the_intervals_of_notebook_08_and_none_leaves_zero_out():
+    from ptsa_lite.experiments.comparison import compare
     from ptsa_lite.experiments.results import collected
-    from ptsa_lite.experiments.statistics import paired_difference
-    from ptsa_lite.experiments.tables import summarise
 
-    def differences(name):
-        rows = summarise(collected(ROOT / "figures" / "results" / f"{name}.json"))
-        gains = {row["label"]: row["gains"] for row in rows}
-        others = [row["gains"] for row in rows if row["label"] == "PTSA, another tree"]
-        assert len(others) == 6
-        mean = {seed: sum(tree[seed] for tree in others) / 6 for seed in others[0]}
-        rivals = [gains[label] for label in ("LoRA, shared, PTSA's parameters", "LoRA, one per task, PTSA's parameters",
-                                             "LoRA, shared, PTSA's multiply-adds")]  # fmt: skip
-        return [paired_difference(gains["PTSA (TGLoRA)"], rival) for rival in (*rivals, mean)]
-
-    for row in differences("study_scenes") + differences("study_nyud"):
+    ours, equal = "PTSA (TGLoRA)", "LoRA, shared, PTSA's parameters"
+    others = ("LoRA, one per task, PTSA's parameters", "LoRA, shared, PTSA's multiply-adds", "PTSA, another tree")
+    found = {
+        name: compare(
+            collected(ROOT / "figures" / "results" / f"{name}.json"), (ours, equal), [(ours, o) for o in others]
+        )
+        for name in ("study_scenes", "study_nyud")
+    }
+    for row in sum(found.values(), []):
         assert row["n"] == 3 and row["low"] < 0 < row["high"], "README says that it could not be distinguished"
-    said = [(f"{d['mean']:+.2f}", f"{d['low']:+.2f} to {d['high']:+.2f}") for d in differences("study_nyud")]
+    said = [(f"{d['mean']:+.2f}", f"{d['low']:+.2f} to {d['high']:+.2f}") for d in found["study_nyud"]]
     (shared, shared_interval), separate, _, trees = said
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for part in (f"shared: {shared}, 95 % interval {shared_interval}", f"per task: {', '.join(separate)}",
-                 f"the six others ({', '.join(trees)})"):  # fmt: skip
+    for part in (
+        f"shared: {shared}, 95 % interval {shared_interval}",
+        f"per task: {', '.join(separate)}",
+        f"the six others ({', '.join(trees)})",
+    ):
         assert part in text, f"README should say: {part}"
 
 
