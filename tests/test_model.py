@@ -270,7 +270,7 @@ def test_what_cannot_be_built_is_refused_with_the_reason(backbone):
         build_model("mtlora", backbone, PASCAL, TREES[3])
     with pytest.raises(ValueError, match="without adapters they are all the same"):
         build_model("ptsa", backbone, PASCAL, TREES[3], rank=(4, 4, 0, 4))
-    with pytest.raises(ValueError, match="one a stage"):
+    with pytest.raises(ValueError, match="or 4 of them"):
         build_model("ptsa", backbone, PASCAL, TREES[3], rank=(4, 4))
     with pytest.raises(ValueError, match="the tree is over"):
         build_model("ptsa", backbone, PASCAL, TaskTree.shared(("a", "b")), rank=2)
