@@ -27,6 +27,7 @@ from ptsa_lite.tasks import Task, default_tasks, select
 from ptsa_lite.training.loop import train_epochs
 from ptsa_lite.training.sameness import differences
 from ptsa_lite.tree import TaskTree, tree_score
+from ptsa_lite.workshop.border import sentence
 
 
 @dataclass(frozen=True)
@@ -183,4 +184,7 @@ def command(data, root, limit, size, samples, conditions, tasks, out) -> None:
 
 
 if __name__ == "__main__":
-    command()
+    try:
+        command()
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"study_similarity: {sentence(error)}") from None

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -113,3 +115,10 @@ def test_a_few_conditions_of_three_tasks(monkeypatch, tmp_path):
     chosen = TaskTree.parse(found["trees"]["plain, same"]["tree"])
     assert chosen.n_groups == (1, 1, 2, 3) and chosen.tasks == names
     assert len(found["trees"]["plain, same"]["scores"]) == 3 and found["margin"]["ahead"] >= 0
+
+
+def test_the_script_tells_bad_input_in_one_sentence():
+    words = [sys.executable, script.__file__, "--data", "bogus"]
+    said = subprocess.run(words, capture_output=True, text=True, cwd=Path(script.__file__).parents[1])
+    assert said.returncode == 1 and said.stderr.startswith("study_similarity: unknown data set 'bogus'")
+    assert said.stderr.count("\n") == 1

@@ -169,6 +169,14 @@ def test_a_failed_write_keeps_the_old_checkpoint_and_leaves_no_rest(tmp_path, mo
     assert sorted(os.listdir(tmp_path)) == ["checkpoint.pt", "history.csv", "history.json"]
 
 
+def test_a_scale_of_labels_is_told_where_there_is_one_and_older_checkpoints_go_on():
+    told = fingerprint(TinyModel(), TinyData(), TASKS, CONFIG.to_dict())["tasks"]
+    name = next(iter(TASKS))
+    scaled = TASKS | {name: replace(TASKS[name], scale=0.001)}
+    now = fingerprint(TinyModel(), TinyData(), scaled, CONFIG.to_dict())["tasks"]
+    assert "scale" not in told[name] and now[name] == told[name] | {"scale": 0.001}
+
+
 def test_a_fingerprint_is_plain_and_survives_the_file(tmp_path):
     mark = fingerprint(TinyModel(), TinyData(), TASKS, CONFIG.to_dict())
     assert json.loads(json.dumps(mark)) == mark
