@@ -6,9 +6,9 @@
 # Which tasks should share an adapter? The paper's idea is to ask their gradients: two tasks that pull the same weights
 # in the same direction can share, two that pull apart should not. In this notebook you measure that for every two of
 # four tasks, and the result is one small matrix. Most of the work is then to find out how far the matrix can be
-# trusted. *About 25 minutes of reading, and two minutes on a laptop's processor without GPU or network.*
+# trusted. *It takes two minutes on a laptop's processor, without GPU or network.*
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 data: str = "scenes"  # scenes, nyud or pascal
 root: str = ""  # the archive's folder, for nyud and pascal
 limit: int = 192  # frames that heads are fitted and gradients taken on, 0 for all
@@ -366,7 +366,7 @@ narrower = np.mean([every_error[c] for c in couples]) / np.mean([away_error[c] f
 largest = max(abs(every[c]) for c in couples)
 say(f"The {pairs_formed:,} pairs of frames have {narrower:.0%} of the error that {n_samples - 1} "
     f"neighbours had, and cost nothing but a sum. Even so, the largest cosine between two different tasks is "
-    f"{largest:.3f}, and "
+    f"{largest:.3f} in size, and "
     + (f"beyond two errors we find {'; '.join(told(c) for c in clear)}." if clear else
        "no pair of tasks can be distinguished from zero: at this size we see no direction that two tasks want on every "
        "frame."))
@@ -560,7 +560,8 @@ figure
 
 # %% tags=["hide-input"]
 angle = math.degrees(math.acos(matrix[best]))
-say(f"All of them are close to a right angle; {told(best)}, the most alike, stand at {angle:.0f}°. Two *random* arrows "
+say(f"A cosine of 0.2 is an angle of {math.degrees(math.acos(0.2)):.0f}°, so all of these arrows are close to a right "
+    f"angle; {told(best)}, the most alike, stand at {angle:.0f}°. Two *random* arrows "
     f"would be within {math.degrees(sum(sizes) ** -0.5):.2f}° of 90°, but that is too easy a comparison: the honest "
     f"one is the control above. By notebook 02, two tasks with this cosine that share one update lose "
     f"$(1 - {matrix[best]:.2f})/2$, or {(1 - matrix[best]) / 2:.0%}, of what they want.")
@@ -679,15 +680,15 @@ check("03.4", [float(cosine(one, ten)), float(elementwise_cosine(one, ten))])
 agree = " and ".join(f"{told(c)} ({matrix[c]:+.2f} ± {error[c]:.2f})" for c in sure) or "none"
 settled = sum(gap > 2 * mean_error for gap in gaps)
 say(f"""We compared the gradients of {len(names)} tasks in {sum(sizes):,} weights on {n_samples} frames of {data} at
-{img_size} pixels. **Of {len(couples)} pairs of tasks, those whose agreement on the same frame is clear of its
-error** (two standard errors) **are {len(sure)}**: {agree}. On different frames {len(clear) or "none"} of them can
-be distinguished from zero, and a task hardly agrees with itself. With the labels of another frame, the typical size
+{img_size} pixels. **On the same frame {len(sure)} of {len(couples)} pairs of tasks have a similarity further than two
+standard errors from zero**: {agree}. On different frames {len(clear) or "none"} of them can be distinguished from
+zero, and a task hardly agrees with itself. With the labels of another frame, the typical size
 of a similarity beyond noise goes from {before:.3f} to {after:.3f}; {own_twin} of {len(names)} tasks are most like
 their own twin. The division in the paper's formula either does nothing or makes the similarity depend on loss
 weights.""")
 say(f"""**How sure?** {told(best)} comes out first in {stays_first:.0%} of 500 redraws of the frames. The order
-behind it is open: the typical error is {mean_error:.3f}, and {settled} of {len(gaps)} steps of the ranking exceed
-two errors. Other heads, frames or sizes can give another matrix.""")
+behind it is open: the typical error is {mean_error:.3f}, and the ranking has {settled} of {len(gaps)} steps that
+exceed two errors. Other heads, frames or sizes can give another matrix.""")
 
 # %% [markdown]
 # A matrix is not yet a tree. [Grow the task tree >](04_grow_the_task_tree.ipynb)

@@ -8,10 +8,10 @@
 # adapter at each stage. Between the two somebody has to choose. For four tasks and the paper's setting there are only
 # seven trees, so here you look at every one of them, score it, keep the best, find out how sure that choice is, and
 # put a price on it. The price is the most satisfying part: a formula that fits on one line gives the paper's 38.37
-# GMACs to the last digit. *About 25 minutes of reading, and half a minute of running; notebook 03 leaves the matrix,
-# and without it a quick one is measured here.*
+# GMACs to the last digit. *It takes half a minute. Notebook 03 leaves the matrix, and without it a quick one is measured
+# here.*
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 data: str = "scenes"  # scenes, nyud or pascal
 root: str = ""  # the archive's folder, for nyud and pascal
 limit: int = 24  # frames of the quick similarity, where notebook 03 left none; 0 for all
@@ -120,7 +120,7 @@ except ValueError as problem:
 # $$\text{trees} = \prod_{s=1}^{S} S(G_{s+1},\, G_s).$$
 #
 # **Predict.** How many trees are there for four tasks at (1, 1, 2, 4)? You need only $S(4, 2)$: one task against
-# three can be chosen in four ways, two against two in three. And at (1, 2, 2, 4)? At (1, 2, 3, 4)?
+# three can be chosen in four ways, two against two in three. And at (1, 2, 2, 4)?
 
 # %%
 @functools.cache
@@ -142,8 +142,8 @@ for n_tasks, counts in ((4, (1, 1, 2, 4)), (6, (1, 2, 3, 6)), (8, (1, 2, 4, 8)),
     print(f"{n_tasks:>3} tasks at {counts!s:14} {count_trees(n_tasks, counts):>12,} trees")
 
 # %% [markdown]
-# The check lists every tree of every setting with four tasks and finds as many as the formula says, each once. The
-# seven trees of (1, 1, 2, 4) can all be looked at. With twelve tasks nobody can try every tree any more; we come back
+# There are seven at (1, 1, 2, 4) and seven at (1, 2, 2, 4) as well. The check lists every tree of every setting with four
+# tasks and finds as many as the formula says, each once. Seven trees can all be looked at. With twelve tasks nobody can try every tree any more; we come back
 # to that.
 #
 # ## The similarity that decides
@@ -594,7 +594,7 @@ from ptsa_lite.experiments.tables import summarise
 
 suite = NYUD if data == "nyud" else PASCAL  # the paper's heads, so that the costs are the table's
 ends = {"lora_shared": TaskTree.shared(names), "lora_separate": TaskTree.separate(names)}
-rows = [row for row in summarise(collected(RESULTS / f"study_{data}.json")) if row["delta_m"] is not None]
+rows = [row for row in summarise(collected(RESULTS / f"study_{data}.json"), "mean") if row["delta_m"] is not None]
 trained = {ends.get(row["method"]) or TaskTree.parse(row["groups"]): row for row in rows
            if row["rank"] == rank and (row["method"] in ends or row["groups"])}
 others = [counts for counts in ((1, 1, 2, 4), (1, 2, 2, 4), (1, 2, 3, 4)) if max(counts) <= len(names)]
@@ -682,7 +682,7 @@ check("04.2", (fixed + sum(g * stage for g, stage in zip((1, 2, 3, 4), stages, s
 print(f"{len(finer)} trees, {cost / 1e9:.2f} GMACs, the best wins {sure:.0%} (before: {share[order[0]]:.0%})")
 
 # %% tags=["solution"]
-# 2. from_similarity and tree_score take one matrix a stage as well: (S, T, T)
+# 2. from_similarity and tree_score take one matrix per stage as well: (S, T, T)
 per_stage = np.array(measured["stages"])
 own = TaskTree.from_similarity(per_stage, names, n_groups)
 print("by a matrix per stage:", split_of(own), "" if own == tree else " <- another tree")

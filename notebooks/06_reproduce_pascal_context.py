@@ -5,8 +5,8 @@
 # [next: reproduce it on NYUD-v2 >](07_reproduce_nyud_v2.ipynb)
 #
 # A number in a paper is the end of a long way: an archive of labelled pictures, a recipe, hours on a GPU, a test. This
-# notebook walks that way once, slowly. What costs nothing to check is checked here: the arithmetic and the number of
-# parameters come out as printed. What costs hours is made ready and priced.
+# notebook walks that way once, slowly. What can be checked for nothing is checked here: the arithmetic and the number of
+# parameters come out as printed. What takes hours is made ready, and its price is counted.
 #
 # ![What each row of the comparison trains, and what it computes](../figures/06_costs.png)
 #
@@ -318,6 +318,8 @@ if grown:
     folder.mkdir(parents=True, exist_ok=True)
     said = decisive(measure(runs[grown[0]], folder))
     show(draw_similarity(np.array(said["matrix"]), list(chosen), said["error"], f"Cosine of gradients, {what}"), "06_similarity")
+    i, j = max(zip(*np.triu_indices(len(chosen), 1), strict=True), key=lambda pair: said["matrix"][pair[0]][pair[1]])
+    say(f"{list(chosen)[i]} and {list(chosen)[j]} agree most, with a cosine of {said['matrix'][i][j]:+.2f} ± {said['error'][i][j]:.2f}.")
 else:
     print("no row asks for a tree")
 
@@ -410,7 +412,7 @@ show(draw_predictions(shown["image"], {task: shown[task] for task in names}, out
 seen = {task: len(out[task].argmax(1).unique()) for task in names if chosen[task].kind == "segmentation"}
 say("On these frames the model tells apart " + " and ".join(f"{n} of {chosen[task].channels} classes of {task}"
                                                           for task, n in seen.items())
-    + (". One class is background everywhere: that task has learned nothing yet." if 1 in seen.values() else ".")
+    + (". One class is background everywhere: about these frames that task has nothing to say yet." if 1 in seen.values() else ".")
     if seen else "No task of this run has classes.")
 
 # %% [markdown]
@@ -441,7 +443,7 @@ theirs = {groups: row(PAPER_RESULTS, f"pascal {groups}").values["gmacs"] for gro
 say(f"**The paper's costs come out as printed.** We count {full['ptsa_1124']['macs']['paper'] / 1e9:.3f} and "
     f"{full['ptsa_1224']['macs']['paper'] / 1e9:.3f} GMACs for its two trees, where {' and '.join(map(str, theirs.values()))} "
     f"are printed (P, S), and {trained:,} trained parameters at ranks 64, 64, 16, 16, where it says 6.89 million (P; these "
-    "ranks are one of at least ten choices that fit, I). "
+    "ranks are one of several choices that fit, I). "
     f"The tree trains {share:.0%} of what full fine-tuning does, for {times:.1f} times the arithmetic.",
     f"**The price of a row** is {on_h100:.1f} hours of one H100, which reaches {step['utilisation']:.1%} of its peak.",
     f"**The gain does not come from this page.** It trained on {what}" + (

@@ -200,8 +200,8 @@ say(markdown(("setting", "here", "recipe", "mark"), settings),
     f"{', '.join(unstated)}. The others are read in public code.")
 
 # %% [markdown]
-# 300 epochs of 795 frames are a sixth of the steps that PASCAL-Context gets; whether the authors train longer here, we do
-# not know. If your result is below theirs, the first suspect is this table.
+# 300 epochs of 795 frames are less than a sixth of the steps that PASCAL-Context gets; whether the authors train longer
+# here, we do not know. If your result is below theirs, the first suspect is this table.
 #
 # Edges are trained with a weight of 50, and their positives with a fixed 0.95 (C). Their usual metric is odsF, in per
 # cent: **higher is better**. The public code of this line of work prints the training loss in its place (C); its tables
@@ -228,6 +228,8 @@ print(f"300 epochs of ptsa_1124 on an H100 at {step['utilisation']:.1%} of its p
       f"epochs of PASCAL-Context's frames: {took['pascal']:.1f}")
 
 # %% [markdown]
+# A sixth of the hours, then, because there are a sixth of the frames.
+#
 # ## Similarity on its own backbone
 #
 # **Predict.** Which two of the four tasks will agree most? Normals are the slope of depth; edges are where it jumps.
@@ -238,6 +240,8 @@ if grown:
     folder.mkdir(parents=True, exist_ok=True)
     said = decisive(measure(runs[grown[0]], folder))
     show(draw_similarity(np.array(said["matrix"]), list(chosen), said["error"], f"Cosine of gradients, {what}"), "07_similarity")
+    i, j = max(zip(*np.triu_indices(len(chosen), 1), strict=True), key=lambda pair: said["matrix"][pair[0]][pair[1]])
+    say(f"{list(chosen)[i]} and {list(chosen)[j]} agree most, with a cosine of {said['matrix'][i][j]:+.2f} ± {said['error'][i][j]:.2f}.")
 else:
     print("no row asks for a tree")
 
@@ -299,7 +303,7 @@ show(draw_predictions(shown["image"], {task: shown[task] for task in names}, out
 seen = {task: len(out[task].argmax(1).unique()) for task in names if chosen[task].kind == "segmentation"}
 say("On these frames the model tells apart " + " and ".join(f"{n} of {chosen[task].channels} classes of {task}"
                                                           for task, n in seen.items())
-    + (". One class is background everywhere: that task has learned nothing yet." if 1 in seen.values() else ".")
+    + (". One class is background everywhere: about these frames that task has nothing to say yet." if 1 in seen.values() else ".")
     if seen else "No task of this run has classes.")
 
 # %% [markdown]

@@ -7,7 +7,7 @@
 # The paper says that grouping tasks by the agreement of their gradients gains about four per cent. Here we ask whether
 # it is the *grouping* that gains them. We trained every rival that costs the same, each with several seeds, and looked
 # at the differences. This is the picture that the notebook ends up with, on real frames: a line for each question, and
-# zero dashed. A difference that cannot be distinguished from zero is grey.
+# zero dashed. A difference that cannot be distinguished from zero is grey; all six are.
 #
 # ![Paired differences between PTSA and its rivals on real frames](../figures/08_differences_study_nyud.png)
 #
@@ -39,12 +39,12 @@
 # 1. **Grouping or capacity?** A tree with four groups in its last stage has more adapters than one shared by all. Does
 #    it gain because the *right* tasks are together, or because there is more to train?
 # 2. **How much is chance?** Another seed gives another number. How far apart must two numbers be?
-# 3. **How stable is the similarity?** The tree hangs on a matrix that was measured on a few frames, with heads that
-#    were fitted for some time. Would other frames have given another tree?
+# 3. **How stable is the similarity?** The tree depends on a matrix that was measured on a few frames, with heads
+#    that were fitted for some time. Would other frames have given another tree?
 #
-# The design answers them by what is held equal. The picture below the parameters shows the rivals, by what they train.
+# The design answers them by what is held equal. The next picture shows the rivals, by what they train.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 studies: list[str] = ["study_scenes", "study_nyud"]  # files of figures/results, as `ptsa_lite study` wrote them
 sweeps: list[str] = ["ranks_scenes", "groups_scenes", "ranks_nyud", "groups_nyud"]  # the paper's two, where run
 similarities: list[str] = ["similarity_scenes", "similarity_nyud"]  # and what figures/study_similarity.py wrote
@@ -250,10 +250,10 @@ for name in shown:
         + (": what trains more gains less." if rho < -0.5 else ", which is no line." if rho < 0.9 else "."))
 
 # %% [markdown]
-# And the published points of this line of work, each with its mark: P the paper, C public code, S a secondary source, I
-# inferred, R recalled and not checked. They have a picture of their own, because they are not comparable with ours:
-# other data, a backbone ([Swin-Tiny](https://arxiv.org/abs/2103.14030)) nine times as large, pictures of 448 pixels,
-# hundreds of epochs. Only the pattern can be compared.
+# And the published points of this line of work, each with the mark of its source, which the end of this page explains.
+# They have a picture of their own, because they are not comparable with ours: other data, a backbone
+# ([Swin-Tiny](https://arxiv.org/abs/2103.14030)) nine times as large, pictures of 448 pixels, hundreds of epochs. Only the
+# pattern can be compared.
 
 # %% tags=["hide-input"]
 show(draw_tradeoff(as_points(PASCAL_RESULTS), "trainable", "Published: PASCAL-Context, 448 px, Swin-Tiny"), "08_published")
@@ -506,12 +506,12 @@ for name, content in measured.items():
 # %% [markdown]
 # ### Why the trees differ
 #
-# At other sizes another tree may come out, and three things could do it: the size of the frames, which frames were drawn,
-# or the heads that the gradients come through. So one seed of heads after another was fitted for two epochs on the first
-# 128 frames, and the same 48 of them were compared at several sizes. Measurements with heads fitted on all 795 frames
-# stand above them: "fitted on" counts the frames that fitted the heads, "compared" those whose gradients were compared,
-# and "seed" is the heads'. "Ahead" is how far a tree's score leads the next one's, in standard errors over frames, which
-# know nothing of the heads.
+# At other sizes another tree may come out, and there are three possible causes: the size of the frames, which frames were
+# drawn, or the heads that the gradients come through. To separate them, we changed one at a time. In the lower lines of
+# the table heads were fitted for two epochs on the first 128 frames, from one seed and then from another, and the same 48
+# frames were compared at several sizes. In the upper lines the heads were fitted on all 795 frames. "Fitted on" counts the
+# frames that fitted the heads, "compared" those whose gradients were compared, and "seed" is that of the heads. "Ahead"
+# says by how many standard errors a tree's score leads the next one's; these errors repeat the frames, not the heads.
 #
 # **Predict.** Which of the three moves the tree, and is any lead larger than two standard errors?
 
@@ -677,7 +677,7 @@ if pairs:
 # - Twelve seeds, one after the other, all conditions of a seed before the next, so that whatever has been done when the
 #   time is up has every condition equally often.
 #
-# What could twelve seeds see? That hangs on how much a paired difference moves from seed to seed. Here it is for the two
+# What could twelve seeds see? That depends on how much a paired difference moves from seed to seed. Here it is for the two
 # spreads that we measured at small size.
 
 # %% tags=["hide-input"]
@@ -733,7 +733,7 @@ if tried:
         f"{sum(map(len, tried.values()))} trainings are done and {left} are left; until they are, the rates of the methods "
         f"that are missing or incomplete are those of the smaller study. Two cautions. For {len(at_the_end)} of "
         f"{len(tried)} ({'; '.join(at_the_end)}) the best rate is at the end of what was tried, so that a better one may "
-        f"lie beyond. And for {len(other_without)} ({'; '.join(other_without)}) the choice hangs on the edges, whose odsF "
+        f"lie beyond. And for {len(other_without)} ({'; '.join(other_without)}) the choice depends on the edges, whose odsF "
         f"is low: without them another rate would have won.")
 
 # %% [markdown]
@@ -760,7 +760,7 @@ else:
 #
 # Three more things change with size, and each could turn an answer around. A short training favours what learns fast; a
 # small backbone has less to share; with few frames the single-task models, which are the reference, overfit or underfit
-# in ways of their own. The same questions at the paper's size are a file away, and their price can be told beforehand.
+# in ways of their own. The same questions at the paper's size are a file away, and their price can be counted beforehand.
 
 # %% tags=["hide-input"]
 share = json.loads((RESULTS / "gpu_step.json").read_text(encoding="utf-8"))["steps"]["ptsa"]["utilisation"]
@@ -859,13 +859,13 @@ claims = [  # what is said; where; what we found; how sure
     (f"They take {late['gmacs']} (P) and {early['gmacs']} GMACs (S/M)", PAPER, " and ".join(gmacs), EXACT),
     (f"{late['trainable_m']} M parameters are trained (P), a fifth of full fine-tuning (P, first version)", PAPER,
      f"{counted['ptsa_1124']['parameters']['trainable']:,} at ranks (64, 64, 16, 16), one of {fits} choices of powers of "
-     f"two; {late['trainable_m'] / full['trainable_m']:.1%} of the {full['trainable_m']} M printed for the latter (R)",
+     f"two from 4 to 128; {late['trainable_m'] / full['trainable_m']:.1%} of the {full['trainable_m']} M printed for the latter (R)",
      f"{EXACT}; the ranks are open"),
     ("The groups per stage are chosen by hand (P)", PAPER,
      f"{sum(1 for _ in TaskTree.enumerate(four, (1, 1, 2, 4)))} trees of four tasks have (1, 1, 2, 4); all are trained",
      EXACT),
     ("Similarity divides two gradients by the sum of their sizes (S/P)", PAPER,
-     f"with sizes of vectors it changes no cosine; number by number it hangs on loss weights: {cosine(one, ten):.2f} "
+     f"with sizes of vectors it changes no cosine; number by number it depends on loss weights: {cosine(one, ten):.2f} "
      f"becomes {elementwise:.2f} when one is multiplied by ten", EXACT),
     ("Tasks whose gradients agree should share (P)", PAPER,
      f"the similarity's tree is {by_similarity}; less the other trees: {against_trees}", sure_of_trees),

@@ -7,8 +7,8 @@
 #
 # **What you'll do**
 #
-# - Take a data set that this project does not know, with five tasks, two of which nobody here has ever heard of. Say in
-#   a few lines what they are, and train the whole method on them: similarity, tree, adapters, table, pictures.
+# - Take a data set that this project does not know, with five tasks, two of which it has never met. Say in a few lines
+#   what they are, and train the whole method on them: similarity, tree, adapters, table, pictures.
 #
 # **What you'll learn**
 #
@@ -40,14 +40,14 @@
 #
 # The two suites are nothing but two such descriptions: no task has a rule of its own, only kinds have.
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 limit: int = 128  # training frames to draw
 size: int = 96  # side of the drawn frames, in pixels
 seed: int = 0  # of everything drawn at random
 out_dir: str = "runs/notebooks"  # where data, trainings and figures are written
 img_size: int = 64  # side of the frames that are trained on, in pixels
 epochs: int = 10  # passes over the training frames, for every method
-batch_size: int = 16  # frames a step
+batch_size: int = 16  # frames per step
 rank: int = 8  # of the low-rank pairs
 jobs: int = 2  # processes that train at the same time
 
@@ -68,6 +68,7 @@ import datasets
 import numpy as np
 import torch
 import yaml
+from IPython.display import Markdown, display
 from PIL import Image
 from scipy import ndimage
 
@@ -98,7 +99,7 @@ own = Path(out_dir) / "own"
 #
 # $$\mathrm{inside}(p) = \frac{d(p)}{\max_{q \in R(p)} d(q)}$$
 #
-# Such maps are used to part objects that touch. Why not the plain distance in pixels? Because a zoom would change it: in
+# Such maps are used to separate objects that touch. Why not the plain distance in pixels? Because a zoom would change it: in
 # a picture that is enlarged by half, everything is half as far again from the next edge, and the stored label would be
 # wrong. A share of the region's own size is the same in the picture and in its enlargement. We come back to this.
 #
@@ -162,14 +163,15 @@ for split, numbers in (("train", range(limit)), ("val", range(1_000_000, 1_000_0
 # %% [markdown]
 # ## Say what they are
 #
-# Two maps say everything. The first gives each task its kind, and where the usual is not meant, a loss weight, a unit,
-# the value that stands for "no label", a metric. The second says in which column its label lies. Nothing else is asked.
+# Two dictionaries say everything. The first gives each task its kind and, where the usual is not meant, a loss weight, a
+# unit, the value that stands for "no label", or a metric. The second says in which column its label lies. Nothing else is
+# asked.
 #
 # Units and weights deserve a thought, since losses have units too. The error of *inside* is a share, a few tenths at
 # most, while a cross-entropy begins at 1 or 2. With equal weights the sum would all but overlook it, so it gets a larger
 # one, as people and normals do in the paper's recipe. In per cent its error would be a hundred times as large and would
 # drown the others. There is a second reason for a unit in which numbers are about 1: a head begins near zero and moves
-# by about one learning rate a step, so it would take long to reach 50. Where files hold other numbers than the unit's, as
+# by about one learning rate per step, so it would take long to reach 50. Where files hold other numbers than the unit's, as
 # the 16-bit pictures of depth cameras hold millimetres, `scale: 0.001` beside the kind makes metres of them.
 
 # %%
@@ -354,28 +356,31 @@ from ptsa_lite.experiments.grow import decisive
 from ptsa_lite.figures.tree import draw_tree_beside
 
 reading = decisive(read_json(own / "run" / "similarity.json"))
-figure = draw_tree_beside(tree, reading["matrix"], reading["error"], list(tasks), "grown for tasks of our own")
+figure = draw_tree_beside(tree, reading["matrix"], reading["error"], list(tasks), "The tree of tasks of our own")
 save_figure(figure, "09_tree", out_dir)
 figure
 
 # %% [markdown]
+# Material and normals, which agree most, stay together in the third stage, and so do *inside* and depth, the next. Most
+# of the other cosines lie within two standard errors of zero, so other frames may well grow another tree.
+#
 # Now the three rivals. Each finished run is a small file, so that an interrupted comparison goes on where it stopped.
 
 # %%
 from ptsa_lite.experiments.queue import run_study
-from ptsa_lite.experiments.tables import aligned, table_of_methods
+from ptsa_lite.experiments.tables import markdown, table_of_methods
 
 rivals = [one for one in read_runs(own / "own.yaml") if one.method != "ptsa"]
 results = run_study(rivals, own / "study", jobs=jobs, report=lambda line: print(line, flush=True))
 table = table_of_methods([*results, result])
 headings = [f"{name} {task.metric} {'↑' if task.higher_is_better else '↓'}" for name, task in described.tasks.items()]
-print(aligned(["method", *headings, "delta_m %", "trained M", "GMACs"], [
+display(Markdown(markdown(["method", *headings, "delta_m %", "trained M", "GMACs"], [
     (row["label"], *(f"{row['metrics'][name]:.4g}" for name in tasks), f"{row['delta_m']:+.1f}",
-     f"{row['trainable'] / 1e6:.2f}", f"{row['gmacs']:.2f}") for row in table]))
+     f"{row['trainable'] / 1e6:.2f}", f"{row['gmacs']:.2f}") for row in table])))
 
 # %% [markdown]
 # Read it as the table of notebook 05: arrows say which way is better, $\Delta_m$ is the mean relative gain over the
-# single-task models, in per cent, and one seed is one draw. A few epochs on some hundred drawn frames show that
+# single-task models, in per cent, and one seed is one draw. A few epochs on a hundred or so drawn frames show that
 # everything works. They do not show which method is best.
 #
 # For a number that nobody has reported before, such as the error of *inside*, there is no table to compare with. Then
@@ -403,6 +408,9 @@ save_figure(figure, "09_predictions", out_dir)
 figure
 
 # %% [markdown]
+# Material, people and normals are where they belong, as soft blobs; depth knows that the ground in front is near.
+# *Inside* is little more than an even grey, and that is what its error says, which is hardly smaller than a constant's.
+#
 # The history of the losses is in `history.json`, and for a spreadsheet in `history.csv`. To see it grow while it trains,
 # `train --log tensorboard` tells each epoch to TensorBoard. Anything else is three lines, since the training is a loop
 # over records that you may write yourself:
@@ -424,11 +432,14 @@ save_figure(figure, "09_losses", out_dir)
 figure
 
 # %% [markdown]
+# The losses fall, that of *inside* after a rise in the first epochs. They flatten toward the end because the learning
+# rate has by then fallen to almost nothing; whether more epochs would help, this run does not say.
+#
 # ## Adapters that travel
 #
 # What was trained is small beside the backbone, and it is all that has to move. `save_pretrained` writes it into a
 # folder, with the description of the tasks and a model card that holds this run's numbers; `push_to_hub("you/name")`
-# does the same on the Hugging Face hub. Whoever has this package loads it in one line. The check is strict: the model
+# does the same on the Hugging Face hub. Anybody who has this package loads it in one line. The check is strict: the model
 # that comes back must answer bit for bit as the one that was saved.
 
 # %%
@@ -458,6 +469,8 @@ save_figure(figure, "09_answers", out_dir)
 figure
 
 # %% [markdown]
+# It is a scene that no split contains, at a size and shape of its own. The person is found, with blurred outlines as before.
+#
 # For programs that do not know this package there is `python -m ptsa_lite export RUN model.onnx`, or `model.pt2` for
 # `torch.export`, for all tasks or for some. The adapters are merged into the backbone then, any number of pictures may
 # go in at once, and what was written is read again and compared with the model before you hear that it is done.
@@ -504,13 +517,6 @@ figure
 # pictures. A folder with a `metadata.csv`, whose columns are `file_name` for pictures and `seg_file_name` and so on for
 # masks, is read by the folder's path alone; its columns are called `image` and `seg` then.
 #
-# ## Summary
-#
-# - A task is its kind and what differs from the kind's usual. Loss, metric and augmentation follow from the kind.
-# - A data set is whatever the `datasets` library loads: columns for the picture and for each task. Cells may be empty.
-# - The label moves with its picture, and only you know whether your number changes under a zoom.
-# - What is trained travels as a small folder with a card that holds the numbers of the run.
-#
 # ## On your own
 #
 # 1. *Change one number.* Give *inside* the weight 0.5 instead of 5, then 50. Which tasks gain, which suffer? Does the tree
@@ -538,7 +544,7 @@ print("the two frames without a label change nothing")
 # - Several data sets, each labelled for other tasks: give a list of paths. They are joined one after the other, so a
 #   batch holds them by their sizes; with `mix: in turns` each set gives every other frame, and a small one comes round
 #   more often. Similarity is then measured between tasks that may never meet on a frame, so look at the tree before you
-#   believe it, or write your own into the settings.
+#   believe it, or write a tree of your own into the settings.
 # - Loss weights are the first thing to try when one task does badly. Losses in per cent and in metres do not add up by
 #   themselves.
 # - A pretrained backbone helps most where you have few frames: `--set backbone=swin_tiny_patch4_window7_224.ms_in1k`
@@ -546,22 +552,25 @@ print("the two frames without a label change nothing")
 #
 # ## What we found
 
-# %%
+# %% tags=["hide-input"]
 by_method = {row["method"]: row for row in table}
 floor, ours, shared = (by_method[name] for name in ("decoders_only", "ptsa", "lora_shared"))
 gains = {name: (ours["metrics"][name] - floor["metrics"][name]) / floor["metrics"][name] for name in tasks}
 gains = {name: 100 * (gain if described.tasks[name].higher_is_better else -gain) for name, gain in gains.items()}
-print(f"- {len(tasks)} tasks that the package did not know were trained from two files and one description, in "
-      f"{(time.monotonic() - started) / 60:.1f} minutes; no file of the package was changed.")
-print(f"- The similarity grew {tree}.")
-print(f"- The error of a task that nobody trained before, inside, is {ours['metrics']['inside']:.3f} with the tree; "
-      f"{blind:.3f} is what a constant would have.")
-print("- Against heads on the frozen backbone, adapters gain "
-      + ", ".join(f"{gain:+.0f} % in {name}" for name, gain in gains.items()) + ".")
-print(f"- delta_m: {ours['delta_m']:+.1f} % with the tree, {shared['delta_m']:+.1f} % with one set of adapters for all, "
-      f"{floor['delta_m']:+.1f} % with heads alone; one seed, so small differences mean nothing.")
-print(f"- What has to travel is {(own / 'adapters' / 'adapters.safetensors').stat().st_size / 1e6:.1f} MB, and it "
-      "answered bit for bit as before.")
+third = " | ".join("+".join(group) for group in tree.stages[2])
+display(Markdown(f"""
+- {len(tasks)} tasks that the package did not know were trained from two files and one description, in
+  {(time.monotonic() - started) / 60:.1f} minutes; no file of the package was changed.
+- In the third stage the similarity put the tasks together as `{third}`.
+- The error of a task that nobody trained before, *inside*, is {ours['metrics']['inside']:.3f} with the tree; a constant
+  would have {blind:.3f}.
+- Against heads on the frozen backbone, adapters change the metrics by
+  {", ".join(f"{gain:+.0f} % in {name}" for name, gain in gains.items())}, where plus is better.
+- $\\Delta_m$ is {ours['delta_m']:+.1f} % with the tree, {shared['delta_m']:+.1f} % with one set of adapters for all, and
+  {floor['delta_m']:+.1f} % with heads alone. That is one seed, so small differences mean nothing.
+- What has to travel is {(own / 'adapters' / 'adapters.safetensors').stat().st_size / 1e6:.1f} MB, and it answered bit for
+  bit as before.
+"""))
 
 # %% [markdown]
 # Next: where the backbone of all this came from. [Distil a small Swin >](90_distil_a_small_swin.ipynb)

@@ -29,7 +29,7 @@
 # %% [markdown]
 # ## Where this sits
 #
-# The paper freezes a Swin that was trained on ImageNet. Such weights come from a hub, and a notebook that needs a hub fails on a train, in a class without network, or the day after a link dies. So this project ships a Swin of its own: Swin-T's shape at a third of its width. With a network you can take the paper's instead, by `load_backbone("swin_tiny_patch4_window7_224.ms_in1k")`.
+# The paper freezes a Swin that was trained on ImageNet. Such weights come from a hub, and a notebook that needs a hub fails on a train, in a class without network, or the day after a link dies. So this project ships a Swin of its own, with the shape of Swin-Tiny at a third of its width. With a network you can take the paper's instead, by `load_backbone("swin_tiny_patch4_window7_224.ms_in1k")`.
 #
 # A frozen backbone is only worth studying if it has learned something. We have a teacher, EfficientNet-Lite0, trained on ImageNet by others, and photographs without labels. The student is asked to reproduce what the teacher computes *inside*.
 
@@ -59,14 +59,14 @@ use_style()
 def say(*paragraphs):
     display(Markdown("\n\n".join(paragraphs)))
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "hide-input"]
 folders: list = []  # folders of photographs; empty: scenes are drawn instead
 teacher_file: str = ""  # weights of tf_efficientnet_lite0; empty: an untrained teacher, mechanics only
 student_name: str = "swin_small_distilled"  # what *Run it* trains: the shape of the small Swin, or one of timm's Swins
 minutes: float = 0.5  # of training; the schedule ends there
 size: int = 64  # the student's crops; the packaged weights were trained at 128
 views: int = 2  # crops of each photograph
-batch_size: int = 16  # crops a step
+batch_size: int = 16  # crops per step
 lr: float = 5e-3  # peak learning rate of the matrices
 n_scenes: int = 64  # scenes drawn where no folder is given
 seed: int = 0  # of everything drawn at random
@@ -141,7 +141,7 @@ for s, maps in zip((4, 8, 16, 32), targets, strict=True):
 assert distil.channels_of(targets) == [64, 152, 432, 320], "the pairing above gives these channel counts"
 
 # %% [markdown]
-# Here is what the student sees, and one channel of each thing it is asked to say.
+# They answer for 64, 152, 432 and 320 channels. Here is what the student sees, and one channel of each thing that it is asked to say.
 
 # %% tags=["hide-input"]
 rows = [[crops[i].permute(1, 2, 0), F.avg_pool2d(crops[i].float(), 2).byte().permute(1, 2, 0),
@@ -174,7 +174,7 @@ assert explained.max() < 0.1, "random weights explain nothing"
 # %% [markdown]
 # ## Ask once, keep the answer
 #
-# The teacher is slower than the student. So each photograph is cropped a few times, each crop shown to the teacher once, and the answers kept on disk, 8 bits a value: a step of a sixteenth of a standard deviation. Rounding to a grid of step $d$ adds a variance of $d^2/12$. **Predict** it for $d = 1/16$, of a variance of 1.
+# The teacher is slower than the student. So each photograph is cropped a few times, each crop is shown to the teacher once, and the answers are kept on disk with 8 bits per value, which is a step of a sixteenth of a standard deviation. Rounding to a grid of step $d$ adds a variance of $d^2/12$. **Predict** it for $d = 1/16$, of a variance of 1.
 
 # %%
 z = standard[1][1]
@@ -344,9 +344,9 @@ if worth:
 else:
     say("Not run yet: `python -m ptsa_lite study figures/grids/backbone_nyud.yaml --root PATH` does it.")
 if larger:
-    say("The same of a Swin-T, nine times as large, distilled by the command at the end of this page:", table_of_worth(larger))
+    say("The same of a Swin-Tiny, nine times as large, distilled by the command at the end of this page:", table_of_worth(larger))
 else:
-    say("A Swin-T has not been distilled yet; `figures/grids/backbone_nyud_swin_t.yaml` asks the same of one, and names the "
+    say("A Swin-Tiny has not been distilled yet; `figures/grids/backbone_nyud_swin_t.yaml` asks the same of one, and names the "
         "command that makes its weights.")
 
 # %% [markdown]
@@ -382,7 +382,7 @@ say(f"**A small Swin can learn to see from another network's feature maps, witho
 #
 # ## On your own
 #
-# 1. Keep the teacher's answers in 6 bits a value instead of 8: a step of a quarter of a standard deviation. How much of the
+# 1. Keep the teacher's answers in 6 bits per value instead of 8: a step of a quarter of a standard deviation. How much of the
 #    variance is lost?
 # 2. How far could a linear map of the student's *input* get? Fit one from each 4x4 patch of pixels to the first target.
 # 3. Question one claim: "more minutes would still help". What in the curve above speaks for it?
@@ -412,6 +412,6 @@ print("the cosine has brought the rate to zero by then: a longer schedule is ano
 #
 # - The paper's backbone was trained on 1.28 million labelled photographs for days on GPUs; ours learned from a few thousand unlabelled ones in less than two hours on two CPU cores. It stands in for it where the hub is out of reach. It is no rival.
 # - The student never sees the teacher's mistakes corrected: it can at best become the teacher.
-# - With a GPU, raise `minutes` and give it more photographs. The command for a real run is `python -m ptsa_lite distil FOLDER... --teacher FILE`; `--set backbone=swin_tiny_patch4_window7_224 --set size=224` makes it a Swin-T, nine times as large. A view of it takes half a megabyte a photograph on disk.
+# - With a GPU, raise `minutes` and give it more photographs. The command for a real run is `python -m ptsa_lite distil FOLDER... --teacher FILE`; `--set backbone=swin_tiny_patch4_window7_224 --set size=224` makes it a Swin-Tiny, nine times as large. Each view of a photograph then takes half a megabyte on disk.
 #
 # Back to the [tour](00_take_the_tour.ipynb), or to [what a frozen Swin is](01_freeze_a_swin.ipynb).

@@ -66,8 +66,8 @@ def check_stages(stages: Any) -> None:
         for g in stage:
             if not any(set(g) <= set(h) for h in before):
                 parted = " | ".join(map("+".join, before))
-                words = f"joins tasks that stage {number - 1} had already parted ({parted})"
-                raise ValueError(f"group {'+'.join(g)} of stage {number} {words}; once parted, tasks stay parted")
+                words = f"joins tasks that stage {number - 1} had already separated ({parted})"
+                raise ValueError(f"group {'+'.join(g)} of stage {number} {words}; once separated, tasks stay separated")
         before = stage
 
 

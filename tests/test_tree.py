@@ -42,7 +42,7 @@ AB, A, B = (("a", "b"),), ("a",), ("b",)
         (((("a", "b"), A),), "'a' is in 2 groups of stage 1"),
         ((AB, (A,)), "'b' is in 0 groups of stage 2"),
         ((AB, (A, ("b", "x"))), "unknown task in stage 2 'x'"),
-        (((A, B), AB), "already parted"),
+        (((A, B), AB), "already separated"),
         ((AB, (A, B, ())), "empty group"),
     ],
 )

@@ -78,7 +78,7 @@ def compare(
 def _verdict(row: Mapping) -> str:
     """What may be said of a row, and no more."""
     if row["n"] < 2:
-        return "one seed, which tells nothing apart" if row["n"] else "not run yet: no seed in common"
+        return "one seed, which distinguishes nothing" if row["n"] else "not run yet: no seed in common"
     same = f"the same within {row['margin']:g}"
     if row["told"]:
         low, high = sorted(map(abs, (row["low"], row["high"])))
@@ -86,7 +86,7 @@ def _verdict(row: Mapping) -> str:
         return f"{words}, and {same}" if row["same"] else words
     if row["same"]:
         return f"{same}: {_with_interval(row)}"
-    return (f"not told apart: with {row['n']} seeds a difference of {row['detectable']:.2f} would have been seen in "
+    return (f"not distinguished: with {row['n']} seeds a difference of {row['detectable']:.2f} would have been seen in "
             f"four of five such studies")  # fmt: skip
 
 

@@ -129,7 +129,7 @@ SCHEMES: dict[tuple[str, str], Callable[..., Any]] = {
     ("One pair for all", "LoRA, shared"): partial(_beside, n_groups=1),
     ("A pair for each task", "LoRA, one per task"): partial(_beside, n_groups=0),
     ("A pair for each group", "PTSA: one, then groups, then each"): partial(_beside, n_groups=2),
-    ("Parting where a stage ends", "MTLoRA; TADFormer, DiTASK in their ways"): _at_the_end,
+    ("Separate where a stage ends", "MTLoRA; TADFormer, DiTASK in their ways"): _at_the_end,
     ("Magnitude and direction", "DoRA, shared or one per task"): partial(_beside, n_groups=1, after="$m$"),
     ("Singular values moved", "DiTASK"): _singular,
     ("A bottleneck in the stream", "adapters; Compacter: Kronecker sums"): _in_line,

@@ -103,8 +103,8 @@ def draw_differences(rows: Sequence[Mapping], title: str = "", margin: float = 0
     """Paired differences, a line each: single seeds as points, their mean with its confidence interval, zero dashed.
 
     rows: {"label"} with what `experiments.statistics.paired_difference` returns; or of `comparison.compare`, whose
-    pooled intervals are thin lines. Grey could not be told apart, by the corrected p where there is one. A single seed
-    has no interval, what has not been run no line. margin: shades what would count as the same.
+    pooled intervals are thin lines. Grey could not be distinguished, by the corrected p where there is one. A single
+    seed has no interval, what has not been run no line. margin: shades what would count as the same.
     """
     rows = [row for row in rows if row["mean"] is not None]
     figure, axes = canvas((8.6, 0.42 * len(rows) + 1.3))

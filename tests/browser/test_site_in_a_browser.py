@@ -226,14 +226,14 @@ def test_a_clicked_tree_has_the_packages_costs_and_score(opened):
     assert facts(tab) == ["(1, 1, 1, 1)", "21.00", "0 %", "200", f"+{tree_score(SHARED, SIMILARITY, NAMES):.3f}",
                           "+0.50 % ± 1.25"]  # fmt: skip
     dot("normals", 3)
-    assert facts(tab)[:4] == ["(1, 1, 2, 2)", "32.00", "22 %", "340"], "what parts in a stage stays parted"
+    assert facts(tab)[:4] == ["(1, 1, 2, 2)", "32.00", "22 %", "340"], "what separates in a stage stays separated"
     alone = TaskTree.parse(
         "semseg+human_parts+saliency+normals > semseg+human_parts+saliency+normals"
         " > semseg+human_parts+saliency | normals > semseg+human_parts+saliency | normals"
     )
     assert facts(tab)[4:] == [f"+{tree_score(alone, SIMILARITY, NAMES):.3f}", "not trained"]
     dot("normals", 4)
-    assert "stay parted" in tab.locator(".explore [role=status]").inner_text() and facts(tab)[0] == "(1, 1, 2, 2)"
+    assert "stay separated" in tab.locator(".explore [role=status]").inner_text() and facts(tab)[0] == "(1, 1, 2, 2)"
     dot("normals", 3)
     assert facts(tab)[0] == "(1, 1, 1, 2)", "it is back in stage 3, and still alone in stage 4"
     tab.click(".explore button:has-text('halves')")

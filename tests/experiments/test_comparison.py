@@ -65,9 +65,9 @@ SPREAD = np.array([-1.0, 1.0, -0.5, 0.5, 0.0, 0.2, -0.2, 0.0])
     (-1.2 + 0.3 * SPREAD, "b is better by 1.20 [1.05, 1.35]"),
     (0.2 + 0.1 * SPREAD, "a is better by 0.20 [0.15, 0.25], and the same within 0.5"),
     (0.01 + 0.3 * SPREAD, "the same within 0.5: +0.01 [-0.14, +0.16]"),
-    (0.3 + 1.0 * SPREAD, "not told apart: with 8 seeds a difference of 0.70 would have been seen in four of five such "
-                         "studies"),
-    (SPREAD[:1], "one seed, which tells nothing apart"),
+    (0.3 + 1.0 * SPREAD, "not distinguished: with 8 seeds a difference of 0.70 would have been seen in four of five "
+                         "such studies"),
+    (SPREAD[:1], "one seed, which distinguishes nothing"),
 ], ids=str)  # fmt: skip
 def test_a_verdict_in_words(difference, verdict):
     assert compare(study(a=difference, b=0 * difference), ("a", "b"))[0]["verdict"] == verdict

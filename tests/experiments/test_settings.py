@@ -26,7 +26,7 @@ BAD = [
     ({"rank": [4, 4, 4, 1.5]}, "rank"), ({"rank": True}, "rank True"), ({"rank": "4"}, "rank '4'"),
     ({"tree": [1, 1, 2]}, "give 4 numbers of groups"), ({"tree": [2, 1, 2, 4]}, "never fall"),
     ({"tree": [1, 1, 2, 5]}, r"counts from 1 to 4 \(tasks\)"), ({"tree": [1, 1, 2, "4"]}, "give whole numbers"),
-    ({"tree": PARTED}, "already parted|0 groups"), ({"tree": "semseg > semseg > semseg > semseg"}, "the tree is over"),
+    ({"tree": PARTED}, "separated|0 groups"), ({"tree": "semseg > semseg > semseg > semseg"}, "the tree is over"),
     ({"tree": None}, "ptsa needs a tree"), ({"tree": {"every": 4}}, "groups per stage 4"),
     ({"tree": {"all": [1]}}, "a tree is written as"), ({"tree": []}, "ptsa needs a tree"),
     ({"method": "bitfit"}, "bitfit takes no tree"),

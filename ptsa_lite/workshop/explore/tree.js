@@ -28,7 +28,7 @@ function move(task, s) {
   const parent = s ? tree[s - 1] : tree[s].map(() => 0), near = i => i !== task && parent[i] === parent[task];
   const others = [...new Set(tree[s].filter((_, i) => near(i)))];
   if (!others.length) {
-    said = `${data.tasks[task]} has left the others before stage ${s + 1}, and tasks that have parted stay parted. Join them in stage ${s} first.`;
+    said = `${data.tasks[task]} has left the others before stage ${s + 1}, and tasks that have separated stay separated. Join them in stage ${s} first.`;
     return;
   }
   const alone = !others.includes(tree[s][task]), places = [...others, n];
