@@ -90,10 +90,6 @@ class Archive:
     index: dict[str, dict[str, dict[str, str]]]  # by source, frame and suffix, the path of a file from the root
     described: str  # of which kind it is, and what was seen in it
 
-    def __getstate__(self) -> dict:
-        """Who gets a copy, such as a loader's worker, reads files whose paths it is given: it needs no index."""
-        return self.__dict__ | {"index": {}}
-
     @property
     def tasks(self) -> tuple[str, ...]:
         """The tasks that can be read."""
@@ -135,14 +131,10 @@ class Archive:
         """The names of a split's frames. Raises DataError naming the list and what is wrong in it."""
         return files.read_list(self.list_path(split))
 
-    def rows(self, split: str, tasks: Iterable[str]) -> list[dict]:
-        """Index, name and files of each frame of a split."""
-        return [{"index": i, "name": name, **self.files(name, tasks)} for i, name in enumerate(self.names(split))]
-
-    def stats(self, rows: list[dict], split: str) -> dict[str, tuple[int, int]]:
-        """Size and time of each file. Raises DataError that counts the missing ones and names the first."""
+    def stats(self, split: str, tasks: Iterable[str]) -> dict[str, tuple[int, int]]:
+        """Size and time of each file of a split. Raises DataError that counts the missing and names the first."""
         stats, missing = {}, []
-        for path in (v for row in rows for key, v in row.items() if key not in ("index", "name") and v):
+        for path in (path for name in self.names(split) for path in self.files(name, tasks).values() if path):
             try:
                 found = os.stat(self.root / path)
                 stats[path] = (found.st_size, found.st_mtime_ns)
@@ -162,13 +154,14 @@ class Archive:
                 found.append(read(self.root / self.files(name, [task])[task]))
         return found
 
-    def frame(self, paths: Mapping[str, str], tasks: Iterable[str]) -> frames.Frame:
-        """The frame whose files are `paths`. Raises DataError naming the file and what is wrong with it."""
-        return frames.read(*self.readers(paths, tasks))
+    def frame(self, name: str, tasks: Iterable[str]) -> frames.Frame:
+        """A frame by its name. Raises DataError naming the file and what is wrong with it."""
+        return frames.read(*self.readers(name, tasks))
 
-    def readers(self, paths: Mapping[str, str], tasks: Iterable[str]) -> frames.Readers:
-        """What reads the picture and each label of the frame whose files are `paths`."""
-        labels = {task: partial(self._label, task, paths) for task in tasks if paths.get(task)}
+    def readers(self, name: str, tasks: Iterable[str]) -> frames.Readers:
+        """What reads the picture and each label of a frame."""
+        paths = self.files(name, tasks)
+        labels = {task: partial(self._label, task, paths) for task in tasks if paths[task]}
         return partial(self.sources["image"].read, self.root / paths["image"]), labels
 
     def _label(self, task: str, paths: Mapping[str, str], size: tuple[int, int] | None) -> np.ndarray | None:

@@ -13,11 +13,12 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from . import frames
 from .disk import alone, refusal
 
 PART = 32  # frames in a part
@@ -45,16 +46,22 @@ def parts(folder: Path, n: int) -> list[Path | None]:
     return [path if stop >= needed else None for needed, stop, path in found]
 
 
-def build(folder: Path, n: int, row_at: Callable[[int], dict], schema, title: str, check: bool = False) -> list[Path]:
-    """Builds what lacks of the first n rows of a series and returns the parts' files, in order.
+def build(
+    folder: Path, n: int, frame_at: Callable[[int], frames.Frame], labels: Iterable[str], title: str, check=False
+) -> list[Path]:
+    """Builds what lacks of the first n frames of a series and returns the parts' files, in order.
 
-    row_at(i) makes row i, in several threads at a time. With `check`, the checksum of every part that is there is
-    compared first, and a part that differs is built anew. Raises OSError with the folder, the reason and the free space
-    where it cannot be written.
+    frame_at(i) makes frame i, in several threads at a time; labels: those that a frame may have. With `check`, the
+    checksum of every part that is there is compared first, and a part that differs is built anew. Raises OSError with
+    the folder, the reason and the free space where it cannot be written.
     """
     found = parts(folder, n)
     if all(found) and not check:
         return found
+
+    def row_at(i: int) -> dict:
+        return frames.encode(frame_at(i), i, labels)
+
     try:
         with alone(folder, waiting=f"{title}: another process is at it; waiting for it to finish"):
             for stale in folder.glob("*.writing"):  # left by a process that was killed
@@ -67,7 +74,7 @@ def build(folder: Path, n: int, row_at: Callable[[int], dict], schema, title: st
                     for row in pool.map(row_at, indices):  # decoding and resizing let other threads work
                         rows.append(row)
                         bar.update()
-                    found[k] = _write(folder, indices.start, indices.stop, rows, schema)
+                    found[k] = _write(folder, indices, frames.table(rows, labels))
     except OSError as error:
         where = refusal(folder, error.__cause__ or error)
         raise OSError(f"{title}: {where} by PTSA_CACHE or `cache`; finished parts are kept") from error
@@ -81,18 +88,19 @@ def progress(total: int, title: str):
     return tqdm(total=total, desc=title, unit=" frames", delay=5, mininterval=5, leave=False, dynamic_ncols=True)
 
 
-def _write(folder: Path, start: int, stop: int, rows: list[dict], schema) -> Path:
+def _write(folder: Path, indices: range, table) -> Path:
     """Writes a part beside and renames it, for its name holds the checksum of what was written."""
     import pyarrow as pa
 
-    beside = folder / f"{start:06d}.writing"
-    with pa.OSFile(str(beside), "wb") as sink, pa.ipc.new_stream(sink, schema) as stream:
-        stream.write_table(pa.Table.from_pylist(rows, schema=schema))
-    path = folder / f"{start:06d}-{stop:06d}-{checksum(beside):08x}.arrow"
+    start = f"{indices.start:06d}"
+    beside = folder / f"{start}.writing"
+    with pa.OSFile(str(beside), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    path = folder / f"{start}-{indices.stop:06d}-{checksum(beside):08x}.arrow"
     with open(beside, "rb+") as file:
         os.fsync(file.fileno())
     beside.replace(path)
-    for older in folder.glob(f"{start:06d}-*.arrow"):  # a shorter or a damaged one of the same start
+    for older in folder.glob(f"{start}-*.arrow"):  # a shorter or a damaged one of the same start
         if older != path:
             with suppress(PermissionError):  # Windows keeps a file that some data set has open
                 older.unlink()
@@ -113,9 +121,9 @@ def intact(path: Path) -> bool:
     return int(NAME.fullmatch(path.name)[3], 16) == checksum(path)
 
 
-def open_parts(paths: list[Path], n: int, columns: list[str], description: str):
-    """The first n rows of a series, with these columns, as a `datasets.Dataset` over memory maps."""
-    hf = hugging_face()
+def open_parts(paths: list[Path], n: int, labels: Iterable[str], description: str):
+    """The first n frames of a series, with these labels, as a `datasets.Dataset` over memory maps."""
+    hf, columns = hugging_face(), frames.columns(labels)
     info = hf.DatasetInfo(description=description)
     tables = []
     for path in paths:

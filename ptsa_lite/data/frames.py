@@ -60,12 +60,13 @@ def columns(labels: Iterable[str]) -> list[str]:
     return ["index", "_height", "_width", "_aspect", "image", *labels]
 
 
-def schema(labels: Iterable[str]):
-    """The Arrow schema of a table of frames, the same for every part of it, whatever labels a frame lacks."""
+def table(rows: list[dict], labels: Iterable[str]):
+    """An Arrow table of rows, whose schema is the same for every part of a series, whatever labels a frame lacks."""
     import pyarrow as pa
 
     numbers = {"index": pa.int64(), "_height": pa.int32(), "_width": pa.int32(), "_aspect": pa.float32()}
-    return pa.schema([(name, numbers.get(name, pa.binary())) for name in columns(labels)])
+    schema = pa.schema([(name, numbers.get(name, pa.binary())) for name in columns(labels)])
+    return pa.Table.from_pylist(rows, schema=schema)
 
 
 def encode(frame: Frame, index: int, labels: Iterable[str]) -> dict:

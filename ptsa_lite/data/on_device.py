@@ -16,7 +16,6 @@ from torch.nn import functional as F
 
 from . import frames
 from . import transforms as tr
-from .files import nearest
 from .open import Samples, samples_of
 
 ROOM = 0.25  # of the memory that is free: the rest is the training's
@@ -57,16 +56,14 @@ class DeviceFrames:
         chosen = torch.tensor(rows, device=self.stored["image"].device)
         size, image = self.samples.size, self.stored["image"][chosen]
         sample = {"image": warp_images(image, size, warps, aspects), "index": torch.tensor(index)}
-        pixels, inside = source_pixels(self.work, size, warps, aspects, chosen.device)
+        pixels, inside = tr.source_pixels((self.work, self.work), size, warps, aspects, chosen.device)
         for task, kind in self.samples.kinds.items():
             if task in self.stored:
                 label = self.stored[task][chosen]
                 seen = label.gather(1, pixels[..., None].expand(-1, -1, label.shape[-1]))
-                valid = inside & self.there[task][chosen, None]
+                sample[task] = tr.to_label(kind, seen, inside & self.there[task][chosen, None], warps)
             else:  # no frame has it
-                seen = torch.zeros(*pixels.shape, tr.LABELS[kind][0], device=chosen.device)
-                valid = torch.zeros_like(inside)
-            sample[task] = tr.to_label(kind, seen, valid, warps)
+                sample[task] = torch.stack([tr.no_label(kind, size)] * len(rows)).to(chosen.device)
         return sample
 
 
@@ -78,7 +75,7 @@ def on_device(dataset, device: torch.device):
 def fits(dataset, device: torch.device) -> bool:
     """Whether a data set's frames are of a kind that can lie on the device, and have room there."""
     samples = samples_of(dataset)
-    if device.type != "cuda" or samples is None or samples.archive is not None or samples.work_size:
+    if device.type != "cuda" or samples is None or samples.work_size:
         return False
     rows = dataset.with_format(None)
     if len({*rows["_height"], *rows["_width"]}) > 1:  # not all at one square size
@@ -86,24 +83,6 @@ def fits(dataset, device: torch.device) -> bool:
     row = rows[0]
     need = len(dataset) * sum(len(value) for value in row.values() if isinstance(value, bytes))
     return need < ROOM * torch.cuda.mem_get_info(device)[0]
-
-
-def source_pixels(
-    work: int, size: int, warps: Sequence[tr.Warp], aspects: Sequence[float], device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """`transforms.source_pixels` of square frames: (B, S*S) flat indices, and which of them lie inside."""
-    numbers = [warp.source(size, aspect) for warp, aspect in zip(warps, aspects, strict=True)]
-    a, b, c, d, e, f = torch.tensor(numbers, dtype=torch.float64, device=device).T[:, :, None, None]  # (B, 1, 1) each
-    centres = torch.arange(size, dtype=torch.float64, device=device) + 0.5
-    x = ((a * centres + (b * centres[:, None] + c)) * work).floor().long()  # (B, S, S)
-    y = ((d * centres + (e * centres[:, None] + f)) * work).floor().long()
-    still = torch.tensor([warp.angle == 0.0 and warp.scale == 1.0 for warp in warps], device=device)[:, None, None]
-    flip = torch.tensor([warp.flip for warp in warps], device=device)[:, None, None]
-    plain = torch.from_numpy(nearest(size, work)).to(device)
-    x = torch.where(still, torch.where(flip, plain.flip(0), plain), x)
-    y = torch.where(still, plain[:, None], y)
-    inside = (x >= 0) & (x < work) & (y >= 0) & (y < work)
-    return (y.clamp(0, work - 1) * work + x.clamp(0, work - 1)).flatten(1), inside.flatten(1)
 
 
 def warp_images(images: Tensor, size: int, warps: Sequence[tr.Warp], aspects: Sequence[float]) -> Tensor:

@@ -1,7 +1,7 @@
 """open_dataset: whatever holds the frames, the same samples of it, as a Hugging Face `datasets.Dataset`.
 
-Behind each stands an Arrow table: of frames (scenes, prepared archives) or of file paths (archives). A row becomes a
-frame, and a frame becomes a sample, only when it is asked for.
+Behind each stands an Arrow table of frames at a square size: drawn, or read once, and kept (`cache`). A frame becomes
+a sample only when it is asked for.
 """
 
 import signal
@@ -17,8 +17,7 @@ from ptsa_lite.tasks import PASCAL, SCENES, Task, known, suite
 
 from . import frames, own
 from . import transforms as tr
-from .archive import Archive
-from .cache import build, cache_folder, fingerprint, hugging_face, open_parts
+from .cache import build, cache_folder, fingerprint, open_parts
 from .describe import describe
 from .listing import ARCHIVES, open_archive, ordered, readable
 from .prepared import FRAMES_VERSION, build_copy, is_prepared, open_prepared, read_manifest
@@ -32,11 +31,10 @@ FIRST_SCENE = {"train": 0, "val": 1_000_000}  # far apart: no scene of val is ev
 class Samples:
     """Rows of a table as samples: the transform that every data set of `open_dataset` carries."""
 
-    archive: Archive | None  # that holds the files which rows name; None where rows hold frames
     recipe: str  # whose draws augment: a key of transforms.RECIPES, or "" for none
     kinds: dict[str, str]  # of each task, how its label moves: a key of transforms.LABELS
     size: int
-    work_size: int | None  # resize to it first; None where the rows hold frames of the wanted size
+    work_size: int | None  # resize to it first; None where the rows are of the wanted size
     seed: int
     epoch: int = 0
 
@@ -46,7 +44,7 @@ class Samples:
         return {key: [sample[key] for sample in samples] for key in (samples[0] if samples else ())}
 
     def sample(self, row: dict) -> dict:
-        frame = frames.decode(row) if self.archive is None else self.archive.frame(row, self.kinds)
+        frame = frames.decode(row)
         if self.work_size:
             frame = tr.shrink(frame, self.work_size)
         warp = tr.Warp()
@@ -80,9 +78,8 @@ def open_dataset(
                 or a map such as {"kind": "segmentation", "classes": 5}
     n_frames    the first so many frames; for scenes the number of frames (512 and 128 by default)
     seed        decides which scenes are drawn, and the augmentation
-    work_size   resize frames to this square first. About 1.5 times img_size loses nothing to a zoom of 1.5 and makes
-                reading cheap, because archives are then decoded once into a prepared copy. Without
-                augmentation, work_size=img_size is the plain test transform from such a copy
+    work_size   frames are read once and kept at this square size. By default 1.5 times img_size where they are
+                augmented, so that a zoom of 1.5 loses nothing, else img_size; scenes are drawn at img_size
     augment     by default only train
     cache       where scenes and prepared copies are kept (`cache.cache_folder`)
     columns     of your own data, {"image" or task: column} where a column has another name
@@ -96,34 +93,26 @@ def open_dataset(
     if work_size and work_size < img_size:
         raise ValueError(f"work_size {work_size} is below img_size {img_size}; give at least img_size, or None")
     augment = split == "train" if augment is None else augment
+    read_at = work_size or (img_size * 3 // 2 if augment else img_size)
     if is_own(name, tasks):
         described = describe(name, tasks, columns)
-        size = work_size or (img_size * 3 // 2 if augment else img_size)
-        table = own.open_own(described, split, size, n_frames, root, cache)
+        table = own.open_own(described, split, read_at, n_frames, root, cache)
         recipe = described.augment if augment and described.augment != "none" else ""
         kinds = {task: one.moves for task, one in described.tasks.items()}
-        return _seen_as(table, Samples(None, recipe, kinds, img_size, None, seed))
-    archive, name = None, known(name, SOURCES, "data set")
+        return _seen_as(table, Samples(recipe, kinds, img_size, None, seed))
+    name, smaller = known(name, SOURCES, "data set"), None
     if name == "scenes":
         tasks = ordered(PASCAL if tasks is None else tasks, SCENES)
         table = _scenes(split, work_size or img_size, n_frames, seed, tasks, cache)
-        work_size = None  # they are drawn at it
     elif is_prepared(root):
-        table, tasks, work_size = open_prepared(name, root, split, tasks, work_size, n_frames)
+        table, tasks, smaller = open_prepared(name, root, split, tasks, work_size, n_frames)
     else:
         archive = open_archive(name, root)
         tasks = readable(archive, tasks)
-        words = f"{split}: {archive.described}, {archive.root}"
-        if work_size:
-            _, *made = build_copy(archive, split, tasks, work_size, n_frames, cache)
-            table = open_parts(*made, frames.columns(tasks), f"{words}, at {work_size}x{work_size}")
-            archive = work_size = None
-        else:  # one row of paths a frame; every file must be there
-            rows = archive.rows(split, tasks)[:n_frames]
-            archive.stats(rows, split)
-            table = hugging_face().Dataset.from_list(rows, info=hugging_face().DatasetInfo(description=words))
+        _, *made = build_copy(archive, split, tasks, read_at, n_frames, cache)
+        table = open_parts(*made, tasks, f"{split}: {archive.described}, {archive.root}, at {read_at}x{read_at}")
     kinds = {task: frames.KINDS[task] for task in tasks}
-    return _seen_as(table, Samples(archive, name if augment else "", kinds, img_size, work_size, seed))
+    return _seen_as(table, Samples(name if augment else "", kinds, img_size, smaller, seed))
 
 
 def is_own(name: Any, tasks: Any = None) -> bool:
@@ -188,10 +177,9 @@ def _scenes(split: str, size: int, n_frames: int | None, seed: int, tasks: tuple
     n, first = n_frames or SCENE_COUNT[split], FIRST_SCENE[split]
     key = fingerprint(SCENES_VERSION, FRAMES_VERSION, size, seed, split)
 
-    def row_at(i: int) -> dict:
-        return frames.encode(render_scene(first + i, seed=seed, size=size), i, SCENES)
+    def frame_at(i: int) -> frames.Frame:
+        return render_scene(first + i, seed=seed, size=size)
 
     place = cache_folder(folder) / f"scenes-{split}-{size}-{key}"
-    paths = build(place, n, row_at, frames.schema(SCENES), f"rendering {split} scenes")
-    words = f"{split}: {n} procedural scenes, {size}x{size}, seed {seed}"
-    return open_parts(paths, n, frames.columns(tasks), words)
+    paths = build(place, n, frame_at, SCENES, f"rendering {split} scenes")
+    return open_parts(paths, n, tasks, f"{split}: {n} procedural scenes, {size}x{size}, seed {seed}")

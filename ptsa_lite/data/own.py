@@ -152,19 +152,18 @@ def open_own(
 
 def _framed(table: Table, n: int, work_size: int, folder: str | Path | None, split: str):
     """The first n rows as frames: in the cache where the rows lie in files, else in memory."""
-    import pyarrow as pa
 
-    def row_at(i: int) -> dict:
-        return frames.encode(shrink(table.frame(i), work_size), i, table.tasks)
+    def frame_at(i: int) -> frames.Frame:
+        return shrink(table.frame(i), work_size)
 
-    names, schema = frames.columns(table.tasks), frames.schema(table.tasks)
     if table.stamp is None:
-        return cache.hugging_face().Dataset(pa.Table.from_pylist([row_at(i) for i in range(n)], schema=schema))
+        rows = [frames.encode(frame_at(i), i, table.tasks) for i in range(n)]
+        return cache.hugging_face().Dataset(frames.table(rows, table.tasks))
     labels = {name: (task.moves, task.channels, task.ignore, task.scale) for name, task in table.tasks.items()}
     key = cache.fingerprint(FRAMES_VERSION, table.stamp, dict(table.columns), labels)
     place = cache.cache_folder(folder) / f"own-{split}-{work_size}-{key}"
-    made = cache.build(place, n, row_at, schema, f"reading {table.name}")
-    return cache.open_parts(made, n, names, table.name)
+    made = cache.build(place, n, frame_at, table.tasks, f"reading {table.name}")
+    return cache.open_parts(made, n, table.tasks, table.name)
 
 
 def _load(

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from .archive import PICTURES, Archive, Layout, Reader, Source, read_stored
-from .files import DataError
+from .files import DataError, check_ids
 from .mat import read_mat
 from .nyud import read_normals
 from .pictures import read_grey, read_ids
@@ -59,10 +59,7 @@ def read_classes(path: Path) -> np.ndarray:
     labels = np.asarray(read_mat(path, "LabelMap"))
     if labels.ndim != 2 or labels.dtype.kind not in "uif" or not labels.size:
         raise DataError("size", f"{path} holds a LabelMap of shape {labels.shape}; expected (H, W)")
-    if labels.dtype.kind == "f" and not (np.isfinite(labels) & (labels == np.floor(labels))).all():
-        raise DataError("range", f"{path} holds classes that are no whole numbers; expected 0..459")
-    if labels.max(initial=0) > 459 or labels.min(initial=0) < 0:
-        raise DataError("range", f"{path} holds classes {labels.min()}..{labels.max()}; expected 0..459")
+    check_ids(labels, 459, None, f"{path} holds classes", "; expected 0..459")
     return labels
 
 

@@ -40,22 +40,20 @@ def build_copy(
     Its folder is named after the archive's files as they are now and FRAMES_VERSION, so that a change of either makes a
     new copy. It holds the suite's other tasks too where their files are complete: runs on fewer tasks share it.
     """
-    name, stats, labels = archive.layout.name, archive.stats(archive.rows(split, tasks), split), {*tasks}
+    name, names, stats, labels = archive.layout.name, archive.names(split), archive.stats(split, tasks), {*tasks}
     for task in suite(name):
         if task not in labels and task in archive.tasks:
             with suppress(DataError):  # nobody asked for it
-                stats |= archive.stats(archive.rows(split, [task]), split)
+                stats |= archive.stats(split, [task])
                 labels.add(task)
     held = tuple(task for task in archive.layout.tasks if task in labels)
-    rows, root = archive.rows(split, held), str(archive.root.resolve())
-    key = cache.fingerprint(FRAMES_VERSION, root, work_size, held, [row["name"] for row in rows], stats)
-    place, n = cache.cache_folder(folder) / f"{name}-{split}-{work_size}-{key}", len(rows[:n_frames])
+    key = cache.fingerprint(FRAMES_VERSION, str(archive.root.resolve()), work_size, held, names, stats)
+    place, n = cache.cache_folder(folder) / f"{name}-{split}-{work_size}-{key}", len(names[:n_frames])
 
-    def row_at(i: int) -> dict:
-        return frames.encode(shrink(archive.frame(rows[i], held), work_size), i, held)
+    def frame_at(i: int) -> frames.Frame:
+        return shrink(archive.frame(names[i], held), work_size)
 
-    title = f"preparing {split} of {archive.root}"
-    return place, cache.build(place, n, row_at, frames.schema(held), title, check), n
+    return place, cache.build(place, n, frame_at, held, f"preparing {split} of {archive.root}", check), n
 
 
 def prepare_archive(
@@ -146,5 +144,5 @@ def open_prepared(name: str, root: str | Path, split: str, tasks, work_size: int
         words = f"{root / made['folder']} lacks {parts.count(None)} of {len(parts)} parts"
         raise DataError("missing", f"{words}; prepare it again: what is there is kept")
     words = f"{split}: {manifest['archive']}, prepared at {made['work_size']}x{made['work_size']}"
-    table = cache.open_parts(parts, n, frames.columns(chosen), words)
+    table = cache.open_parts(parts, n, chosen, words)
     return table, chosen, work_size if work_size != made["work_size"] else None

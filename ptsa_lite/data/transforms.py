@@ -84,41 +84,40 @@ def to_sample(frame: Frame, size: int, kinds: Mapping[str, str], warp: Warp = Wa
     kinds: of each wanted task, a key of LABELS, which says how it moves. "image" is (3, size, size) float32, normalised
     by ImageNet's mean and std. A task whose label the frame lacks is IGNORE everywhere.
     """
-    aspect = float(np.float32(frame.get("_aspect", frame["image"].shape[1] / frame["image"].shape[0])))
+    h, w = frame["image"].shape[:2]
+    aspect = float(np.float32(frame.get("_aspect", w / h)))
     sample = {"image": normalise(warp_image(frame["image"], size, warp, aspect))}
-    grids: dict[tuple, tuple] = {}  # labels of one size share their grid of source pixels
+    pixels, inside = source_pixels((h, w), size, [warp], [aspect])
     for task, kind in kinds.items():
-        label = frame.get(task)
-        if label is None:
-            label = np.zeros((1, 1, LABELS[kind][0]))
-            pixels, inside = np.zeros(size * size, dtype=np.int64), np.zeros(size * size, dtype=bool)
+        if task in frame:
+            seen = frame[task].reshape(h * w, -1).take(pixels[0].numpy(), axis=0)
+            sample[task] = to_label(kind, torch.from_numpy(seen)[None], inside, [warp])[0]
         else:
-            if label.shape[:2] not in grids:
-                grids[label.shape[:2]] = source_pixels(label.shape[:2], size, warp, aspect)
-            pixels, inside = grids[label.shape[:2]]
-        seen = torch.from_numpy(label.reshape(label.shape[0] * label.shape[1], -1).take(pixels, axis=0))
-        inside = None if inside is None else torch.from_numpy(inside)[None]
-        sample[task] = to_label(kind, seen[None], inside, [warp])[0]
+            sample[task] = no_label(kind, size)
     return sample
 
 
-def source_pixels(shape: tuple[int, int], size: int, warp: Warp, aspect: float) -> tuple[np.ndarray, np.ndarray | None]:
-    """(S*S,) flat index of the frame's pixel under each output pixel's centre, and which of them lie inside.
-
-    `inside` is None if all do.
-    """
+def source_pixels(
+    shape: tuple[int, int], size: int, warps: Sequence[Warp], aspects: Sequence[float],
+    device: str | torch.device = "cpu",
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Of frames (H, W), one a warp: (B, S*S) flat indices of the pixel under each output pixel's centre, and (B, S*S)
+    bool, which of them lie inside."""
     h, w = shape
-    if warp.angle == 0.0 and warp.scale == 1.0:
-        x, y = nearest(size, w), nearest(size, h)
-        return (y[:, None] * w + (x[::-1] if warp.flip else x)).reshape(-1), None
-    a, b, c, d, e, f = warp.source(size, aspect)
-    centres = np.arange(size) + 0.5
-    x = np.floor((a * centres + (b * centres[:, None] + c)) * w).astype(np.int64)  # (S, S), or broadcast
-    y = np.floor((d * centres + (e * centres[:, None] + f)) * h).astype(np.int64)
-    inside = ((x >= 0) & (x < w) & (y >= 0) & (y < h)).reshape(-1)
-    if inside.all():
-        return (y * w + x).reshape(-1), None
-    return (np.clip(y, 0, h - 1) * w + np.clip(x, 0, w - 1)).reshape(-1), inside
+    numbers = [warp.source(size, aspect) for warp, aspect in zip(warps, aspects, strict=True)]
+    a, b, c, d, e, f = torch.tensor(numbers, dtype=torch.float64, device=device).T[:, :, None, None]  # (B, 1, 1) each
+    centres = torch.arange(size, dtype=torch.float64, device=device) + 0.5
+    x, y = a * centres + c, e * centres[:, None] + f  # (B, 1, S), (B, S, 1)
+    if any(warp.angle for warp in warps):
+        x, y = a * centres + (b * centres[:, None] + c), d * centres + y  # (B, S, S) each
+    x, y = (x * w).floor().long(), (y * h).floor().long()
+    still = torch.tensor([warp.angle == 0.0 and warp.scale == 1.0 for warp in warps], device=device)[:, None, None]
+    flip = torch.tensor([warp.flip for warp in warps], device=device)[:, None, None]
+    across, down = (torch.from_numpy(nearest(size, n)).to(device) for n in (w, h))  # exact, where floor may be off
+    x = torch.where(still, torch.where(flip, across.flip(0), across), x)
+    y = torch.where(still, down[:, None], y)
+    inside = (x >= 0) & (x < w) & (y >= 0) & (y < h)
+    return (y.clamp(0, h - 1) * w + x.clamp(0, w - 1)).flatten(1), inside.flatten(1)
 
 
 def warp_image(image: np.ndarray, size: int, warp: Warp, aspect: float) -> np.ndarray:
@@ -151,20 +150,26 @@ def normalise(image: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(out)
 
 
-def to_label(kind: str, seen: Tensor, inside: Tensor | None, warps: Sequence[Warp]) -> Tensor:
+def to_label(kind: str, seen: Tensor, inside: Tensor, warps: Sequence[Warp]) -> Tensor:
     """Labels of B frames as a task has them, from what is seen of each at the S * S pixels of the output.
 
-    seen (B, S*S, 1 or 3), as `frames` stores it; inside (B, S*S), False where nothing is seen, None where it is True
-    everywhere; one warp a frame. On whatever device they are.
+    seen (B, S*S, 1 or 3), as `frames` stores it; inside (B, S*S), False where nothing is seen; one warp a frame. On
+    whatever device they are.
     """
     _, dtype, look = LABELS[kind]
     values, none = look(seen.mT.to(dtype).contiguous(), warps)  # (B, 1 or 3, S*S), (B, S*S)
-    none = none if inside is None else none | ~inside
+    none = none | ~inside
     if kind == "parts":  # of which a sample says nothing where no part of a person is seen
         none = none | ~((values[:, 0] > 0) & ~none).any(1, keepdim=True)
     size = math.isqrt(seen.shape[1])
     label = values.where(~none[:, None], IGNORE).unflatten(-1, (size, size))
     return label[:, 0] if dtype is torch.int64 else label
+
+
+def no_label(kind: str, size: int) -> Tensor:
+    """One frame's, where it has none."""
+    channels, dtype, _ = LABELS[kind]
+    return torch.full((size, size) if dtype is torch.int64 else (channels, size, size), IGNORE, dtype=dtype)
 
 
 def _classes(values: Tensor, warps: Sequence[Warp]) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,6 @@
 """What is missing or wrong in an archive: every file of both splits read once, everything found told at once."""
 
+import itertools
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -61,23 +62,24 @@ class Row:
 
 @dataclass
 class Report:
-    """What `verify` found. `str(report)` is the table with what to do; `ok` is whether nothing is wrong."""
+    """What was found. `str(report)` is the table with what to do; `ok` is whether nothing is wrong."""
 
-    name: str
     root: Path
     described: str
     rows: list[Row]
-    lists: list[str]  # what is wrong with the split lists, or with the root itself
+    faults: list[str]  # of the split lists, or of the data as a whole
     advice: list[str]
+    ready: str = ""  # what can be done where no file is wrong
 
     @property
     def ok(self) -> bool:
-        return not self.lists and not any(row.n_faults or row.unread for row in self.rows)
+        return not self.faults and not any(row.n_faults or row.unread for row in self.rows)
 
     def __str__(self) -> str:
         table = pandas.DataFrame([row.cells() for row in self.rows], columns=HEAD).to_string(index=False)
         head = f"{self.root}: {self.described}" + f"\n{table}" * bool(self.rows)
-        return "\n- ".join([f"{head}\n\nWhat to do:", *self.advice])
+        sound = not self.faults and not any(row.n_faults for row in self.rows)
+        return "\n- ".join([f"{head}\n\nWhat to do:", *self.advice, *[f"Ready: {self.ready}"] * sound])
 
 
 def verify(name: str, root: str | Path) -> Report:
@@ -86,56 +88,56 @@ def verify(name: str, root: str | Path) -> Report:
     try:
         archive = layout.open(root)
     except DataError as error:
-        return Report(name, root, f"no {name} archive that can be read", [], [str(error)], [str(error)])
-    rows, faults, listed, notes = [], [], [], []
+        return Report(root, f"no {name} archive that can be read", [], [str(error)], [str(error)])
+    rows, faults, listed, notes, tasks = [], [], [], [], archive.tasks
     for split, published in layout.published.items():
         try:
             names, wrong = files.parse_list(files.read_text(archive.list_path(split)))
+            faults += [f"{archive.list_path(split)}, {fault}" for fault in wrong]
         except DataError as error:
-            names, wrong = [], [str(error)]
-        else:
-            wrong = [f"{archive.list_path(split)}, {fault}" for fault in wrong]
-        faults += wrong
+            names, faults = [], [*faults, str(error)]
         listed.append(set(names))
         kinds = {task: frames.KINDS[task] for task in layout.tasks}
-        found = (archive.readers(archive.files(frame, archive.tasks), archive.tasks) for frame in names)
-        rows += _check_all(split, len(names), found, kinds, archive.tasks, f"{split} of {root}")
+        found = (archive.readers(frame, tasks) for frame in names)
+        rows += _check_all(split, len(names), found, kinds, tasks, f"{split} of {root}")
         if names and len(names) != published:
             notes.append(f"{split} lists {len(names)} frames, the published split {published}; use it, but numbers do "
                          "not compare with published ones")  # fmt: skip
     if both := sorted(set.intersection(*listed)):
         faults.append(f"{len(both)} frames, such as {both[0]!r}, stand in both lists, so they measure nothing")
-    return Report(name, root, archive.described, rows, faults, _advice(name, archive, rows, faults, notes))
+    for task in layout.tasks:
+        if task not in tasks:
+            notes.append(f"{task}: {archive.lack(task)}. Add it, or leave the task out: tasks={tasks}")
+    words = {"missing": "bring the file or take the frame off the list", "unreadable": "fetch it again"}
+    advice = [*(f"Mend the split list: {fault}" for fault in faults), *notes]
+    advice += _findings(rows, words, "bring the archive of this layout")
+    ready = f"open_dataset({name!r}, {str(root)!r}, tasks={tasks}, work_size=...)"
+    return Report(root, archive.described, rows, faults, advice, ready)
 
 
 def verify_own(described: Description, root: str | Path = "", splits: Sequence[str] = ("train", "val")) -> Report:
     """Reads every frame of data of one's own once, as `verify` does an archive's."""
     rows, faults, notes = [], [], []
+    kinds = {name: task.moves for name, task in described.tasks.items()}
     for split in splits:
         try:
             sets = tables(described, split, root)
         except ValueError as error:
             (notes if rows else faults).append(str(error))  # a part of the training frames may be held out instead
             continue
-        kinds = {name: task.moves for name, task in described.tasks.items()}
-        checked = []
-        for table in sets:
-            found = map(table.readers, range(len(table)))
-            checked.append(_check_all(split, len(table), found, kinds, kinds, table.name))
-        rows += [row for one in checked for row in one]
-        for number, task in enumerate(described.tasks, 1):
-            if not any(one[number].sizes or one[number].n_faults for one in checked):
+        checked = [_check_all(split, len(t), map(t.readers, range(len(t))), kinds, kinds, t.name) for t in sets]
+        rows += itertools.chain(*checked)
+        for task, *found in zip(kinds, *(labels for _, *labels in checked), strict=True):
+            if not any(row.sizes or row.n_faults for row in found):
                 faults.append(f"{split}: no frame has a label for task {task!r}; leave it out, or look at its column")
     for row in rows:
         if row.kind in ("regression", "depth") and row.high > FAR:
             words = f"{row.split} {row.label}: values reach {row.high:g}, and a head begins near 0 and moves slowly"
             notes.append(f"{words}; a scale brings them to about 1, such as scale: 0.001 for millimetres")
     words = {"missing": "bring the file, or empty the cell"}
-    lines = [*faults, *notes, *_findings(rows, words, "mend it, or describe it as it is")]
-    if not faults and not any(row.n_faults for row in rows):
-        lines.append("Ready: train by these settings")
+    advice = [*faults, *notes, *_findings(rows, words, "mend it, or describe it as it is")]
     sources = ", ".join(str(one)[:80] for one in described.sources if isinstance(one, str | Path)) or "data"
-    return Report("own", Path(root) / sources, "data of your own", rows, faults, lines)
+    return Report(Path(root) / sources, "data of your own", rows, faults, advice, "train by these settings")
 
 
 def _check_all(
@@ -181,18 +183,6 @@ def _check(row: Row, read) -> np.ndarray | None:
         row.remarks["nobody in it"] += 1
     row.low, row.high = min(row.low, float(valid.min())), max(row.high, float(valid.max()))
     return array
-
-
-def _advice(name: str, archive, rows: list[Row], lists: list[str], notes: list[str]) -> list[str]:
-    lines = [f"Mend the split list: {fault}" for fault in lists] + notes
-    tasks = ", ".join(repr(task) for task in archive.tasks)
-    for label in dict.fromkeys(row.label for row in rows if row.unread):
-        lines.append(f"{label}: {archive.lack(label)}. Add it, or leave the task out: tasks=({tasks},)")
-    words = {"missing": "bring the file or take the frame off the list", "unreadable": "fetch it again"}
-    lines += _findings(rows, words, "bring the archive of this layout")
-    if not lists and not any(row.n_faults for row in rows):
-        lines.append(f"Ready: open_dataset({name!r}, {str(archive.root)!r}, tasks=({tasks},), work_size=...)")
-    return lines
 
 
 def _findings(rows: list[Row], words: dict[str, str], else_do: str) -> list[str]:

@@ -105,8 +105,7 @@ def labels(rng: random.Random, folder: Path) -> Iterator[Case]:
             path.write_bytes(junk.damaged(rng, good[path]))
 
         def act(layout=layout, root=root, name=name):
-            archive = layout.open(root)
-            return archive.frame(archive.files(name, layout.tasks), layout.tasks)
+            return layout.open(root).frame(name, layout.tasks)
 
         yield Case(act, re.escape(path.stem), sound_frame, path)
         path.write_bytes(good[path])

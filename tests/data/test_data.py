@@ -15,7 +15,8 @@ import ptsa_lite.data as data
 from ptsa_lite.data import cache, frames, make_loader, open_dataset, prepared, set_epoch, transforms
 from ptsa_lite.data import open as opening
 from ptsa_lite.data.archive import Archive
-from ptsa_lite.tasks import IGNORE, NYUD, PASCAL, SCENES, default_tasks
+from ptsa_lite.data.listing import ARCHIVES
+from ptsa_lite.tasks import IGNORE, NYUD, PASCAL, SCENES, SUITES, default_tasks
 
 
 def equal(a: dict, b: dict) -> bool:
@@ -52,72 +53,71 @@ def test_a_stored_frame_is_read_back_bit_for_bit(half):
         assert back[key].dtype == array.dtype and np.array_equal(back[key], array)
 
 
-def rows_of(made: list, fail_at: int = -1):
-    def row_at(i: int) -> dict:
+def frames_of(made: list, fail_at: int = -1):
+    def frame_at(i: int) -> dict:
         if i == fail_at:
             raise KeyboardInterrupt
         made.append(i)
-        return frames.encode(random_frame(i, 8, 8), i, ("depth",))
+        return random_frame(i, 8, 8)
 
-    return row_at
+    return frame_at
 
 
 def test_a_build_that_was_stopped_goes_on_where_it_was_and_a_longer_one_reuses_it(tmp_path):
-    schema, made = frames.schema(("depth",)), []
+    made = []
     with pytest.raises(KeyboardInterrupt):
-        cache.build(tmp_path, 100, rows_of(made, fail_at=70), schema, "test")
+        cache.build(tmp_path, 100, frames_of(made, fail_at=70), ["depth"], "test")
     (tmp_path / "000900.writing").write_bytes(b"half a part")
     made.clear()
-    cache.build(tmp_path, 70, rows_of(made), schema, "test")
+    cache.build(tmp_path, 70, frames_of(made), ["depth"], "test")
     assert made == list(range(64, 70)) and not list(tmp_path.glob("*.writing"))
     made.clear()
-    paths = cache.build(tmp_path, 100, rows_of(made), schema, "test")
+    paths = cache.build(tmp_path, 100, frames_of(made), ["depth"], "test")
     assert made == list(range(64, 100)) and len(paths) == 4
-    dataset = cache.open_parts(paths, 99, ["index", "depth"], "")
-    assert dataset["index"] == list(range(99)) and dataset.column_names == ["index", "depth"]
+    dataset = cache.open_parts(paths, 99, ["depth"], "")
+    assert dataset["index"] == list(range(99)) and dataset.column_names == frames.columns(["depth"])
     assert dataset[98]["depth"] == random_frame(98, 8, 8)["depth"].tobytes()
 
 
 def test_a_part_that_was_damaged_is_found_by_its_checksum_and_built_anew(tmp_path):
-    schema, made = frames.schema(("depth",)), []
-    paths = cache.build(tmp_path, 40, rows_of(made), schema, "test")
+    made = []
+    paths = cache.build(tmp_path, 40, frames_of(made), ["depth"], "test")
     good = paths[1].read_bytes()
     paths[1].write_bytes(good[:-50] + b"x" * 50)
     made.clear()
-    cache.build(tmp_path, 40, rows_of(made), schema, "test", check=True)
+    cache.build(tmp_path, 40, frames_of(made), ["depth"], "test", check=True)
     assert made == list(range(32, 40)) and paths[1].read_bytes() == good
 
 
 def test_a_folder_that_cannot_be_written_is_named_with_the_free_space(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"test: cannot write .*file.* GB free\); .*choose another folder by PTSA_CACHE"):
-        cache.build(tmp_path / "file" / "x", 1, rows_of([]), frames.schema(("depth",)), "test")
+        cache.build(tmp_path / "file" / "x", 1, frames_of([]), ["depth"], "test")
 
 
 # Archives
 
 
 @pytest.mark.parametrize("name", ["nyud", "pascal"])
-def test_the_prepared_copy_gives_the_archives_samples_bit_for_bit(tmp_path, name):
+def test_samples_are_those_of_the_archives_frames_at_the_working_size(tmp_path, name):
     root = (write_nyud if name == "nyud" else write_pascal)(tmp_path / "root", train=4, size=(48, 64))
-    options = dict(img_size=16, work_size=24, cache=tmp_path / "cache")
-    copy, archive = open_dataset(name, root, **options), open_dataset(name, root, img_size=16)
-    view = archive.format["format_kwargs"]["transform"]
-    plain = archive.with_transform(replace(view, work_size=24))
-    assert set(copy[0]) == {"image", "index", *(NYUD if name == "nyud" else PASCAL)}
+    dataset = open_dataset(name, root, img_size=16, cache=tmp_path / "cache")
+    archive, kinds = ARCHIVES[name].open(root), {task.name: task.moves for task in SUITES[name].values()}
     for epoch in range(3):
-        for a, b in zip(set_epoch(copy, epoch), set_epoch(plain, epoch), strict=True):
-            assert equal(a, b)
-    assert not equal(copy[0], open_dataset(name, root, img_size=16)[0])  # the working size does matter
+        for i, sample in enumerate(set_epoch(dataset, epoch)):
+            frame = transforms.shrink(archive.frame(archive.names("train")[i], kinds), 24)  # 1.5 times 16
+            warp = transforms.RECIPES[name](transforms.generator(0, epoch, i))
+            assert equal(sample, {**transforms.to_sample(frame, 16, kinds, warp), "index": i})
+    assert not equal(dataset[0], open_dataset(name, root, img_size=16, work_size=32, cache=tmp_path / "cache")[0])
 
 
-def test_a_copy_at_the_images_own_size_is_the_plain_test_transform(tmp_path):
+def test_test_samples_are_the_plain_test_transform(tmp_path):
     root = write_nyud(tmp_path / "root", size=(48, 64))
-    options = dict(img_size=16, split="val", cache=tmp_path / "cache")
-    copy, plain = open_dataset("nyud", root, work_size=16, **options)[1], open_dataset("nyud", root, **options)[1]
+    sample = open_dataset("nyud", root, img_size=16, split="val", cache=tmp_path / "cache")[1]
+    plain = transforms.to_sample(ARCHIVES["nyud"].open(root).frame("0005", NYUD), 16, frames.KINDS)
     for key in ("image", "semseg", "depth", "edge"):
-        assert torch.equal(copy[key], plain[key])
-    assert torch.allclose(copy["normals"], plain["normals"], atol=1e-3)  # half precision
+        assert torch.equal(sample[key], plain[key])
+    assert torch.allclose(sample["normals"], plain["normals"], atol=1e-3)  # half precision
 
 
 def test_a_prepared_copy_is_used_while_the_archive_stays_and_made_anew_when_it_changes(tmp_path, monkeypatch):
@@ -168,7 +168,7 @@ def test_the_same_seed_epoch_and_index_give_the_same_sample_and_others_do_not(tm
 
 
 class CtrlCWhileHashed:
-    """A source that is interrupted when the `datasets` library pickles it for a hash."""
+    """A value that is interrupted when the `datasets` library pickles it for a hash."""
 
     def __deepcopy__(self, memo):
         return self
@@ -184,16 +184,15 @@ def test_ctrl_c_while_a_transform_is_hashed_is_not_lost(tmp_path):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            opening._seen_as(dataset, replace(view, archive=CtrlCWhileHashed()))
+            opening._seen_as(dataset, replace(view, recipe=CtrlCWhileHashed()))
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.parametrize("work_size", [None, 24])
-def test_loaders_give_the_same_batches_for_any_number_of_workers(tmp_path, work_size):
+def test_loaders_give_the_same_batches_for_any_number_of_workers(tmp_path):
     root = write_nyud(tmp_path / "root", train=7)
-    dataset = open_dataset("nyud", root, img_size=16, work_size=work_size, cache=tmp_path / "cache")
+    dataset = open_dataset("nyud", root, img_size=16, cache=tmp_path / "cache")
     runs = [list(make_loader(dataset, 3, seed=1, epoch=2, workers=workers)) for workers in (0, 1, 2)]
     assert [len(batch["index"]) for batch in runs[0]] == [3, 3, 1]
     for run in runs[1:]:
@@ -208,13 +207,6 @@ def test_loaders_give_the_same_batches_for_any_number_of_workers(tmp_path, work_
 def test_a_data_set_can_be_sent_to_a_process_that_starts_fresh(tmp_path):
     dataset = open_dataset("nyud", write_nyud(tmp_path / "root"), img_size=16)
     assert equal(pickle.loads(pickle.dumps(dataset))[1], dataset[1])
-
-
-def test_a_fault_in_a_worker_keeps_its_sentence(tmp_path):
-    root = write_nyud(tmp_path / "root")
-    (root / "depth/0002.npy").write_bytes(b"no array")
-    with pytest.raises(Exception, match="depth/0002.npy cannot be read"):
-        list(make_loader(open_dataset("nyud", root, img_size=16), 1, workers=1))
 
 
 # Scenes

@@ -17,8 +17,7 @@ TASKS = nyud.LAYOUT.tasks
 
 
 def read(root, name="0001", tasks=TASKS):
-    archive = nyud.LAYOUT.open(root)
-    return archive.frame(archive.files(name, tasks), tasks)
+    return nyud.LAYOUT.open(root).frame(name, tasks)
 
 
 @pytest.mark.parametrize("layout", ["B", "C"])

@@ -8,7 +8,7 @@ import torch
 from ptsa_lite.data import make_loader, open_dataset
 from ptsa_lite.data import transforms as tr
 from ptsa_lite.data.loading import EpochLoader, batches_of
-from ptsa_lite.data.on_device import DeviceFrames, fits, resize_weights, source_pixels, warp_images
+from ptsa_lite.data.on_device import DeviceFrames, fits, resize_weights, warp_images
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
@@ -32,15 +32,14 @@ def test_pictures_and_the_pixels_of_labels_are_those_of_one_frame_at_a_time(devi
 
     flat = torch.from_numpy(images).flatten(1, 2).to(device)
     seen = levels(warp_images(flat, size, warps, aspects))
-    pixels, inside = source_pixels(work, size, warps, aspects, torch.device(device))
+    pixels, inside = tr.source_pixels((work, work), size, warps, aspects, device)
     for i, (image, warp, aspect) in enumerate(zip(images, warps, aspects, strict=True)):
         expected = tr.warp_image(image, size, warp, aspect).transpose(2, 0, 1).astype(np.float32)
         apart = (seen[i] - torch.from_numpy(expected)).abs()
         assert (apart > 1.01).float().mean() < 1e-3 and apart.max() < 2.01  # ties of both passes can meet
         assert apart.mean() < 0.05
-        at, valid = tr.source_pixels((work, work), size, warp, aspect)
-        assert np.array_equal(pixels[i].cpu(), at)
-        assert np.array_equal(inside[i].cpu(), np.ones(size * size, bool) if valid is None else valid)
+        (at,), (valid,) = tr.source_pixels((work, work), size, [warp], [aspect])
+        assert torch.equal(pixels[i].cpu(), at) and torch.equal(inside[i].cpu(), valid)
 
 
 @pytest.mark.parametrize("device", DEVICES)

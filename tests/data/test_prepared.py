@@ -42,10 +42,10 @@ def test_training_from_it_is_training_from_the_archive_bit_for_bit(name, tmp_pat
 def test_it_goes_on_where_it_was_stopped_and_mends_what_is_damaged(tmp_path, monkeypatch):
     root, out = write_nyud(tmp_path / "archive", train=70, val=2), tmp_path / "out"
 
-    def stops(archive, paths, *others, read=Archive.frame):
-        if paths["index"] == 40:
+    def stops(archive, name, *others, read=Archive.frame):
+        if name == archive.names("train")[40]:
             raise KeyboardInterrupt
-        return read(archive, paths, *others)
+        return read(archive, name, *others)
 
     with monkeypatch.context() as patch:
         patch.setattr(Archive, "frame", stops)

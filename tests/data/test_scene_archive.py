@@ -20,7 +20,7 @@ def test_it_is_an_archive_in_which_nothing_is_missing_or_wrong(name, tmp_path):
 def test_its_labels_are_the_scenes(name, tmp_path):
     archive = ARCHIVES[name].open(write_scene_archive(name, tmp_path, 2, 1, size=(48, 64)))
     tasks = [task for task in archive.tasks if not (name == "pascal" and task == "edge")]
-    frame = archive.frame(archive.files(archive.names("train")[1], tasks), tasks)
+    frame = archive.frame(archive.names("train")[1], tasks)
     scene = render_scene(1, size=(48, 64))
     ids = VOC if name == "pascal" else NYU40
     expected = np.array([ids.get(c, 0) for c in SCENE_CLASSES], np.uint8)[scene["semseg"]]

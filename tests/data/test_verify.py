@@ -45,7 +45,7 @@ def test_every_fault_is_found_in_one_pass(tmp_path):
         ("train", "edge"): [0, 0, 1, 0],
         ("val", "normals"): [1, 0, 0, 0],
     }
-    assert len(report.lists) == 2 and not report.ok
+    assert len(report.faults) == 2 and not report.ok
     depth = row(report, "train", "depth")
     assert depth.remarks["depth not finite or negative, ignored"] == 1 and depth.remarks["no labelled pixel"] == 1
     assert row(report, "train", "image").remarks["mode L, turned into RGB"] == 1
