@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from .parts import FROZEN, RIBBON, STRAND, adapter, box, plus, sheet, strands
+from .parts import FROZEN, RIBBON, adapter, arrow, box, plus, sheet, strands, stream
 from .style import INK, PAPER, SOFT, task_colour
 
 WIDE, HIGH, COLUMNS = 3.9, 2.75, 3
@@ -26,14 +26,6 @@ def draw_family(names: Sequence[str]) -> Figure:
     return figure
 
 
-def _stream(axes, start: float, end: float, y: float, names: Sequence[str]) -> None:
-    """The tasks' strands side by side, from start to end."""
-    for i, name in enumerate(names):
-        height = y - RIBBON * (i - (len(names) - 1) / 2)
-        look = dict(color=task_colour(name), linewidth=STRAND, solid_capstyle="butt", zorder=2)
-        axes.plot([start, end], [height] * 2, **look)
-
-
 def _striped(axes, x: float, y: float, width: float, height: float, names: Sequence[str]) -> None:
     """A box that these tasks train together."""
     for i, name in enumerate(names):
@@ -45,7 +37,7 @@ def _striped(axes, x: float, y: float, width: float, height: float, names: Seque
 
 def _beside(axes, x, y, names, n_groups: int, after: str = "") -> None:
     """Low-rank pairs that read what W reads, and whose output is added to what W puts out; 0: one a task."""
-    _stream(axes, x - 1.7, x + 1.7, y + 0.5, names)
+    stream(axes, x - 1.7, x + 1.7, y + 0.5, names)
     box(axes, x, y + 0.5, 1.3, 0.7, FROZEN, zorder=3, words="W", fontweight="bold")
     left, right, low = x - 1.3, x + (0.95 if after else 1.3), y - 0.55
     axes.plot([left, left, right, right], [y + 0.3, low, low, y + 0.3], color=SOFT, linewidth=1, zorder=1)
@@ -77,8 +69,7 @@ def _in_line(axes, x, y, names, made_by: str = "") -> None:
     for name, height in parted.items():
         adapter(axes, x + (0.2 if made_by else 0.7), height, [name], 0.6, 0.36, ground=PAPER)
         if made_by:
-            arrow = dict(arrowstyle="-|>", color=SOFT, linewidth=1, linestyle=":", shrinkA=0, shrinkB=0)
-            axes.annotate("", (x + 0.55, height), (x + 1.2, y - 0.1), arrowprops=arrow, zorder=1)
+            arrow(axes, (x + 1.2, y - 0.1), (x + 0.55, height), SOFT, zorder=1, linewidth=1, linestyle=":")
             axes.plot(x + 1.72, height, "o", color=task_colour(name), markersize=6, zorder=7)
     if made_by:
         _striped(axes, x + 1.35, y - 0.1, 0.3, 1.1, names)
@@ -89,7 +80,7 @@ def _at_the_end(axes, x, y, names) -> None:
     """One pair for all; where a stage ends a small one for each task, from which its head reads."""
     together, _ = _apart(names, y + 0.5)
     _, parted = _apart(names, y - 0.5, 0.32)
-    _stream(axes, x - 1.7, x + 1.7, y + 0.5, names)
+    stream(axes, x - 1.7, x + 1.7, y + 0.5, names)
     strands(axes, [together, together, parted, parted], [x - 0.3, x - 0.05, x + 0.75, x + 1.7])
     axes.text(x + 1.7, y + 0.85, "to the next stage", ha="right", va="center", fontsize=8, color=SOFT)
     box(axes, x - 0.95, y + 0.5, 0.8, 0.7, FROZEN, zorder=3, words="W", fontweight="bold")
@@ -103,7 +94,7 @@ def _at_the_end(axes, x, y, names) -> None:
 
 def _singular(axes, x, y, names) -> None:
     """W = U S V^T with its singular values moved by one map for all, the striped curve."""
-    _stream(axes, x - 1.7, x + 1.7, y, names)
+    stream(axes, x - 1.7, x + 1.7, y, names)
     for dx, words in ((-0.85, "$V^T$"), (0.0, ""), (0.85, "$U$")):
         box(axes, x + dx, y, 0.7, 0.7, FROZEN if words else PAPER, edge=None if words else INK, zorder=3, words=words)
     pieces = 3 * len(names)
@@ -121,7 +112,7 @@ def _prompts(axes, x, y, names) -> None:
         box(axes, x - 1.55 + 0.26 * k, y - 0.3, 0.2, 0.5, FROZEN, zorder=3)
     for i, name in enumerate(names):
         box(axes, x - 1.5 + 0.3 * i, y + 0.35, 0.22, 0.5, task_colour(name), edge=INK, zorder=3)
-    axes.annotate("", (x + 1.7, y), (x - 0.15, y), arrowprops=dict(arrowstyle="-|>", color=INK, linewidth=1.3))
+    arrow(axes, (x - 0.15, y), (x + 1.7, y), linewidth=1.3)
     box(axes, x + 0.7, y, 1.1, 1.2, FROZEN, zorder=3, words="block", fontweight="bold")
 
 

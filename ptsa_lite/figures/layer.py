@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from .parts import FROZEN, RIBBON, STRAND, adapter, box, plus, sheet
+from .parts import FROZEN, adapter, arrow, box, plus, sheet, stream
 from .style import BOX, INK, PAPER, SOFT, task_colour
 
 
@@ -12,7 +12,7 @@ def draw_block(groups: Sequence[Sequence[str]]) -> Figure:
     """A Swin block with its four linear layers frozen and an adapter per task group on each of them."""
     low = -0.97 - 0.66 * (len(groups) - 1)
     figure, axes = sheet((-0.6, 12.0), (low - 0.95, 1.75))
-    axes.annotate("", (11.0, 0), (-0.1, 0), arrowprops=dict(arrowstyle="-|>", color=INK, linewidth=1.4), zorder=0)
+    arrow(axes, (-0.1, 0), (11.0, 0), zorder=0, linewidth=1.4)
     axes.text(-0.2, 0, "x", ha="right", va="center", fontsize=12, fontstyle="italic")
     axes.text(11.1, 0, "next\nblock", va="center", fontsize=9, color=SOFT)
     for start, end in ((0.15, 5.25), (5.55, 10.25)):
@@ -49,8 +49,7 @@ def draw_layer(groups: Sequence[Sequence[str]]) -> Figure:
         for j, name in enumerate(group):
             for x in (0.0, 6.1):
                 box(axes, x, y - 0.28 * (j - (len(group) - 1) / 2), 0.26, 0.26, task_colour(name), zorder=5)
-        arrow = dict(arrowstyle="-|>", color=INK, linewidth=1.3, shrinkA=0, shrinkB=0)
-        axes.annotate("", (5.93, y), (0.16, y), arrowprops=arrow, zorder=1)
+        arrow(axes, (0.16, y), (5.93, y), zorder=1, linewidth=1.3)
         detour = y + side * 0.8
         axes.plot([0.6, 0.6, 5.2, 5.2], [y, detour, detour, y], color=INK, linewidth=1.3, zorder=1)
         adapter(axes, 2.5, detour, group, 1.7, 0.56, ground=PAPER)
@@ -75,16 +74,7 @@ def draw_sharing(groupings: Mapping[str, Sequence[Sequence[str]]]) -> Figure:
         box(axes, x, low / 2 + 0.15, 1.3, -low + 0.2, FROZEN, zorder=1)
         for group in groups:
             middle = -0.75 * sum(map(order.index, group)) / len(group) - 0.225
-            for i, name in enumerate(group):
-                y = middle - RIBBON * (i - (len(group) - 1) / 2)
-                axes.plot(
-                    [x - 1.1, x + 1.1],
-                    [y, y],
-                    color=task_colour(name),
-                    linewidth=STRAND,
-                    zorder=2,
-                    solid_capstyle="butt",
-                )
+            stream(axes, x - 1.1, x + 1.1, middle, group)
             adapter(axes, x, middle, group, 0.9)
     for i, name in enumerate(order):
         words = dict(color=task_colour(name), va="center", fontweight="bold", fontsize=9)

@@ -65,34 +65,43 @@ def strands(
             flat = 0.25 * (b - a)  # straight through a column, bent between two
             points += [(a + flat, y), ((a + b) / 2, y), ((a + b) / 2, z), (b - flat, z), (b, z)]
             codes += [Curve.LINETO, *[Curve.CURVE4] * 3, Curve.LINETO]
-        axes.add_patch(
-            PathPatch(
-                Curve(points, codes),
-                facecolor="none",
-                edgecolor=task_colour(name),
-                linewidth=width,
-                alpha=1.0 if lit is None or name in lit else 0.15,
-                zorder=2,
-            )
-        )
+        look = dict(facecolor="none", edgecolor=task_colour(name), linewidth=width, alpha=fade([name], lit), zorder=2)
+        axes.add_patch(PathPatch(Curve(points, codes), **look))
+
+
+def stream(axes, start: float, end: float, y: float, names: Sequence[str]) -> None:
+    """The tasks' strands side by side around a height, straight from start to end."""
+    for i, name in enumerate(names):
+        height = y - RIBBON * (i - (len(names) - 1) / 2)
+        look = dict(color=task_colour(name), linewidth=STRAND, solid_capstyle="butt", zorder=2)
+        axes.plot([start, end], [height] * 2, **look)
+
+
+def fade(names: Collection[str], lit: Collection[str] | None) -> float:
+    """How opaque that is drawn which these tasks share, where those that are `lit` keep their colour."""
+    return 1.0 if lit is None or set(lit) & set(names) else 0.15
+
+
+def arrow(axes, start: tuple[float, float], end: tuple[float, float], colour: str = INK, zorder: float = 2,
+          **look) -> None:  # fmt: skip
+    """An arrow between two points, from edge to edge."""
+    look = dict(arrowstyle="-|>", color=colour, shrinkA=0, shrinkB=0) | look
+    axes.annotate("", end, start, arrowprops=look, zorder=zorder)
 
 
 def adapter(axes, x: float, y: float, names: Sequence[str], width: float = 0.7, height: float | None = None,
             lit: Collection[str] | None = None, ground: str = FROZEN) -> None:  # fmt: skip
     """An hourglass, many channels to few to many, striped by the tasks that share it, on a ground of this colour."""
     height, n = height or 0.3 + 0.12 * len(names), len(names)
-    alpha = 1.0 if lit is None or set(lit) & set(names) else 0.15  # whoever shares an adapter lights it as a whole
+    alpha = fade(names, lit)  # whoever shares an adapter lights it as a whole
     cover = (x - width / 2, y - RIBBON * n / 2 - 0.02), width, RIBBON * n + 0.04
     axes.add_patch(Rectangle(*cover, facecolor=ground, edgecolor="none", zorder=3))
     edges = np.linspace(0.5, -0.5, n + 1)
     profile = [(-width / 2, height), (-0.07 * width, 0.3 * height), (0.07 * width, 0.3 * height), (width / 2, height)]
     for name, a, b in zip(names, edges, edges[1:], strict=False):
         upper, lower = ([(x + dx, y + h * edge) for dx, h in profile] for edge in (a, b))
-        axes.add_patch(
-            Polygon(
-                upper + lower[::-1], facecolor=task_colour(name), edgecolor=PAPER, linewidth=0.4, alpha=alpha, zorder=4
-            )
-        )
+        look = dict(facecolor=task_colour(name), edgecolor=PAPER, linewidth=0.4, alpha=alpha, zorder=4)
+        axes.add_patch(Polygon(upper + lower[::-1], **look))
     outline = [(x + dx, y + h / 2) for dx, h in profile] + [(x + dx, y - h / 2) for dx, h in profile[::-1]]
     axes.add_patch(Polygon(outline, facecolor="none", edgecolor=INK, linewidth=0.9, alpha=alpha, zorder=5))
 
@@ -106,21 +115,11 @@ def plus(axes, x: float, y: float, size: float) -> None:
 def box(axes, x: float, y: float, width: float, height: float, colour: str, edge: str | None = None, alpha=None,
         dash: bool = False, zorder: float = 2, words: str = "", **look) -> None:  # fmt: skip
     """A rounded box by its centre, with words in it that look so."""
-    rounding = min(0.08, width / 3, height / 3)
-    axes.add_patch(
-        FancyBboxPatch(
-            (x - width / 2, y - height / 2),
-            width,
-            height,
-            facecolor=colour,
-            alpha=alpha,
-            edgecolor=edge or "none",
-            linewidth=1,
-            linestyle=(0, (3, 2)) if dash else "-",
-            boxstyle=f"round,pad=0,rounding_size={rounding}",
-            zorder=zorder,
-        )
-    )
+    round_corners = f"round,pad=0,rounding_size={min(0.08, width / 3, height / 3)}"
+    line = dict(edgecolor=edge or "none", linewidth=1, linestyle=(0, (3, 2)) if dash else "-")
+    corner = x - width / 2, y - height / 2
+    axes.add_patch(FancyBboxPatch(corner, width, height, round_corners, facecolor=colour, alpha=alpha, zorder=zorder,
+                                  **line))  # fmt: skip
     if words:
         axes.text(x, y, words, **{"ha": "center", "va": "center", "fontsize": 9, "zorder": zorder + 1} | look)
 

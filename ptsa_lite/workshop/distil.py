@@ -23,13 +23,13 @@ from torch.nn import functional as F
 
 from ptsa_lite.backbones import IMAGENET_MEAN, IMAGENET_STD, SMALL_NAME, load_backbone
 from ptsa_lite.checks import AT_LEAST_0, COUNT, POSITIVE, SHARE, SIZE, TEXT, check, known
-from ptsa_lite.data.disk import make_folder, write_json, write_whole
+from ptsa_lite.data.disk import write_whole
 from ptsa_lite.families import Backbone, SwinBackbone
+from ptsa_lite.training.checkpoints import Checkpoint
 
 from .muon import Muon
 from .teacher import Views, channel_statistics, device_of, list_photographs, make_views
 
-MEAN, STD = torch.tensor(IMAGENET_MEAN), torch.tensor(IMAGENET_STD)
 HELD_OUT = 10_000  # the number of the view that is only measured on
 
 RULES = {
@@ -117,7 +117,8 @@ def jitter(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def normalise(images: Tensor) -> Tensor:
-    return (images - MEAN.to(images.device).view(3, 1, 1)) / STD.to(images.device).view(3, 1, 1)
+    mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return (images - mean) / std
 
 
 def distil(
@@ -126,7 +127,7 @@ def distil(
 ) -> dict:  # fmt: skip
     """Train the student for `config.minutes`, on the device of the teacher.
 
-    Resumes from `out`, leaves backbone.safetensors and history.json there.
+    Resumes from `out`, leaves backbone.safetensors, a checkpoint and its history there.
     Returns {"steps", "minutes", "explained": share of variance per stage on held-out photographs, "history"}.
     Raises ValueError for a backbone that is no Swin, and where `out` holds a run of another configuration.
     """
@@ -134,28 +135,45 @@ def distil(
     backbone = load_backbone(config.backbone, "random", config.size, config.seed)
     if not isinstance(backbone, SwinBackbone):
         raise ValueError(f"backbone {config.backbone} is no Swin, and only a Swin's maps lie on the teacher's grids")
-    out = make_folder(Path(out))
+    out = Path(out)
+    checkpoint = Checkpoint(out, asdict(config))
     kept, held = split_photographs(photographs, config)
     channel_statistics(kept, teacher, out, config.size, config.seed)
     test = make_views(held, teacher, out, HELD_OUT, config.size, config.seed)
     _, targets, scores = test.batch(np.arange(1))
     student = Student(backbone, channels_of(targets), scores.shape[1]).to(device_of(teacher))
     optimisers = make_optimisers(student, config)
-    state = _resume(out, student, optimisers, config)
-    while state["seconds"] < config.minutes * 60:
-        views = make_views(kept, teacher, out, state["pass"] % config.views, config.size, config.seed)
-        trained = one_pass(student, views, optimisers, state, config)
-        held_out, minutes = measure(student, test, config.batch_size), state["seconds"] / 60
-        state["history"].append({"pass": state["pass"], "step": state["step"], "minutes": minutes, "train": trained,
-                                 "held_out": held_out})  # fmt: skip
-        _save(out, student, optimisers, state, config)
+    history = checkpoint.restore(student, _Together(optimisers))
+    last = history[-1] if history else {"step": 0, "minutes": 0.0}
+    while last["minutes"] < config.minutes:
+        views = make_views(kept, teacher, out, len(history) % config.views, config.size, config.seed)
+        last = {"epoch": len(history) + 1} | one_pass(student, views, optimisers, config, len(history), last)
+        last["held_out"] = measure(student, test, config.batch_size)
+        history.append(last)
+        checkpoint.save(student, _Together(optimisers), history)
         report(
-            f"pass {state['pass']:3d}, step {state['step']:5d}: explained {trained:.3f} in training, held out "
-            f"{' '.join(f'{share:.3f}' for share in held_out)}; {max(0.0, config.minutes - minutes):.1f} min left"
+            f"pass {last['epoch']:3d}, step {last['step']:5d}: explained {last['train']:.3f} in training, held out "
+            f"{' '.join(f'{share:.3f}' for share in last['held_out'])}; "
+            f"{max(0.0, config.minutes - last['minutes']):.1f} min left"
         )
-    write_json(out / "history.json", state["history"])
-    return {"steps": state["step"], "minutes": state["seconds"] / 60, "history": state["history"],
+    weights = {key: value.half().cpu().contiguous() for key, value in student.backbone.state_dict().items()}
+    write_whole(out / "backbone.safetensors", lambda beside: save_file(weights, beside))
+    return {"steps": last["step"], "minutes": last["minutes"], "history": history,
             "explained": measure(student, test, config.batch_size)}  # fmt: skip
+
+
+class _Together:
+    """Several optimisers as one thing that is saved and restored."""
+
+    def __init__(self, optimisers: Sequence[torch.optim.Optimizer]):
+        self.optimisers = optimisers
+
+    def state_dict(self) -> dict:
+        return {"all": [one.state_dict() for one in self.optimisers]}
+
+    def load_state_dict(self, state: dict) -> None:
+        for one, saved in zip(self.optimisers, state["all"], strict=True):
+            one.load_state_dict(saved)
 
 
 def split_photographs(photographs: Sequence[Path], config: DistilConfig) -> tuple[list[Path], list[Path]]:
@@ -175,15 +193,18 @@ def make_optimisers(student: Student, config: DistilConfig) -> list[torch.optim.
     return [Muon(matrices, config.lr, config.weight_decay), torch.optim.AdamW(groups, config.lr_rest)]
 
 
-def one_pass(student: Student, views: Views, optimisers, state: dict, config: DistilConfig) -> float:
-    """Every crop of a view once, or until the minutes are over; returns the mean share of variance explained."""
-    rng = np.random.default_rng([config.seed, 1, state["pass"]])
-    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + state["pass"])
+def one_pass(student: Student, views: Views, optimisers, config: DistilConfig, number: int, last: dict) -> dict:
+    """Every crop of a view once, or until the minutes are over, after the `last` pass's "step" and "minutes".
+
+    Returns these after it, and "train", the mean share of variance explained.
+    """
+    rng = np.random.default_rng([config.seed, 1, number])
+    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + number)
     rows, size = rng.permutation(len(views)), min(config.batch_size, len(views))
-    started, before, missing = time.monotonic(), state["seconds"], []
+    started, missing = time.monotonic() - 60 * last["minutes"], []
     student.train()
     for start in range(0, len(rows) - size + 1, size):
-        progress = (before + time.monotonic() - started) / (config.minutes * 60)  # share of the minutes that are over
+        progress = (time.monotonic() - started) / (config.minutes * 60)  # share of the minutes that are over
         if progress >= 1:
             break
         # The rate rises in a straight line to its peak, and falls along a cosine to zero.
@@ -203,24 +224,9 @@ def one_pass(student: Student, views: Views, optimisers, state: dict, config: Di
         nn.utils.clip_grad_norm_(student.parameters(), 1.0)
         for optimiser in optimisers:
             optimiser.step()
-        state["step"] += 1
         missing.append(missed.detach())  # not its number, which a GPU would have to be waited for
-    state["seconds"] = before + time.monotonic() - started
-    state["pass"] += 1
-    return 1 - float(torch.stack(missing).mean()) if missing else float("nan")
-
-
-def _resume(out: Path, student: Student, optimisers, config: DistilConfig) -> dict:
-    """Progress so far, student and optimisers restored; a fresh start where nothing is saved."""
-    if not (out / "state.pt").is_file():
-        return {"step": 0, "pass": 0, "seconds": 0.0, "history": []}
-    saved = torch.load(out / "state.pt", map_location=device_of(student), weights_only=True)
-    if saved["config"] != asdict(config):
-        raise ValueError(f"{out} holds a run of another configuration: {saved['config']}; give another folder")
-    student.load_state_dict(saved["student"])
-    for optimiser, content in zip(optimisers, saved["optimisers"], strict=True):
-        optimiser.load_state_dict(content)
-    return saved["progress"]
+    share = 1 - float(torch.stack(missing).mean()) if missing else float("nan")
+    return {"step": last["step"] + len(missing), "minutes": (time.monotonic() - started) / 60, "train": share}
 
 
 @torch.inference_mode()
@@ -232,11 +238,3 @@ def measure(student: Student, views: Views, batch_size: int = 64) -> list[float]
         images, targets, _ = views.batch(rows)
         total += unexplained(student(normalise(images))[0], targets) * len(rows)
     return (1 - total / len(views)).tolist()
-
-
-def _save(out: Path, student: Student, optimisers, state: dict, config: DistilConfig) -> None:
-    content = {"student": student.state_dict(), "optimisers": [o.state_dict() for o in optimisers], "progress": state,
-               "config": asdict(config)}  # fmt: skip
-    write_whole(out / "state.pt", lambda beside: torch.save(content, beside))
-    weights = {key: value.half().cpu().contiguous() for key, value in student.backbone.state_dict().items()}
-    write_whole(out / "backbone.safetensors", lambda beside: save_file(weights, beside))

@@ -1,7 +1,6 @@
 """How far a series of notebooks is, and how long it will take: tqdm's bar, counted in the seconds expected of each."""
 
 import io
-import threading
 import time
 from typing import TextIO
 
@@ -23,17 +22,6 @@ class Progress:
             dynamic_ncols=True, bar_format="{percentage:3.0f}% {bar:20} {elapsed} so far, {remaining} left; {desc}",
         )  # fmt: skip
         self.name, self.before, self.start, self.said = "", 0.0, 0.0, 0.0
-        self._over = threading.Event()
-        self._clock = threading.Thread(target=self._tick, daemon=True)  # time passes while a cell prints nothing
-
-    def __enter__(self):
-        self._clock.start()
-        return self
-
-    def __exit__(self, *_):
-        self._over.set()
-        self._clock.join()
-        self.bar.close()
 
     def say(self, line: str) -> None:
         """A line that stays."""
@@ -47,17 +35,20 @@ class Progress:
         self.say(f"{name}: finished before")
 
     def begin(self, name: str) -> None:
-        self.name, self.start = name, time.monotonic()
-        self.bar.set_description_str(f"{name} starts", refresh=self.terminal)
-        self.bar.n = self.before
-        if not self.terminal:
-            self._line()
+        self.name, self.start, self.said = name, time.monotonic(), 0.0
+        self._show(self.before, f"{name} starts")
 
     def step(self, done: int, cells: int, line: str = "") -> None:
         """`done` of a notebook's cells are over; `line` is the last thing that it printed."""
-        self.bar.n = self.before + self.seconds[self.name] * done / max(cells, 1)
         words = f"{self.name}, cell {min(done + 1, cells)} of {cells}" + f" | {line}" * bool(line)
+        self._show(self.before + self.seconds[self.name] * done / max(cells, 1), words)
+
+    def _show(self, seconds: float, words: str) -> None:
+        self.bar.n = seconds
         self.bar.set_description_str(words, refresh=self.terminal)
+        if not self.terminal and time.monotonic() - self.said >= EVERY:
+            self.said = time.monotonic()
+            print(self.bar, file=self.stream, flush=True)
 
     def end(self) -> float:
         """The present notebook is over; returns its seconds."""
@@ -65,14 +56,3 @@ class Progress:
         seconds = time.monotonic() - self.start
         self.say(f"{self.name}: finished after {tqdm.format_interval(seconds)}")
         return seconds
-
-    def _tick(self) -> None:
-        while not self._over.wait(1.0):
-            if self.terminal:
-                self.bar.refresh()
-            elif time.monotonic() - self.said >= EVERY:
-                self._line()
-
-    def _line(self) -> None:
-        self.said = time.monotonic()
-        print(self.bar, file=self.stream, flush=True)

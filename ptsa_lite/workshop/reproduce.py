@@ -93,32 +93,32 @@ def _series(request: Request, run: Path, jobs: list, minutes: dict[str, float], 
     progress = Progress({source.stem: 60 * minutes.get(source.stem, GUESS) for source, _ in jobs}, stream)
     whole = tqdm.format_interval(sum(progress.seconds.values()))
     progress.say(f"{request.command()}: {len(jobs)} notebooks, about {whole} on two cores; into {run}")
-    with progress:
-        try:
-            for source, parameters in jobs:
-                entry = state["notebooks"][source.stem]
-                mark = fingerprint(source, {k: v for k, v in parameters.items() if k != "out_dir"})
-                # A later one reads what an earlier one wrote: from the first that is run again on, all are.
-                kept = kept and built_from(run / f"{source.stem}.ipynb") == mark
-                if kept:
-                    progress.skip(source.stem)
-                    entry.update(before.get(source.stem, {}), status="finished")
-                else:
-                    entry["status"] = "failed"  # until the contrary is known
-                    unfinished = run / f"{source.stem}.unfinished.ipynb"
-                    progress.begin(source.stem)
-                    executed = notebooks.execute(source, unfinished, parameters, progress.step)
-                    notebooks.write_built(executed, run / f"{source.stem}.ipynb", mark)  # a rename: it is finished
-                    unfinished.unlink()
-                    entry.update(seconds=progress.end(), status="finished")
-                write_json(run / "run.json", state)
-        except NotebookError as error:
-            progress.say(str(error))
-            status = 1
-        except KeyboardInterrupt:
-            progress.say(f"interrupted; go on with: python -m ptsa_lite reproduce --resume {run}")
-            status = 130
-    write_json(run / "run.json", state)
+    try:
+        for source, parameters in jobs:
+            entry, unfinished = state["notebooks"][source.stem], run / f"{source.stem}.unfinished.ipynb"
+            mark = fingerprint(source, {k: v for k, v in parameters.items() if k != "out_dir"})
+            # A later one reads what an earlier one wrote: from the first that is run again on, all are.
+            kept = kept and built_from(run / f"{source.stem}.ipynb") == mark
+            if kept:
+                progress.skip(source.stem)
+                entry.update(before.get(source.stem, {}), status="finished")
+            else:
+                entry["status"] = "failed"  # until the contrary is known
+                progress.begin(source.stem)
+                executed = notebooks.execute(source, unfinished, parameters, progress.step)
+                notebooks.write_built(executed, run / f"{source.stem}.ipynb", mark)  # a rename: it is finished
+                unfinished.unlink()
+                entry.update(seconds=progress.end(), status="finished")
+            write_json(run / "run.json", state)
+    except NotebookError as error:
+        progress.say(str(error))
+        status = 1
+    except KeyboardInterrupt:
+        progress.say(f"interrupted; go on with: python -m ptsa_lite reproduce --resume {run}")
+        status = 130
+    finally:
+        progress.bar.close()
+        write_json(run / "run.json", state)
     _tell(run, state, stream)
     return status
 

@@ -130,7 +130,7 @@ def test_a_run_writes_a_backbone_that_loads_and_resumes_where_it_stopped(teacher
     lines = []
     again = distil([photographs], teacher, out, CONFIG, report=lines.append)
     assert again["steps"] == first["steps"] and not lines
-    with pytest.raises(ValueError, match="another configuration"):
+    with pytest.raises(ValueError, match="another training: lr is 0.005 there and 1.0 here"):
         distil([photographs], teacher, out, replace(CONFIG, lr=1.0))
 
 
@@ -155,7 +155,7 @@ def test_the_command_makes_weights_and_goes_on_where_it_stopped(photographs, tmp
     said = capsys.readouterr().out
     assert "pass   1, step" in said and f"weights: {out / 'backbone.safetensors'}" in said
     assert main([*words, *few]) == 0 and "pass" not in capsys.readouterr().out  # the minutes are over
-    assert main([*words, "--set", "size=32"]) == 2 and "another configuration" in capsys.readouterr().err
+    assert main([*words, "--set", "size=32"]) == 2 and "another training" in capsys.readouterr().err
     assert main([*words, "--set", "views=0"]) == 2 and "views must be a whole number" in capsys.readouterr().err
     assert main([*words, "--set", "minute=1"]) == 2 and "did you mean 'minutes'" in capsys.readouterr().err
 
