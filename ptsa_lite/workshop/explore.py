@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from ptsa_lite.tree import TaskTree
 
 HERE = Path(__file__).with_suffix("")
+STILL = "Run this cell, and what is a picture here can be moved."  # seen where no script ran
 DIMS = {24: 12, 12: 32}  # directions kept of the features, by the side of the map: few where there are many tokens
 
 
@@ -38,7 +39,7 @@ class Explorable:
         )
         data = json.dumps(self.data, separators=(",", ":")).replace("<", "\\u003c")
         picture = self.figure and address(Image.open(BytesIO(self.figure._repr_png_())))
-        still = f'<img alt="{self!r}" src="{picture}">' if picture else ""
+        still = f'<img alt="{self!r}" src="{picture}"><p>{STILL}</p>' if picture else ""
         return (f'<div class="explore" data-name="{self.name}"><style>{style}</style><div>{still}</div>'
                 f"<script>((root, data) => {{\n{common}\n{script}\n}})(document.currentScript.previousElementSibling, "
                 f"{data});</script></div>")  # fmt: skip

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbformat.sign import NotebookNotary
 
 from ptsa_lite.workshop import notebooks
 from ptsa_lite.workshop.kernel import environment
@@ -53,9 +54,15 @@ def browser():
 
 @pytest.fixture(scope="session")
 def lab(browser, cache, tmp_path_factory):
-    """The address of a JupyterLab on a copy of the notebooks, each with its smallest setting injected."""
+    """The address of a JupyterLab on copies of the notebooks: in notebooks/ each with its smallest setting injected and
+    not executed, in built/ as they come, and trusted, because their scripts are not run otherwise."""
     folder = tmp_path_factory.mktemp("lab")
     write_small_notebooks(folder / "notebooks", folder / "run")
+    shutil.copytree(ROOT / "notebooks", folder / "built", ignore=shutil.ignore_patterns("*.py"))
+    (folder / "data").mkdir()
+    notary = NotebookNotary(data_dir=str(folder / "data"))
+    for path in (folder / "built").glob("*.ipynb"):
+        notary.sign(nbformat.read(path, nbformat.NO_CONVERT))
     (folder / "figures").symlink_to(ROOT / "figures")
     quiet = {
         "notebook-extension/tracker": {"windowingMode": "none"},  # cells stay in the page while out of sight
@@ -76,9 +83,9 @@ def lab(browser, cache, tmp_path_factory):
         command.append("--ServerApp.jpserver_extensions={'notebook': True, 'jupyterlab': True}")
     paths = {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "JUPYTER_CONFIG_DIR": str(folder / "config"),
              "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"), "IPYTHONDIR": str(folder / "ipython"),
-             "PYTHONPATH": str(ROOT)}  # fmt: skip
+             "JUPYTER_DATA_DIR": str(folder / "data"), "PYTHONPATH": str(ROOT)}  # fmt: skip
     log = (folder / "server.log").open("w")
-    server = subprocess.Popen(command, cwd=folder / "notebooks", env=environment() | paths, stdout=log, stderr=log)
+    server = subprocess.Popen(command, cwd=folder, env=environment() | paths, stdout=log, stderr=log)
     address = f"http://127.0.0.1:{port}"
     try:
         wait_for(address + "/api", server, folder / "server.log")

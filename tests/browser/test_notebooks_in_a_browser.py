@@ -14,13 +14,21 @@ from ptsa_lite.workshop import notebooks
 
 from .conftest import ROOT, kernels, shoot
 
-SOURCES = notebooks.sources(ROOT / "notebooks")
 RUN = 240  # seconds for all cells of one notebook in its smallest setting, on a busy machine
 ANSWER = 60  # seconds for a widget, on a busy machine; most take a tenth of one
 PROMPTS = "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(prompt => prompt.textContent)"
 # What a widget shows: its pictures and texts, without the sliders' own numbers.
 LOOK = """cell => [...cell.querySelectorAll('img, .jp-RenderedText, .widget-html-content, .widget-label, svg text')]
     .map(part => part.tagName === 'IMG' ? part.src : part.textContent).join('|')"""
+
+
+def holding(words: str) -> list[str]:
+    """The stems of the notebooks in whose source these words stand."""
+    return [path.stem for path in notebooks.sources(ROOT / "notebooks") if words in path.read_text(encoding="utf-8")]
+
+
+WITH_WIDGETS = sorted({*holding("from ipywidgets import"), *holding("workshop.widgets import")})
+WITH_EXPLORABLES = [stem for stem in holding("Explorable(") if stem not in WITH_WIDGETS]
 
 
 def open_and_run(page, address: str, ready: str) -> None:
@@ -157,17 +165,25 @@ def choose(menu) -> None:
     menu.select_option(index=(index + 1) % options)
 
 
-@pytest.mark.parametrize("stem", [source.stem for source in SOURCES])
+@pytest.mark.parametrize("stem", WITH_WIDGETS)
 def test_a_notebook_runs_in_jupyterlab_and_each_of_its_widgets_answers(stem, page, lab, shots):
-    open_and_run(page, f"{lab}/lab/tree/{stem}.ipynb?reset", "text=Python 3 (ipykernel) | Idle")
+    open_and_run(page, f"{lab}/lab/tree/notebooks/{stem}.ipynb?reset", "text=Python 3 (ipykernel) | Idle")
     move_widgets(page, shots, stem[:2])
     look_at_widgets(page, shots, stem[:2])
 
 
-@pytest.mark.parametrize("stem", ["00_take_the_tour"])
+@pytest.mark.parametrize("stem", WITH_EXPLORABLES)
+def test_what_needs_no_kernel_answers_in_a_built_notebook(stem, page, lab, shots):
+    page.goto(f"{lab}/lab/tree/built/{stem}.ipynb?reset")
+    page.wait_for_selector(".jp-Notebook .explore .facts dd", timeout=60_000)
+    look_at_widgets(page, shots, stem[:2])
+
+
+@pytest.mark.parametrize("stem", ["01_freeze_a_swin"])
 def test_a_notebook_runs_in_notebook_7_and_each_of_its_widgets_answers(stem, page, lab, shots):
     pytest.importorskip("notebook", reason='no Notebook 7: pip install -e ".[browser]"')
-    open_and_run(page, f"{lab}/notebooks/{stem}.ipynb", ".jp-Toolbar-kernelName:has-text('Python 3'), .jp-KernelName")
+    address = f"{lab}/notebooks/notebooks/{stem}.ipynb"
+    open_and_run(page, address, ".jp-Toolbar-kernelName:has-text('Python 3'), .jp-KernelName")
     move_widgets(page, shots, f"{stem[:2]}_notebook7")
 
 
