@@ -8,7 +8,6 @@ how many samples are compared, which reading of the formula. A `Condition` is on
 writes to figures/results, where it goes on with what it finds.
 """
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
@@ -18,7 +17,6 @@ import click
 import numpy as np
 from torch import nn
 
-from ptsa_lite.__main__ import main
 from ptsa_lite.data import make_loader
 from ptsa_lite.data.disk import make_folder, read_json, write_json
 from ptsa_lite.experiments.grow import CHOICE, similarity_on
@@ -29,6 +27,7 @@ from ptsa_lite.tasks import Task, default_tasks, select
 from ptsa_lite.training.loop import train_epochs
 from ptsa_lite.training.sameness import differences
 from ptsa_lite.tree import TaskTree, tree_score
+from ptsa_lite.workshop.border import sentence
 
 
 @dataclass(frozen=True)
@@ -185,4 +184,7 @@ def command(data, root, limit, size, samples, conditions, tasks, out) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(command=command))
+    try:
+        command()
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"study_similarity: {sentence(error)}") from None

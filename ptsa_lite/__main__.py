@@ -71,7 +71,21 @@ def reproduce(data, root, limit, seed, settings, out, resume) -> int:
 
 @cli.group(no_args_is_help=False)
 def notebooks() -> None:
-    """Run one of the notebooks, or write all of them as pages."""
+    """Build, run or check the notebooks: the .ipynb files made from notebooks/NN_*.py."""
+
+
+@notebooks.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--force", is_flag=True, help="Build also what is up to date.")
+def build(names, force) -> None:
+    """Execute sources with their defaults and write the .ipynb beside them.
+
+    Figures that they save go to figures/. What is up to date is left alone. NAME is a number or a name, such as 03
+    (default: all).
+    """
+    from .workshop import notebooks
+
+    notebooks.build(notebooks_folder(), names, force=force)
 
 
 @notebooks.command()
@@ -94,6 +108,20 @@ def run(name, settings, changes, out) -> None:
     notebooks.execute(source, output, overlay.get(source.stem, {}) | changes,
                       lambda done, cells, line: line and say(line))  # fmt: skip
     say(f"executed: {output}")
+
+
+@notebooks.command()
+def check() -> int:
+    """Say which .ipynb is not its source, executed from top to bottom; exits with 1 if any is.
+
+    Notebooks that other code of the package has built than it has now are told.
+    """
+    from .workshop import notebooks
+
+    folder = notebooks_folder()
+    found, old = notebooks.unlike_source(folder), notebooks.out_of_date(folder)
+    say("\n".join([*found, *old]) or f"{len(notebooks.sources(folder))} notebooks, nothing wrong")
+    return 1 if found else 0
 
 
 @notebooks.command()
@@ -341,8 +369,8 @@ def prepare(name, root, out, size, tasks, limit) -> None:
     say(f"ready; train from it with --root {made.parent}")
 
 
-def main(arguments: list[str] | None = None, command: click.Command | None = None) -> int:
-    """Run one command, of this file's or of a script's; returns the exit status.
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status.
 
     Whatever goes wrong is told in one sentence, with the status of `border.status`. Ctrl-C says how to go on, with
     status 130: nothing else is needed, because every command that writes leaves files that are whole.
@@ -351,8 +379,7 @@ def main(arguments: list[str] | None = None, command: click.Command | None = Non
     traceback = "--traceback" in words or os.environ.get("PTSA_TRACEBACK")  # wherever it stands
     try:
         words = [word for word in words if word != "--traceback"]
-        program = f"python {sys.argv[0]}" if command else "python -m ptsa_lite"
-        return (command or cli).main(words, prog_name=program, standalone_mode=False) or 0
+        return cli.main(words, prog_name="python -m ptsa_lite", standalone_mode=False) or 0
     except (KeyboardInterrupt, click.Abort):
         print("\nptsa_lite: stopped; the same command goes on from here", file=sys.stderr)
         return 130

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import nbformat
 
-from figures.build_notebooks import unlike_source
-from ptsa_lite.workshop.notebooks import WORD, cell_with_parameters, declared, read, sources
+from ptsa_lite.workshop.notebooks import WORD, cell_with_parameters, declared, read, sources, unlike_source
 
 LARGEST = 1_000_000  # bytes; beyond it GitHub's viewer gives up now and then
 LONGEST = 30  # lines of one code cell, imports aside

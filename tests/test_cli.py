@@ -42,7 +42,7 @@ def test_help_answers_at_once_without_importing_anything_heavy():
 
 @pytest.mark.parametrize(
     "words",
-    [[], ["reproduce"], ["notebooks"], ["notebooks", "run"], ["notebooks", "site"], ["data"],
+    [[], ["reproduce"], ["notebooks"], ["notebooks", "build"], ["notebooks", "check"], ["notebooks", "run"], ["data"],
      ["data", "verify"], ["data", "prepare"], ["study"], ["compare"], ["train"], ["evaluate"],
      ["predict"], ["export"], ["distil"]],
 )  # fmt: skip
@@ -129,7 +129,7 @@ def test_no_print_fails_a_command_whatever_becomes_of_its_words(out, tmp_path):
 def test_without_its_notebooks_the_package_says_how_to_get_them(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(places, "ROOT", tmp_path / "site-packages")
     monkeypatch.delenv("PTSA_TRACEBACK", raising=False)
-    assert __main__.main(["notebooks", "run", "00"]) == 2
+    assert __main__.main(["notebooks", "check"]) == 2
     assert "came without its notebooks; clone the repository" in capsys.readouterr().err
 
 
@@ -153,6 +153,18 @@ def test_the_projects_grids_find_their_results_and_its_run_is_found_wherever_you
     assert run_of("tour").data == "scenes" and os.listdir() == ["tour"]
     monkeypatch.chdir(places.ROOT)
     assert __main__._results("figures/grids/mine.yaml").as_posix() == "figures/results/mine.json"
+
+
+def test_check_exits_with_1_and_prints_what_is_wrong(clone, capsys):
+    (clone / "notebooks" / "00_try_it.py").write_text("# %%\n1\n")
+    assert __main__.main(["notebooks", "check"]) == 1
+    assert "00_try_it: 00_try_it.ipynb is missing" in capsys.readouterr().out
+
+
+def test_a_failing_build_exits_with_1_and_names_the_cell(clone, capsys):
+    (clone / "notebooks" / "00_try_it.py").write_text("# %%\n1 / 0\n")
+    assert __main__.main(["notebooks", "build"]) == 1
+    assert "ptsa_lite: notebook 00_try_it stopped in cell [1]" in capsys.readouterr().err
 
 
 def test_one_notebook_runs_where_you_stand_with_other_parameters(clone, capsys):

@@ -13,7 +13,6 @@ import torch
 import yaml
 from archives import write_nyud
 
-from figures import build_notebooks
 from ptsa_lite.__main__ import main
 from ptsa_lite.data.disk import alone
 from ptsa_lite.training.checkpoints import read_history
@@ -68,18 +67,18 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-def command(words: list[str], root: Path, building: bool) -> None:
+def command(words: list[str], root: Path) -> None:
     torch.set_num_threads(1)
     places.ROOT = root
     signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background of a script, Ctrl-C is ignored
     sys.stdout = sys.stderr = open("said", "w", buffering=1)  # noqa: SIM115 until the process ends
-    os._exit(main(words, build_notebooks.command if building else None))
+    os._exit(main(words))
 
 
-def start(words: list[str], building: bool = False):
+def start(words: list[str]):
     """The command in a process of its own, what it says in the file `said`."""
     Path("said").unlink(missing_ok=True)
-    process = CLEAN.Process(target=command, args=(words, places.ROOT, building), daemon=True)  # it ends with the tests
+    process = CLEAN.Process(target=command, args=(words, places.ROOT), daemon=True)  # it ends with the tests
     process.start()
     return process
 
@@ -155,14 +154,14 @@ def test_a_build_that_is_stopped_or_killed_goes_on_with_the_notebook_it_was_at(p
     count.mkdir(parents=True)
     (count / "wait").touch()
     for number in (signal.SIGINT, signal.SIGKILL):
-        process = start([], building=True)
+        process = start(["notebooks", "build"])
         until((count / "count-1").exists, process)
-        assert main([], build_notebooks.command) == 2 and "another process is at work" in capsys.readouterr().err
+        assert main(["notebooks", "build"]) == 2 and "another process is at work" in capsys.readouterr().err
         assert stop(process, number) == (130 if number == signal.SIGINT else -number)
         if number == signal.SIGINT:
             assert "the same command goes on from here" in Path("said").read_text()
             (count / "count-1").unlink()
         assert (folder / "00_count_one.ipynb").is_file() and not (folder / "01_count_two.ipynb").exists()
     (count / "wait").unlink()
-    assert main([], build_notebooks.command) == 0
+    assert main(["notebooks", "build"]) == 0
     assert (count / "count-0").read_text() == "x" and (folder / "01_count_two.ipynb").is_file()

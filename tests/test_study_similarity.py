@@ -120,5 +120,5 @@ def test_a_few_conditions_of_three_tasks(monkeypatch, tmp_path):
 def test_the_script_tells_bad_input_in_one_sentence():
     words = [sys.executable, script.__file__, "--data", "bogus"]
     said = subprocess.run(words, capture_output=True, text=True, cwd=Path(script.__file__).parents[1])
-    assert said.returncode == 2 and said.stderr.startswith("ptsa_lite: unknown data set 'bogus'")
+    assert said.returncode == 1 and said.stderr.startswith("study_similarity: unknown data set 'bogus'")
     assert said.stderr.count("\n") == 1

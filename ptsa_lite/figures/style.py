@@ -113,8 +113,8 @@ def save_figure(figure: Figure, name: str, out_dir: str | Path) -> Path:
     """Write out_dir/figures/NAME.svg and .png without dates or random ids: an unchanged figure is an unchanged file.
 
     What shows no pictures is packed into 256 colours, at a third of the bytes.
-    NAME begins with the notebook's number. Building the notebooks takes the figures of a default run into figures/; a
-    run on other data leaves that folder alone. Returns the path of the .svg.
+    NAME begins with the notebook's number. `notebooks build` takes the figures of a default run into figures/; a run
+    on other data leaves that folder alone. Returns the path of the .svg.
     """
     if not (name[:2].isdigit() and name[2:3] == "_"):
         raise ValueError(f"figure {name!r} must be named after its notebook's number, as in '03_similarity'")

@@ -1,16 +1,21 @@
-"""Notebooks as text: read the .py, execute it by papermill, write the .ipynb.
+"""Notebooks as text: read the .py, execute it by papermill, build the .ipynb that readers see.
 
 The source of a notebook is `notebooks/NN_verb_object.py` (py:percent). The `.ipynb` beside it is made from it by
-figures/build_notebooks.py and never by hand. A notebook runs where you stand, as by papermill itself, in a kernel of
-the Python that runs this module.
+`build` and never by hand. A notebook runs where you stand, as by papermill itself, in a kernel of the Python that runs
+this module; only `build` stands in the repository's root.
 """
 
+import base64
 import hashlib
 import json
 import platform
 import re
+import shutil
+import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +23,14 @@ import jupytext
 import nbformat
 import papermill
 from nbclient.exceptions import DeadKernelError
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from papermill.exceptions import PapermillExecutionError
+from PIL import Image, ImageChops, ImageStat
 
-from ptsa_lite.data.disk import make_folder, write_text
+from ptsa_lite.data.disk import alone, make_folder, write_text, write_whole
 from ptsa_lite.tasks import known
 
+from .fingerprint import fingerprint
 from .kernel import Kernel, Listener, Progress
 from .parameters import Parameter, accept, read_cell
 
@@ -50,7 +58,7 @@ def sources(folder: Path) -> list[Path]:
     return sorted(path for path in Path(folder).glob("*.py") if NAME.fullmatch(path.name))
 
 
-def choose(folder: Path, names: Iterable[str] = ()) -> list[Path]:
+def choose(folder: Path, names: Iterable[str] | None) -> list[Path]:
     """The sources named by stem or by number; all of them where no name is given."""
     every = {path.stem: path for path in sources(folder)}
     numbers = {stem[:2]: stem for stem in every}
@@ -160,6 +168,66 @@ def reading_minutes(notebook: nbformat.NotebookNode) -> int:
     return round(prose / WORDS + lines / LINES)
 
 
+def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook without what differs from run to run: times, paths, pieces of one stream."""
+    notebook.metadata = nbformat.from_dict(METADATA)
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        folded = {"source_hidden": True} if FOLDED & set(tags) else {}  # JupyterLab's words
+        folded |= {"outputs_hidden": True} if "solution" in tags else {}
+        metadata = {"tags": tags, "jupyter": folded}
+        cell.metadata = nbformat.from_dict({key: value for key, value in metadata.items() if value})
+        CoalesceStreamsPreprocessor().preprocess_cell(cell, {}, 0)
+        for output in cell.get("outputs", []):
+            if "image/png" in (data := output.get("data", {})):
+                data["image/png"] = packed(data["image/png"])
+    return notebook
+
+
+def packed(picture: str) -> str:
+    """A base64 PNG in fewer bytes: without an alpha channel that says nothing, and a drawing in 256 colours.
+
+    A drawing is what 256 colours change by less than a quarter of a level (of 255) on average: shades of edges.
+    """
+    image, smaller = Image.open(BytesIO(base64.b64decode(picture))), BytesIO()
+    if image.mode == "RGBA" and image.getextrema()[3] == (255, 255):
+        image = image.convert("RGB")
+    if image.mode == "RGB":
+        few = image.quantize(256, dither=Image.Dither.NONE)
+        if max(ImageStat.Stat(ImageChops.difference(image, few.convert("RGB"))).mean) < 0.25:
+            image = few
+    image.save(smaller, "png", optimize=True)
+    return min(picture, base64.b64encode(smaller.getvalue()).decode() + "\n", key=len)
+
+
+def build(
+    folder: Path, names: Iterable[str] | None = None, force: bool = False, say: Callable[[str], None] = print
+) -> list[Path]:
+    """Execute each source with its defaults and write the paired .ipynb; returns what was written.
+
+    A notebook whose .ipynb was built from the same text by the same code is left alone, unless forced. Figures that
+    the notebook saved under its `out_dir` go to figures/.
+    """
+    root, written = Path(folder).resolve().parent, []
+    chosen = choose(folder, names)
+    with alone(root / "runs" / "build"):
+        for source in chosen:
+            target, mark = source.with_suffix(".ipynb"), fingerprint(source, {})
+            if not force and built_from(target) == mark:
+                say(f"{source.stem}: up to date")
+                continue
+            start = time.time()
+            notebook = clean(execute(source, root / "runs" / "build" / target.name, where=root))
+            write_built(notebook, target, mark)
+            figures = _collect_figures(source, start)
+            say(
+                f"{source.stem}: built in {time.time() - start:.0f} s, {target.stat().st_size / 1e3:.0f} kB, "
+                f"{figures} figure files"
+            )
+            written.append(target)
+    return written
+
+
 def write_built(notebook: nbformat.NotebookNode, target: Path, mark: str) -> None:
     """Write an executed notebook with its fingerprint, whole or not at all."""
     notebook.metadata["ptsa_lite"] = {"built_from": mark}
@@ -172,3 +240,48 @@ def built_from(target: Path) -> str:
         return json.loads(target.read_text(encoding="utf-8"))["metadata"]["ptsa_lite"]["built_from"]
     except (OSError, ValueError, KeyError, TypeError):
         return ""
+
+
+def unlike_source(folder: Path) -> list[str]:
+    """Sentences on every .ipynb that is not its source, executed from top to bottom; empty where all is well."""
+    found = [
+        f"{path.name}: there is no {path.stem}.py that it could be built from"
+        for path in sorted(folder.glob("*.ipynb"))
+        if path.with_suffix(".py") not in sources(folder)
+    ]
+    for source in sources(folder):
+        target, fault = source.with_suffix(".ipynb"), ""
+        if not target.is_file():
+            fault = f"{target.name} is missing"
+        else:
+            built = nbformat.read(target, as_version=4)
+            kept, written = ([(cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in notebook.cells]
+                             for notebook in (built, read(source)))  # fmt: skip
+            counts = [cell.execution_count for cell in built.cells if cell.cell_type == "code" and cell.source.strip()]
+            if kept != written:
+                fault = f"the cells of {target.name} differ from {source.name}"
+            elif counts != [*range(1, len(counts) + 1)]:
+                fault = f"{target.name} was not executed from top to bottom"
+        if fault:
+            found.append(f"{source.stem}: {fault}; run `python -m ptsa_lite notebooks build {source.stem[:2]}`")
+    return found
+
+
+def out_of_date(folder: Path) -> list[str]:
+    """Sentences on every built notebook whose source, or whose code in the package behind it, has changed since."""
+    return [
+        f"{source.stem}: built by other code than the package's; `python -m ptsa_lite notebooks build` makes it anew"
+        for source in sources(folder) if built_from(source.with_suffix(".ipynb")) != fingerprint(source, {})
+    ]  # fmt: skip
+
+
+def _collect_figures(source: Path, start: float) -> int:
+    """Copy what this run saved as out_dir/figures/NN_* to figures/; a figure of an older run stays where it is."""
+    parameters, root = declared(source), source.parent.parent
+    if "out_dir" not in parameters:
+        return 0
+    found = (root / parameters["out_dir"].default / "figures").glob(f"{source.stem[:2]}_*")
+    made = [path for path in found if path.stat().st_mtime >= start - 1]
+    for figure in made:
+        write_whole(make_folder(root / "figures") / figure.name, partial(shutil.copyfile, figure))
+    return len(made)

@@ -33,7 +33,7 @@ def build_site(folder: Path, out: Path, repository: str = "", say: Callable[[str
     root, built = Path(folder).resolve().parent, {}
     for source in sources(folder):
         if not (path := source.with_suffix(".ipynb")).is_file():
-            raise FileNotFoundError(f"{path} is missing; run `python figures/build_notebooks.py {source.stem[:2]}`")
+            raise FileNotFoundError(f"{path} is missing; run `python -m ptsa_lite notebooks build {source.stem[:2]}`")
         built[source.stem] = nbformat.read(path, as_version=4)
     titles = {stem: title_of(notebook) for stem, notebook in built.items()}
     pages = [("index.html", "The story"), *((f"{stem}.html", f"{stem[:2]} {title}") for stem, title in titles.items())]

@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path[:0] = map(str, Path(__file__).parents[1:3])  # tests, and the repository for figures
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch  # noqa: E402
 from archives import write_nyud  # noqa: E402

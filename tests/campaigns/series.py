@@ -6,7 +6,7 @@ A killed process leaves a kernel behind that goes on for a moment, in the folder
 import json
 from pathlib import Path
 
-from figures.build_notebooks import build
+from ptsa_lite.workshop import notebooks
 from ptsa_lite.workshop.reproduce import Request, reproduce
 
 FIRST = """# %% tags=["parameters"]
@@ -36,7 +36,7 @@ print(squares[-1])
 
 
 class Building:
-    """`build_notebooks.py`: a built notebook is not built again, and all end as an undisturbed build leaves them."""
+    """`notebooks build`: a built notebook is not built again, and all end as an undisturbed build leaves them."""
 
     built = "notebooks"
 
@@ -44,7 +44,7 @@ class Building:
         pass
 
     def work(self, place: Path) -> None:
-        build(_written(place), say=lambda line: None)
+        notebooks.build(_written(place), say=lambda line: None)
 
     def state(self, place: Path) -> dict:
         done = {path.name: path for path in (place / self.built).glob("*.ipynb") if "unfinished" not in path.name}

@@ -4,9 +4,8 @@ import nbformat
 import pytest
 from notebook_rules import broken_rules, prose_and_code
 
-from figures.build_notebooks import out_of_date, unlike_source
 from ptsa_lite.workshop.fingerprint import fingerprint
-from ptsa_lite.workshop.notebooks import read, reading_minutes
+from ptsa_lite.workshop.notebooks import out_of_date, read, reading_minutes, unlike_source
 
 GOOD = """# %% [markdown]
 # # Draw a line
@@ -150,12 +149,12 @@ def test_a_missing_a_stale_and_an_unexecuted_notebook_are_told(folder):
     (folder / "00_draw_line.py").write_text(GOOD.replace("# %%\nprint", '# %% tags=["solution"]\nprint'))
     assert any("differ from 00_draw_line.py" in sentence for sentence in unlike_source(folder)), "tags count"
     (folder / "00_draw_line.ipynb").unlink()
-    assert any("is missing" in sentence and "build_notebooks.py 00" in sentence for sentence in unlike_source(folder))
+    assert any("is missing" in sentence and "build 00" in sentence for sentence in unlike_source(folder))
 
 
 def test_a_notebook_that_other_code_built_is_told(folder, monkeypatch):
     assert out_of_date(folder) == []
-    monkeypatch.setattr("figures.build_notebooks.fingerprint", lambda source, parameters: "of other code")
+    monkeypatch.setattr("ptsa_lite.workshop.notebooks.fingerprint", lambda source, parameters: "of other code")
     assert ["00_draw_line: built by other code" in words for words in out_of_date(folder)] == [True]
     assert broken_rules(folder) == [], "which is no fault of the notebook"
 

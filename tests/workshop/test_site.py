@@ -100,7 +100,7 @@ def test_a_notebook_that_was_not_built_and_a_readme_without_the_mark_are_named(f
     with pytest.raises(ValueError, match="README.md lacks"):
         site(folder)
     (folder / "01_read_it.ipynb").unlink()
-    with pytest.raises(FileNotFoundError, match="build_notebooks.py 01"):
+    with pytest.raises(FileNotFoundError, match="notebooks build 01"):
         site(folder)
 
 
