@@ -21,8 +21,7 @@ def sheet(xlim: tuple[float, float], ylim: tuple[float, float]) -> tuple[Figure,
     """A figure whose units are INCH inches, so that line widths can be given in units too."""
     figure = Drawing(figsize=(INCH * (xlim[1] - xlim[0]), INCH * (ylim[1] - ylim[0])))
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=xlim, ylim=ylim)
-    axes.set_aspect("equal")
+    axes.set(xlim=xlim, ylim=ylim, aspect="equal")
     axes.axis("off")
     return figure, axes
 
@@ -117,9 +116,8 @@ def box(axes, x: float, y: float, width: float, height: float, colour: str, edge
     """A rounded box by its centre, with words in it that look so."""
     round_corners = f"round,pad=0,rounding_size={min(0.08, width / 3, height / 3)}"
     line = dict(edgecolor=edge or "none", linewidth=1, linestyle=(0, (3, 2)) if dash else "-")
-    corner = x - width / 2, y - height / 2
-    axes.add_patch(FancyBboxPatch(corner, width, height, round_corners, facecolor=colour, alpha=alpha, zorder=zorder,
-                                  **line))  # fmt: skip
+    fill = dict(facecolor=colour, alpha=alpha, zorder=zorder)
+    axes.add_patch(FancyBboxPatch((x - width / 2, y - height / 2), width, height, round_corners, **fill, **line))
     if words:
         axes.text(x, y, words, **{"ha": "center", "va": "center", "fontsize": 9, "zorder": zorder + 1} | look)
 

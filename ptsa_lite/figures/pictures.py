@@ -32,11 +32,8 @@ def palette(classes: int) -> np.ndarray:
     long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
     medium = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
     short = (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3
-    to_linear = [
-        [4.0767416621, -3.3077115913, 0.2309699292],
-        [-1.2684380046, 2.6097574011, -0.3413193965],
-        [-0.0041960863, -0.7034186147, 1.7076147010],
-    ]
+    to_linear = [[4.0767416621, -3.3077115913, 0.2309699292], [-1.2684380046, 2.6097574011, -0.3413193965],
+                 [-0.0041960863, -0.7034186147, 1.7076147010]]  # fmt: skip
     linear = np.clip(np.stack([long, medium, short], -1) @ np.transpose(to_linear), 0, 1)
     srgb = np.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, 12.92 * linear)
     return np.concatenate([np.uint8([[232, 232, 228]]), np.uint8(np.round(255 * srgb))])
@@ -54,10 +51,8 @@ def colour_labels(
     """
     values = as_array(values)
     if values.ndim != (2 if task.kind == "segmentation" and not predicted else 3):
-        raise ValueError(
-            f"{task.name}: {'prediction' if predicted else 'label'} of shape {values.shape}; "
-            f"expected one frame as in the table of ptsa_lite.tasks.Task"
-        )
+        what = f"{'prediction' if predicted else 'label'} of shape {values.shape}"
+        raise ValueError(f"{task.name}: {what}; expected one frame as in the table of ptsa_lite.tasks.Task")
     missing = (values.reshape(-1, *values.shape[-2:]) == IGNORE).any(0) & (not predicted)
     if task.kind == "segmentation":
         colours = 255 * np.array([to_rgb(one) for one in CLASS_COLOURS.get(task.name, ())])
@@ -92,14 +87,8 @@ def draw_grid(
     shape = np.shape(pictures[0][0])
     size = left + side * len(columns), top + side * shape[0] / shape[1] * len(pictures)
     figure = Drawing(figsize=size)
-    grid = figure.subplots(
-        len(pictures),
-        len(columns),
-        squeeze=False,
-        gridspec_kw=dict(
-            wspace=0.04, hspace=0.04, left=left / size[0], right=0.995, bottom=0.005, top=0.995 - top / size[1]
-        ),
-    )
+    room = dict(wspace=0.04, hspace=0.04, left=left / size[0], right=0.995, bottom=0.005, top=0.995 - top / size[1])
+    grid = figure.subplots(len(pictures), len(columns), squeeze=False, gridspec_kw=room)
     for places, row in zip(grid, pictures, strict=True):
         for axes, picture in zip(places, row, strict=True):
             show(axes, picture, **look)

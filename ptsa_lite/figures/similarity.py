@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ptsa_lite.similarity import Similarity
 
-from .parts import box
+from .parts import arrow, box
 from .style import FROZEN, INK, PAPER, SOFT, Drawing, canvas, name_ends, plain_ticks, task_colour
 
 
@@ -68,12 +68,11 @@ def draw_gradients(names: Sequence[str]) -> Figure:
     left, right = figure.subplots(1, 2, width_ratios=[1.45, 1])
     box(left, 1.65, 0, 1.5, 3.2, FROZEN, words="frozen\nbackbone\n$\\theta$", fontsize=11)
     left.text(0.15, 0, "frame $x$", ha="center", va="center", color=SOFT)
-    left.annotate("", (0.88, 0), (0.45, 0), arrowprops=dict(arrowstyle="-|>", color=SOFT))
+    arrow(left, (0.45, 0), (0.88, 0), SOFT)
     for name, y in zip(names, np.linspace(1.25, -1.25, len(names)), strict=True):
+        arrow(left, (2.42, y), (3.35, y), SOFT)
         bend = "arc3,rad=0.12" if y > 0 else "arc3,rad=-0.12"
-        back = dict(arrowstyle="-|>", color=task_colour(name), lw=3, connectionstyle=bend)
-        left.annotate("", (3.35, y), (2.42, y), arrowprops=dict(arrowstyle="-|>", color=SOFT))
-        left.annotate("", (2.42, y - 0.22), (3.35, y - 0.22), arrowprops=back)
+        arrow(left, (3.35, y - 0.22), (2.42, y - 0.22), task_colour(name), linewidth=3, connectionstyle=bend)
         left.text(3.45, y - 0.1, f"loss of {name}", va="center", color=task_colour(name), fontweight="bold")
     left.set(xlim=(-0.4, 5.2), ylim=(-1.75, 1.75), title="One backbone, a gradient from every task")
     for name, degrees in zip(names, np.resize([25, 62, 150, 275], len(names)), strict=True):
@@ -104,8 +103,7 @@ def draw_angles(matrix: Any, names: Sequence[str]) -> Figure:
 def _arrow(axes, task: str, degrees: float, head: str = "") -> tuple[float, float]:
     """An arrow of length one from the origin in the task's colour; returns its tip."""
     tip = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    style = dict(arrowstyle="-|>" + head, color=task_colour(task), lw=3, shrinkA=0, shrinkB=0)
-    axes.annotate("", tip, (0, 0), arrowprops=style)
+    arrow(axes, (0, 0), tip, task_colour(task), arrowstyle="-|>" + head, linewidth=3)
     return tip
 
 

@@ -82,16 +82,9 @@ def draw_ranked(rows: Sequence[Mapping], names: Sequence[str], chosen: str = "",
     ])  # fmt: skip
     for number, row in enumerate(references):
         axes.axvline(row["delta_m"], color=SOFT, linewidth=1.2, linestyle=(0, (4, 2)) if number else "-", zorder=0)
-        axes.annotate(
-            row["label"],
-            (row["delta_m"], -0.6 - 0.45 * number),
-            (4, 0),
-            textcoords="offset points",
-            fontsize=8,
-            color=SOFT,
-            va="center",
-            bbox=dict(facecolor=PAPER, edgecolor="none", pad=1),
-        )
+        look = dict(fontsize=8, color=SOFT, va="center", bbox=dict(facecolor=PAPER, edgecolor="none", pad=1))
+        place = row["delta_m"], -0.6 - 0.45 * number
+        axes.annotate(row["label"], place, (4, 0), textcoords="offset points", **look)
     axes.set(ylim=(len(rows) - 0.4, -0.8 - 0.45 * len(references)), xlabel=GAIN, title=title)
     for label in axes.get_yticklabels():
         if label.get_text() == chosen:

@@ -32,18 +32,10 @@ def draw_pyramid(image: Any, grids: Sequence[int], channels: Sequence[int], name
         axes.imshow(pooled(image, grid), extent=(x, x + side, low, low + side), zorder=3, interpolation="nearest")
         axes.add_patch(Rectangle((x, low), side, side, facecolor="none", edgecolor=INK, linewidth=0.8, zorder=4))
         axes.text(x + side / 2, 1.75, name, ha="center", va="bottom", fontweight="bold", fontsize=9)
-        axes.text(
-            x + side / 2,
-            -1.15,
-            f"{grid} × {grid} tokens\n{width} channels",
-            ha="center",
-            va="top",
-            fontsize=9,
-            color=SOFT,
-        )
+        words = f"{grid} × {grid} tokens\n{width} channels"
+        axes.text(x + side / 2, -1.15, words, ha="center", va="top", fontsize=9, color=SOFT)
         x += side + shift[0] + 0.75
-    axes.set(xlim=(-0.25, x - 0.5), ylim=(-1.75, 2.1))
-    axes.set_aspect("equal")
+    axes.set(xlim=(-0.25, x - 0.5), ylim=(-1.75, 2.1), aspect="equal")
     axes.axis("off")
     return figure
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from ptsa_lite.tasks import Task
 from ptsa_lite.tree import TaskTree
 
-from .parts import adapter, box, heights, leaves, picture, sheet, strands
+from .parts import adapter, arrow, box, fade, heights, leaves, picture, sheet, strands
 from .similarity import similarity_cells
 from .style import BOX, FROZEN, INK, PAPER, SOFT, Drawing, canvas, task_colour
 
@@ -71,7 +71,7 @@ def draw_adaptation(
     picture(axes, image, 0.0, middle, 1.6)
     axes.text(0, middle + 0.92, "image", ha="center", va="bottom", color=SOFT, fontsize=9)
     for name, y in leaf.items():
-        alpha = 1.0 if highlight is None or name in highlight else 0.15
+        alpha = fade([name], highlight)
         if outputs:
             picture(axes, outputs[name], head + 0.95, y, 1.0, alpha)
         axes.text(head + (1.55 if outputs else 0.4), y, name, va="center", color=task_colour(name), alpha=alpha,
@@ -91,21 +91,16 @@ def draw_training(tree: TaskTree, tasks: Mapping[str, Task]) -> Figure:
         axes.plot([head + 3.1, total], [y, middle], color=SOFT, linewidth=1, zorder=1)
     box(axes, total, middle, 0.8, 0.6, BOX, SOFT, zorder=3, words="sum")
     axes.plot([total, total, first], [middle - 0.3, low - 0.4, low - 0.4], color=INK, linewidth=1.5)
-    arrow = dict(arrowstyle="-|>", color=INK, linewidth=1.5)
-    axes.annotate("", (first, low), (first, low - 0.44), arrowprops=arrow)
+    arrow(axes, (first, low - 0.44), (first, low), linewidth=1.5)
     words = "one gradient: it trains what is coloured, and passes through what is grey"
     axes.text((total + first) / 2, low - 0.5, words, ha="center", va="top", fontsize=9)
     return figure
 
 
 def _network(
-    tree: TaskTree,
-    leaf: Mapping[str, float],
-    right: float,
-    foot: float,
-    lit: Collection[str] | None = None,
+    tree: TaskTree, leaf: Mapping[str, float], right: float, foot: float, lit: Collection[str] | None = None,
     opened: Sequence[float] | None = None,
-) -> tuple[Figure, Any, list[float]]:
+) -> tuple[Figure, Any, list[float]]:  # fmt: skip
     """Strands from the image through frozen stages, with an adapter per group, to heads: figure, axes, x of each.
 
     right and foot: the room beside the heads and under the stages.
@@ -122,8 +117,8 @@ def _network(
             y = np.mean([column[name] for name in group])
             adapter(axes, x, y, sorted(group, key=list(leaf).index), lit=lit)
     for name, y in leaf.items():
-        alpha = 1.0 if lit is None or name in lit else 0.15
-        box(axes, xs[-1], y, 0.5, 0.42, task_colour(name), alpha=alpha, zorder=4, words="head", color=PAPER, fontsize=8)
+        look = dict(alpha=fade([name], lit), zorder=4, words="head", color=PAPER, fontsize=8)
+        box(axes, xs[-1], y, 0.5, 0.42, task_colour(name), **look)
     return figure, axes, xs
 
 

@@ -27,12 +27,8 @@ def read_results(path: Path) -> dict:
     """results.json as the last notebook of the series wrote it; ValueError naming the key that it lacks."""
     results = read_json(Path(path), then="run the notebook that writes it again")
     lacking = [key for key in ("data", "tasks", "methods") if key not in results]
-    lacking += [
-        f"{key} of method {row.get('label', '?')}"
-        for row in results.get("methods", [])
-        for key in METHOD_KEYS
-        if key not in row
-    ]
+    for row in results.get("methods", []):
+        lacking += [f"{key} of method {row.get('label', '?')}" for key in METHOD_KEYS if key not in row]
     if lacking:
         raise ValueError(f"{path} lacks {lacking[0]}; run the notebook that writes it again")
     return results
@@ -58,13 +54,14 @@ def _texts(values: list, digits: int, higher: bool | None = None, best: str = "{
     """Numbers with decimals in keeping with their size (0.4132, 24.13, 1,234.5), and the best of them marked."""
     real = [value for value in values if value is not None and math.isfinite(value)]
     top = (max if higher else min)(real) if higher is not None and len(real) > 1 else None
-    texts = [
-        f"{value:{sign},.{digits if abs(value) < 10 else min(digits, 2)}f}" if value in real else "–"
-        for value in values
-    ]
-    return [
-        best.format(text) if value == top and value in real else text for value, text in zip(values, texts, strict=True)
-    ]
+
+    def text(value: float | None) -> str:
+        if value not in real:
+            return "–"
+        said = f"{value:{sign},.{digits if abs(value) < 10 else min(digits, 2)}f}"
+        return best.format(said) if value == top else said
+
+    return list(map(text, values))
 
 
 def results_table(results: dict) -> str:
@@ -121,23 +118,21 @@ def _summary(run: Path, state: dict) -> Iterator[str]:
 
 def _figures_of(run: Path, stem: str, entry: dict) -> Iterator[nbformat.NotebookNode]:
     """A section for one notebook: how it went, its figures under their headings, and the error where it failed."""
-    names = [f"{stem}.unfinished.ipynb", f"{stem}.ipynb"][:: 1 if entry["status"] == "failed" else -1]
-    there = [name for name in names if (run / name).is_file() and entry["status"] != "not run"]
+    name = f"{stem}.unfinished.ipynb" if entry["status"] == "failed" else f"{stem}.ipynb"
     words = entry["status"] + (f" in {tqdm.format_interval(entry['seconds'])}" if entry["status"] == "finished" else "")
-    if not there:
+    if entry["status"] == "not run" or not (run / name).is_file():
         yield v4.new_markdown_cell(f"## {stem}\n\n{words}")
         return
-    notebook = nbformat.read(run / there[0], as_version=4)
+    notebook = nbformat.read(run / name, as_version=4)
     title = said = title_of(notebook) or stem
-    yield v4.new_markdown_cell(f"## {title}\n\n{words}, [{there[0]}]({there[0]})")
+    yield v4.new_markdown_cell(f"## {title}\n\n{words}, [{name}]({name})")
     for cell, heading in with_headings(notebook):
-        shown = [
-            output
-            for output in cell.get("outputs", [])
-            if output.output_type == "error" or any(kind.startswith("image/") for kind in output.get("data", {}))
-        ]
-        if shown and heading != said:
-            yield v4.new_markdown_cell(f"### {heading}")
+        if shown := list(filter(_is_shown, cell.get("outputs", []))):
+            if heading != said:
+                yield v4.new_markdown_cell(f"### {heading}")
             said = heading
-        if shown:
             yield v4.new_code_cell(outputs=shown)
+
+
+def _is_shown(output: nbformat.NotebookNode) -> bool:
+    return output.output_type == "error" or any(kind.startswith("image/") for kind in output.get("data", {}))

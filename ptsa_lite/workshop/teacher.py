@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ptsa_lite.data.disk import write_into
+from ptsa_lite.data.disk import write_whole
 from ptsa_lite.weights import read_weights
 
 STEP = 1 / 16  # of a standard deviation: the grid on which targets are kept as int8, to +-8 deviations
@@ -150,7 +150,7 @@ def channel_statistics(
     photographs: Sequence[Path], teacher: nn.Module, folder: Path, size: int, seed: int
 ) -> list[tuple[Tensor, Tensor]]:
     """Mean and deviation of every teacher channel over 256 crops, measured once and kept."""
-    path = folder / "statistics.npz"
+    path = folder / "statistics.pt"
     if not path.is_file():
         rng, maps = np.random.default_rng([seed, 12345]), []
         chosen = rng.choice(len(photographs), min(256, len(photographs)), replace=False)
@@ -158,11 +158,7 @@ def channel_statistics(
             crops = np.stack([random_crop(Image.open(photographs[i]), size, rng) for i in rows])
             answers = teacher_maps(teacher, torch.from_numpy(crops).permute(0, 3, 1, 2))
             maps.append([m.cpu() for m in answers[:-1]])
-        arrays = {}
-        for i, group in enumerate(zip(*maps, strict=True)):
-            values = torch.cat(group)
-            arrays[f"mean{i}"] = values.mean((0, 2, 3), keepdim=True).numpy()
-            arrays[f"std{i}"] = values.std((0, 2, 3), keepdim=True).clamp_min(1e-3).numpy()
-        write_into(path, lambda file: np.savez(file, **arrays))
-    data = np.load(path)
-    return [(torch.from_numpy(data[f"mean{i}"]), torch.from_numpy(data[f"std{i}"])) for i in range(3)]
+        stages, over = map(torch.cat, zip(*maps, strict=True)), dict(dim=(0, 2, 3), keepdim=True)
+        found = [(values.mean(**over), values.std(**over).clamp_min(1e-3)) for values in stages]
+        write_whole(path, lambda beside: torch.save(found, beside))
+    return torch.load(path, weights_only=True)
