@@ -224,10 +224,12 @@ def train(config, row, root, out, log, changes) -> None:
     """
     from .experiments.settings import find, read_run
     from .experiments.train import train_run
+    from .tasks import known
+    from .training.logs import LOGS
 
     run = read_run(config, row, ({"root": root} if root else {}) | changes)
-    name = "-".join(part for part in (find(config).stem, row) if part)
-    train_run(run, out or Path("runs") / "train" / name, say, log)
+    folder = Path(out or f"runs/train/{'-'.join(filter(None, (find(config).stem, row)))}")
+    train_run(run, folder, say, **{"watch": LOGS[known(log, LOGS, "log")](folder)} if log else {})
 
 
 @cli.command()

@@ -11,7 +11,6 @@ The frozen backbone is not in it: it is read again from where the run says, and 
 """
 
 import json
-from contextlib import nullcontext
 from dataclasses import asdict, replace
 from importlib.resources import files
 from pathlib import Path
@@ -61,26 +60,17 @@ class Pretrained(ModelHubMixin, library_name="ptsa-lite", tags=["multi-task-lear
     @classmethod
     def from_pretrained(cls, place: str | Path, **options) -> "Pretrained":
         """The trained model in a folder, or of OWNER/NAME on the hub. Raises OSError where neither is to be had."""
-        folder = Path(place).is_dir()
-        with nullcontext("") if folder else asked_once() as why:
-            try:
-                return super().from_pretrained(place, **options)
-            except Exception as error:
-                if folder or not type(error).__module__.startswith("huggingface_hub"):
-                    raise
-                words = why or " ".join(str(error).split())[:200]
-                ways = f"({words}); give a folder that save_pretrained wrote, or OWNER/NAME"
-                raise OSError(f"{place} is no folder, and could not be fetched from the hub {ways}") from error
+        if Path(place).is_dir():
+            return super().from_pretrained(place, **options)
+        failure = f"{place} is no folder, and could not be fetched from the hub"
+        with asked_once(failure, "give a folder that save_pretrained wrote, or OWNER/NAME"):
+            return super().from_pretrained(place, **options)
 
     def push_to_hub(self, repo_id: str, **options) -> str:
         """As huggingface_hub's mixin. Raises OSError where the hub does not take it."""
-        with asked_once() as why:
-            try:
-                return super().push_to_hub(repo_id, **options)
-            except Exception as error:  # of whatever carries it
-                words = why or " ".join(str(error).split())[:200]
-                raise OSError(f"{repo_id} could not be written to the hub ({words}); log in by `hf auth login`, or "
-                              "save_pretrained into a folder, and upload that") from error  # fmt: skip
+        ways = "log in by `hf auth login`, or save_pretrained into a folder, and upload that"
+        with asked_once(f"{repo_id} could not be written to the hub", ways):
+            return super().push_to_hub(repo_id, **options)
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, config: dict | None = None, weights: str = "", **fetch) -> "Pretrained":

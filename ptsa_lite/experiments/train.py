@@ -25,7 +25,6 @@ from ptsa_lite.tasks import Task, known
 from ptsa_lite.training import distributed
 from ptsa_lite.training.adapters import load_adapters, read_metadata, save_adapters
 from ptsa_lite.training.checkpoints import FREE, read_history
-from ptsa_lite.training.logs import LOGS
 from ptsa_lite.training.loop import describe, evaluate, train_epochs
 from ptsa_lite.training.sameness import differences
 
@@ -36,22 +35,20 @@ TOUR = Path(str(files("ptsa_lite") / "assets" / "tour"))  # a run that comes wit
 
 
 def train_run(
-    run: Run, folder: str | Path, report: Callable[[str], None] = print, log: str = "",
+    run: Run, folder: str | Path, report: Callable[[str], None] = print,
     watch: Callable[[nn.Module, dict], None] = lambda model, record: None,
 ) -> dict:  # fmt: skip
     """Trains a run in a folder, or goes on there, and returns its result; started by torchrun, with the others.
 
-    Only the first process reports and writes; it tells each epoch to a `log` of `training.logs`, too, where one is
-    named. watch: sees the model and the record after each epoch. What cannot change the result may differ from an
-    earlier start (`FREE`). Raises ValueError where the folder holds another run, where another training is at
-    work in it, or where the run cannot be carried out: that is told before anything heavy starts, and leaves nothing
-    behind.
+    Only the first process reports, writes, and lets `watch` see the model and the record after each epoch. What cannot
+    change the result may differ from an earlier start (`FREE`). Raises ValueError where the folder holds another run,
+    where another training is at work in it, or where the run cannot be carried out: that is told before anything heavy
+    starts, and leaves nothing behind.
     """
     folder = Path(folder)
     with distributed.processes(), _alone(folder):
         first = distributed.rank() == 0
         say = report if first else lambda line: None
-        tell = LOGS[known(log, LOGS, "log")](folder) if log and first else lambda record: None
         began = (folder / "run.json").is_file()
         if differ := began and differences(run_of(folder).content(), run.content(), FREE):
             words = f"{folder} holds another run: {', '.join(differ)}; use its settings, or give another --out"
@@ -67,8 +64,8 @@ def train_run(
         keep_best(model, tasks, folder)  # an earlier start may have ended between an epoch and this
         for record in epochs:
             say(describe(record, tasks))
-            tell(record)
-            watch(model, record)
+            if first:
+                watch(model, record)
             keep_best(model, tasks, folder)
         result = result_of(run, model, read_history(folder), sets)
         if first:

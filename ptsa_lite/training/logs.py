@@ -8,17 +8,19 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+from torch import nn
 
-def to_tensorboard(folder: str | Path) -> Callable[[dict], None]:
-    """What writes an epoch's record (`loop.train_epochs`) for TensorBoard. Raises ValueError where that is missing."""
+
+def to_tensorboard(folder: str | Path) -> Callable[[nn.Module, dict], None]:
+    """What writes epochs' records for TensorBoard (`watch` of a training). Raises ValueError where that is missing."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise ValueError("TensorBoard is not there; python -m pip install tensorboard, or leave --log out") from None
     writer = cache(lambda: SummaryWriter(str(folder)))  # a training that is refused leaves no file
 
-    def log(record: dict) -> None:
-        values = {"loss": record["loss"], "lr": record["lr"], "seconds": record["seconds"]}
+    def log(model: nn.Module, record: dict) -> None:
+        values = {name: record[name] for name in ("loss", "lr", "seconds")}
         for group in ("losses", "metrics"):
             values |= {f"{group}/{name}": value for name, value in (record[group] or {}).items()}
         for name, value in values.items():

@@ -10,22 +10,17 @@ from torch import nn
 
 def fetch(name: str, options: Mapping) -> nn.Module:
     """timm's model with its weights. Raises OSError with the ways out where they cannot be had."""
-    with asked_once() as why:
-        try:
-            return timm.create_model(name, pretrained=True, **options)
-        except Exception as error:
-            words = why or " ".join(str(error).split())[:200]
-            raise OSError(
-                f"the weights of {name} could not be fetched from the Hugging Face hub ({words}); connect to the "
-                "network, give the path of a file as weights, or weights='random'"
-            ) from error
+    ways = "connect to the network, give the path of a file as weights, or weights='random'"
+    with asked_once(f"the weights of {name} could not be fetched from the Hugging Face hub", ways):
+        return timm.create_model(name, pretrained=True, **options)
 
 
 @contextmanager
-def asked_once() -> Iterator[str]:
+def asked_once(failure: str = "", ways: str = "") -> Iterator[str]:
     """A block in which a hub that does not answer at once is not asked again: what is cached serves, and nothing waits.
 
-    Gives why it is not asked, in words; none where it is.
+    Gives why it is not asked, in words; none where it is. With `failure`, whatever carries or refuses the question
+    raises OSError: the failure, why, and the ways out.
     """
     offline = constants.HF_HUB_OFFLINE
     why = "HF_HUB_OFFLINE is set in the environment" if offline else ""
@@ -36,5 +31,10 @@ def asked_once() -> Iterator[str]:
     constants.HF_HUB_OFFLINE = bool(why)
     try:
         yield why
+    except Exception as error:
+        ours = isinstance(error, ValueError) and not type(error).__module__.startswith("huggingface_hub")
+        if ours or not failure:
+            raise
+        raise OSError(f"{failure} ({why or ' '.join(str(error).split())[:200]}); {ways}") from error
     finally:
         constants.HF_HUB_OFFLINE = offline

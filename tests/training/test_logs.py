@@ -19,7 +19,7 @@ def test_tensorboard_reads_what_every_epoch_had(tmp_path):
 
     log = to_tensorboard(tmp_path)
     for record in RECORDS:
-        log(record)
+        log(None, record)
     events = EventAccumulator(str(tmp_path)).Reload()
     read = {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
     assert read["loss"] == [(1, 2.0), (2, 1.0)] and read["losses/depth"] == [(1, 2.0), (2, 1.0)]
