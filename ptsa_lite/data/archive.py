@@ -67,7 +67,7 @@ class Layout:
             found = "a file, which is to be unpacked" if root.is_file() else held
             words = f"{root} is no {self.name} archive: {', and '.join(lacking)}; expected {expected}; found {found}"
             raise DataError("missing", words)
-        names = files.parse_list(files.read_text(next(path for path in lists if path.is_file())))[0]
+        names = files.parse_list(next(path for path in lists if path.is_file()))[0]
         for key, source in self.sources.items():
             counts = Counter(kind for name in names for kind in index[key].get(name, ()))
             kinds = sorted(source.suffixes, key=counts.__getitem__, reverse=True)  # equal ones stay in order

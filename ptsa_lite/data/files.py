@@ -34,10 +34,21 @@ class DataError(ValueError):
         return DataError, (self.kind, str(self))
 
 
-def parse_list(text: str) -> tuple[list[str], list[str]]:
-    """The names in a split list, and what is wrong with it. Blank lines and Windows line ends are no fault."""
+def parse_list(path: Path) -> tuple[list[str], list[str]]:
+    """The frame names in a split list, and what is wrong with them. Blank lines and Windows line ends are no fault.
+
+    Raises DataError where it is no text.
+    """
+    try:
+        lines = path.read_bytes().decode("utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise DataError("missing", f"{path} is missing; the archive needs this list of frame names") from None
+    except OSError as error:
+        raise DataError("unreadable", f"{path} cannot be read ({error.strerror}); expected a text file") from None
+    except UnicodeDecodeError:
+        raise DataError("unreadable", f"{path} is not a text file in UTF-8; expected one frame name a line") from None
     names, faults, seen = [], [], {}
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         name = line.strip()
         if not name:
             continue
@@ -52,23 +63,12 @@ def parse_list(text: str) -> tuple[list[str], list[str]]:
 
 
 def read_list(path: Path) -> list[str]:
-    """Frame names of a split list. Raises DataError with every fault counted and the first one named."""
-    names, faults = parse_list(read_text(path))
+    """The same. Raises DataError with every fault counted and the first one named."""
+    names, faults = parse_list(path)
     if faults:
         more = f" ({len(faults)} faults in all)" if len(faults) > 1 else ""
         raise DataError("unreadable", f"split list {path}: {faults[0]}{more}; mend the list")
     return names
-
-
-def read_text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise DataError("missing", f"{path} is missing; the archive needs this list of frame names") from None
-    except OSError as error:
-        raise DataError("unreadable", f"{path} cannot be read ({error.strerror}); expected a text file") from None
-    except UnicodeDecodeError:
-        raise DataError("unreadable", f"{path} is not a text file in UTF-8; expected one frame name a line") from None
 
 
 def check_ids(values: np.ndarray, highest: int, ignore: float | None, what: str, expected: str) -> None:
@@ -113,7 +113,10 @@ def fit(label: np.ndarray, size: tuple[int, int] | None, path: Path) -> np.ndarr
     if (h, w) == (height, width):
         return label
     if abs(h * width / (w * height) - 1) > 0.02:
-        raise DataError("size", f"{path} is {w}x{h}, its picture {width}x{height}: another shape, so not its label")
+        words = f"{path} is {w}x{h}, its picture {width}x{height}: another shape, so not its label"
+        if abs(w * width / (h * height) - 1) <= 0.02:
+            words += "; where EXIF turns the picture, the label must lie on the pixels as they are stored, unturned"
+        raise DataError("size", words)
     remark(f"label of another size than its picture ({w}x{h}), resampled")
     return label[nearest(height, h)[:, None], nearest(width, w)]
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
-from ptsa_lite.tasks import IGNORE, SUITES
+from ptsa_lite.tasks import IGNORE, REAL, SUITES
 
 Frame = dict[str, np.ndarray]
 Readers = tuple[Callable[[], np.ndarray], Mapping[str, Callable[[tuple[int, int] | None], np.ndarray | None]]]
@@ -44,6 +44,15 @@ def read(picture: Callable[[], np.ndarray], labels: Mapping[str, Callable]) -> F
     image = picture()
     found = {"image": image, **{task: label(image.shape[:2]) for task, label in labels.items()}}
     return {key: array for key, array in found.items() if array is not None}
+
+
+def nothing(kind: str, height: int, width: int) -> np.ndarray:
+    """A stored label that says nothing anywhere, as where a frame has none (`labelled`)."""
+    if kind == "normals":
+        return np.zeros((height, width, 3), np.float16)
+    if kind in REAL:
+        return np.full((height, width), 0 if kind == "depth" else np.nan, np.float32)
+    return np.full((height, width), IGNORE, np.uint8)
 
 
 def labelled(kind: str, label: np.ndarray) -> np.ndarray:

@@ -29,20 +29,16 @@ class DeviceFrames:
 
     def __init__(self, dataset, device: torch.device):
         self.samples: Samples = samples_of(dataset)
-        self.stored: dict[str, Tensor] = {}  # (n, H*W, 1 or 3) by key, as `frames` stores it
-        self.there: dict[str, Tensor] = {}  # (n,): which frames have that label
-        rows, n = dataset.with_format(None), len(dataset)
-        for key in ("image", *self.samples.kinds):
-            self.there[key] = torch.zeros(n, dtype=torch.bool, device=device)
-        for i, row in enumerate(rows):
-            for key, array in frames.decode(row).items():
-                if key in self.there:
-                    pixels = torch.from_numpy(array.reshape(-1, *array.shape[2:] or (1,)).copy())
-                    if key not in self.stored:
-                        self.stored[key] = torch.zeros(n, *pixels.shape, dtype=pixels.dtype, device=device)
-                    self.stored[key][i], self.there[key][i] = pixels.to(device), True
+        rows, found = dataset.with_format(None), {key: [] for key in ("image", *self.samples.kinds)}
         self.index, self.aspect = list(rows["index"]), np.float32(rows["_aspect"]).astype(np.float64)
         self.work = rows[0]["_height"]
+        for row in rows:
+            frame = frames.decode(row)
+            for key, arrays in found.items():
+                array = frame[key] if key in frame else frames.nothing(self.samples.kinds[key], self.work, self.work)
+                arrays.append(torch.tensor(array.reshape(self.work**2, -1), device=device))
+        # (n, H*W, 1 or 3) by key, as `frames` stores it
+        self.stored = {key: torch.stack(found.pop(key)) for key in list(found)}
 
     def __len__(self) -> int:
         return len(self.index)
@@ -58,12 +54,9 @@ class DeviceFrames:
         sample = {"image": warp_images(image, size, warps, aspects), "index": torch.tensor(index)}
         pixels, inside = tr.source_pixels((self.work, self.work), size, warps, aspects, chosen.device)
         for task, kind in self.samples.kinds.items():
-            if task in self.stored:
-                label = self.stored[task][chosen]
-                seen = label.gather(1, pixels[..., None].expand(-1, -1, label.shape[-1]))
-                sample[task] = tr.to_label(kind, seen, inside & self.there[task][chosen, None], warps)
-            else:  # no frame has it
-                sample[task] = torch.stack([tr.no_label(kind, size)] * len(rows)).to(chosen.device)
+            label = self.stored[task][chosen]
+            seen = label.gather(1, pixels[..., None].expand(-1, -1, label.shape[-1]))
+            sample[task] = tr.to_label(kind, seen, inside, warps)
         return sample
 
 

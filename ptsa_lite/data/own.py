@@ -94,23 +94,19 @@ class Table:
 
 def tables(described: Description, split: str, root: str | Path = "", folder: str | Path | None = None) -> list[Table]:
     """The sets of a split. Raises ValueError where one is not there, or a column is in none of them."""
-    found = []
+    made, every, columns = [], {}, described.columns
     for source in described.sources:
         rows, name, base = _load(source, split, Path(root), folder)
-        there = getattr(rows, "column_names", None) or list(dict.fromkeys(key for row in rows for key in row))
-        if described.columns["image"] not in there and base.name == name:  # a folder, taken for one of pictures alone
+        there = dict.fromkeys(getattr(rows, "column_names", None) or (key for row in rows for key in row))
+        if columns["image"] not in there and base.name == name:  # a folder, taken for one of pictures alone
             beside = [path for path in sorted(base.glob("*.*")) if path.suffix in BUILDERS and path.stem != "metadata"]
             name += "".join(f" (to read {path.name}, give path: {path})" for path in beside[:1])
-        known(described.columns["image"], there, f"column of {name}")
-        found.append((rows, f"{split} of {name}", base, there))
-    every = list(dict.fromkeys(column for *_, there in found for column in there))
+        known(columns["image"], there, f"column of {name}")
+        rows, stamp = _undecoded(rows, {*columns.values()} & {*there}, base)
+        made.append(Table(rows, f"{split} of {name}", base, stamp, columns, described.tasks))
+        every |= there
     for task in described.tasks:
-        known(described.columns[task], every, f"column for task {task!r}:")
-    used = {*described.columns.values()}
-    made = []
-    for rows, name, base, there in found:
-        rows, stamp = _undecoded(rows, used & {*there}, base)
-        made.append(Table(rows, name, base, stamp, described.columns, described.tasks))
+        known(columns[task], every, f"column for task {task!r}:")
     return made
 
 

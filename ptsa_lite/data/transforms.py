@@ -29,7 +29,7 @@ from ptsa_lite.backbones import IMAGENET_MEAN, IMAGENET_STD
 from ptsa_lite.tasks import IGNORE
 
 from .files import nearest
-from .frames import Frame
+from .frames import Frame, nothing
 
 MEAN, STD = np.float32(IMAGENET_MEAN), np.float32(IMAGENET_STD)
 FILL = tuple(int(round(255 * float(m))) for m in MEAN)
@@ -89,11 +89,9 @@ def to_sample(frame: Frame, size: int, kinds: Mapping[str, str], warp: Warp = Wa
     sample = {"image": normalise(warp_image(frame["image"], size, warp, aspect))}
     pixels, inside = source_pixels((h, w), size, [warp], [aspect])
     for task, kind in kinds.items():
-        if task in frame:
-            seen = frame[task].reshape(h * w, -1).take(pixels[0].numpy(), axis=0)
-            sample[task] = to_label(kind, torch.from_numpy(seen)[None], inside, [warp])[0]
-        else:
-            sample[task] = no_label(kind, size)
+        label = frame[task] if task in frame else nothing(kind, h, w)
+        seen = label.reshape(h * w, -1).take(pixels[0].numpy(), axis=0)
+        sample[task] = to_label(kind, torch.from_numpy(seen)[None], inside, [warp])[0]
     return sample
 
 
@@ -156,7 +154,7 @@ def to_label(kind: str, seen: Tensor, inside: Tensor, warps: Sequence[Warp]) -> 
     seen (B, S*S, 1 or 3), as `frames` stores it; inside (B, S*S), False where nothing is seen; one warp a frame. On
     whatever device they are.
     """
-    _, dtype, look = LABELS[kind]
+    dtype, look = LABELS[kind]
     values, none = look(seen.mT.to(dtype).contiguous(), warps)  # (B, 1 or 3, S*S), (B, S*S)
     none = none | ~inside
     if kind == "parts":  # of which a sample says nothing where no part of a person is seen
@@ -164,12 +162,6 @@ def to_label(kind: str, seen: Tensor, inside: Tensor, warps: Sequence[Warp]) -> 
     size = math.isqrt(seen.shape[1])
     label = values.where(~none[:, None], IGNORE).unflatten(-1, (size, size))
     return label[:, 0] if dtype is torch.int64 else label
-
-
-def no_label(kind: str, size: int) -> Tensor:
-    """One frame's, where it has none."""
-    channels, dtype, _ = LABELS[kind]
-    return torch.full((size, size) if dtype is torch.int64 else (channels, size, size), IGNORE, dtype=dtype)
 
 
 def _classes(values: Tensor, warps: Sequence[Warp]) -> tuple[Tensor, Tensor]:
@@ -208,15 +200,15 @@ def _each(numbers: Sequence[float], like: Tensor) -> Tensor:
     return torch.tensor(numbers, dtype=like.dtype, device=like.device)[:, None]
 
 
-LABELS: dict[str, tuple[int, torch.dtype, Callable]] = {
-    "segmentation": (1, torch.int64, _classes),
-    "parts": (1, torch.int64, _classes),
-    "binary": (1, torch.float32, _classes),
-    "normals": (3, torch.float32, _normals),
-    "regression": (1, torch.float32, _regression),
-    "depth": (1, torch.float32, _depth),
+LABELS: dict[str, tuple[torch.dtype, Callable]] = {
+    "segmentation": (torch.int64, _classes),
+    "parts": (torch.int64, _classes),
+    "binary": (torch.float32, _classes),
+    "normals": (torch.float32, _normals),
+    "regression": (torch.float32, _regression),
+    "depth": (torch.float32, _depth),
 }
-"""By kind: channels, type, and what warps do to the values (B, C, S*S) that they see, with where there is no label."""
+"""By kind: type, and what warps do to the values (B, C, S*S) that they see, with where there is no label."""
 
 
 def shrink(frame: Frame, size: int) -> Frame:

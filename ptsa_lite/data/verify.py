@@ -92,7 +92,7 @@ def verify(name: str, root: str | Path) -> Report:
     rows, faults, listed, notes, tasks = [], [], [], [], archive.tasks
     for split, published in layout.published.items():
         try:
-            names, wrong = files.parse_list(files.read_text(archive.list_path(split)))
+            names, wrong = files.parse_list(archive.list_path(split))
             faults += [f"{archive.list_path(split)}, {fault}" for fault in wrong]
         except DataError as error:
             names, faults = [], [*faults, str(error)]

@@ -4,11 +4,13 @@ import datasets
 import numpy as np
 import pytest
 import torch
+from archives import random_frame
 
 from ptsa_lite.data import make_loader, open_dataset
 from ptsa_lite.data import transforms as tr
 from ptsa_lite.data.loading import EpochLoader, batches_of
 from ptsa_lite.data.on_device import DeviceFrames, fits, resize_weights, warp_images
+from ptsa_lite.tasks import IGNORE
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
@@ -60,14 +62,16 @@ def test_a_batch_is_the_loaders(device, tmp_path):
                 assert close, key
 
 
-def test_a_task_that_frames_lack_is_ignored_there(tmp_path):
-    data = open_dataset("scenes", split="val", img_size=16, n_frames=3, cache=tmp_path)
-    on_device = DeviceFrames(data, torch.device("cpu"))
-    on_device.there["normals"][1] = False
-    del on_device.stored["saliency"]
-    made, plain = on_device.batch([0, 1], 0), next(iter(make_loader(data, 2)))
-    assert (made["normals"][1] == 255).all() and (made["saliency"] == 255).all()
-    assert torch.allclose(made["normals"][0], plain["normals"][0], atol=1e-6)
+def test_a_task_that_frames_lack_is_ignored_there():
+    tasks = {kind: {"kind": kind} for kind in ("binary", "normals", "regression", "depth")}
+    frame = random_frame(1)
+    full = {"image": frame["image"], "binary": frame["edge"], "normals": frame["normals"], "regression": frame["depth"],
+            "depth": frame["depth"]}  # fmt: skip
+    data = open_dataset([full, {"image": frame["image"]}], tasks=tasks, img_size=16, augment=False)
+    made, plain = DeviceFrames(data, torch.device("cpu")).batch([0, 1], 0), next(iter(make_loader(data, 2)))
+    for task in tasks:
+        assert (made[task][1] == IGNORE).all() and (plain[task][1] == IGNORE).all()
+        assert torch.allclose(made[task][0], plain[task][0], atol=1e-6) and (made[task][0] != IGNORE).any()
 
 
 def test_weights_are_a_mean_of_the_pixels_that_are_seen():

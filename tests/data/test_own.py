@@ -105,6 +105,15 @@ def test_labels_are_those_of_the_suites_kinds():
         assert torch.allclose(own[name].float(), expected[label].float(), atol=2e-3), name  # 16 bits
 
 
+def test_a_mask_drawn_on_a_picture_as_exif_turns_it_is_refused_and_told_where_it_must_lie():
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(frame(1)["image"]).save(file := BytesIO(), format="jpeg", exif=exif)
+    turned = [{"image": file.getvalue(), "material": np.zeros((32, 24), np.uint8)}]
+    with pytest.raises(ValueError, match="another shape.*EXIF turns the picture.* pixels as they are stored, unturned"):
+        open_dataset(turned, tasks={"material": TASKS["material"]})
+
+
 def test_a_regression_stays_under_a_zoom_where_depth_is_divided():
     six = np.full((24, 32), 6, np.float32)
     made = {"image": frame(1)["image"], "depth": six, "reach": six}
