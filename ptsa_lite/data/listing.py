@@ -1,9 +1,9 @@
-"""The archives by name, opened with the tasks that are asked for."""
+"""The archives by name, and the tasks that are asked of them."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
-from ptsa_lite.tasks import known, suite
+from ptsa_lite.tasks import default_tasks, known, suite
 
 from . import nyud, pascal
 from .archive import Archive
@@ -21,24 +21,22 @@ def open_archive(name: str, root: str | Path) -> Archive:
     return ARCHIVES[name].open(root)
 
 
-def readable(archive: Archive, tasks: str | Iterable[str] | None) -> tuple[str, ...]:
-    """`tasks_of` this archive. Raises DataError where it has no files for one of them."""
-    chosen = tasks_of(archive.layout.name, tasks)
-    for task in chosen:
+def readable(archive: Archive, tasks: Iterable[str]) -> None:
+    """Raises DataError where an archive has no files for one of these tasks."""
+    for task in tasks:
         if task not in archive.tasks:
             words = f"{archive.root} has no labels for {task!r}: {archive.lack(task)}; add it, or choose among "
             raise DataError("missing", f"{words}tasks={archive.tasks}")
-    return chosen
 
 
 def tasks_of(name: str, tasks: str | Iterable[str] | None) -> tuple[str, ...]:
-    """The named tasks of an archive, by default its suite's, as `ordered` has them."""
-    return ordered(suite(name) if tasks is None else tasks, ARCHIVES[name].tasks)
+    """The named tasks of an archive or of the scenes, by default the usual ones, in the order that all keep.
 
-
-def ordered(tasks: str | Iterable[str], choices: Iterable[str]) -> tuple[str, ...]:
-    """The named tasks in the order of the choices. Raises ValueError for an unknown or repeated name, or for none."""
-    names = [known(task, choices, "task") for task in ([tasks] if isinstance(tasks, str) else tasks)]
+    Raises ValueError for an unknown or repeated name, or for none.
+    """
+    choices = ARCHIVES[name].tasks if name in ARCHIVES else suite(name)
+    tasks = default_tasks(name) if tasks is None else [tasks] if isinstance(tasks, str) else tasks
+    names = [known(task, choices, "task") for task in tasks]
     if len(set(names)) < len(names) or not names:
         raise ValueError(f"tasks are {names}; name at least one, and each once")
     return tuple(task for task in choices if task in names)

@@ -13,13 +13,13 @@ from typing import Any
 
 from ptsa_lite.checks import COUNT, SIZE, check
 from ptsa_lite.scenes import SCENES_VERSION, render_scene
-from ptsa_lite.tasks import PASCAL, SCENES, Task, known, suite
+from ptsa_lite.tasks import SCENES, Task, known, suite
 
 from . import frames, own
 from . import transforms as tr
 from .cache import build, cache_folder, fingerprint, open_parts
 from .describe import describe
-from .listing import ARCHIVES, open_archive, ordered, readable
+from .listing import ARCHIVES, open_archive, readable, tasks_of
 from .prepared import FRAMES_VERSION, build_copy, is_prepared, open_prepared, read_manifest
 
 SOURCES = ("scenes", *ARCHIVES)
@@ -100,15 +100,14 @@ def open_dataset(
         recipe = described.augment if augment and described.augment != "none" else ""
         kinds = {task: one.moves for task, one in described.tasks.items()}
         return _seen_as(table, Samples(recipe, kinds, img_size, None, seed))
-    name, smaller = known(name, SOURCES, "data set"), None
+    tasks, smaller = tasks_of(known(name, SOURCES, "data set"), tasks), None
     if name == "scenes":
-        tasks = ordered(PASCAL if tasks is None else tasks, SCENES)
         table = _scenes(split, work_size or img_size, n_frames, seed, tasks, cache)
     elif is_prepared(root):
-        table, tasks, smaller = open_prepared(name, root, split, tasks, work_size, n_frames)
+        table, smaller = open_prepared(name, root, split, tasks, work_size, n_frames)
     else:
         archive = open_archive(name, root)
-        tasks = readable(archive, tasks)
+        readable(archive, tasks)
         _, *made = build_copy(archive, split, tasks, read_at, n_frames, cache)
         table = open_parts(*made, tasks, f"{split}: {archive.described}, {archive.root}, at {read_at}x{read_at}")
     kinds = {task: frames.KINDS[task] for task in tasks}

@@ -74,7 +74,7 @@ def prepare_archive(
     chosen = [task for task in suite(name) if task not in lacking] if tasks is None else list(tasks)
     if lacking:
         report(f"{root} has no labels for {', '.join(lacking)}; the other tasks are prepared")
-    readable(archive, chosen)
+    readable(archive, tasks_of(name, chosen))
     sizes = {split: img_size * halves // 2 for split, halves in SPLITS.items()}
     manifest = {"name": name, "img_size": img_size, "tasks": chosen, "n_frames": n_frames}
     manifest["archive"] = archive.described
@@ -122,16 +122,17 @@ def read_manifest(root: str | Path) -> dict:
     return manifest
 
 
-def open_prepared(name: str, root: str | Path, split: str, tasks, work_size: int | None, n_frames: int | None) -> tuple:
-    """(table, tasks, work size still to be resized to or None) of a split of a prepared folder.
+def open_prepared(
+    name: str, root: str | Path, split: str, tasks: Iterable[str], work_size: int | None, n_frames: int | None
+) -> tuple:
+    """(table, work size still to be resized to or None) of a split of a prepared folder.
 
     Raises DataError where it holds another data set, lacks a task or a part, or is smaller than the wanted size.
     """
     manifest, root = read_manifest(root), Path(root)
     if manifest["name"] != name:
         raise DataError("missing", f"{root} holds a prepared {manifest['name']!r:.40}, not {name!r}")
-    chosen = tasks_of(name, tasks)
-    lacking = [task for task in chosen if task not in manifest["tasks"]]
+    lacking = [task for task in tasks if task not in manifest["tasks"]]
     if lacking:
         words = f"{root} was prepared without {', '.join(lacking)}; choose among tasks={manifest['tasks']}"
         raise DataError("missing", f"{words}, or prepare it anew")
@@ -144,5 +145,5 @@ def open_prepared(name: str, root: str | Path, split: str, tasks, work_size: int
         words = f"{root / made['folder']} lacks {parts.count(None)} of {len(parts)} parts"
         raise DataError("missing", f"{words}; prepare it again: what is there is kept")
     words = f"{split}: {manifest['archive']}, prepared at {made['work_size']}x{made['work_size']}"
-    table = cache.open_parts(parts, n, chosen, words)
-    return table, chosen, work_size if work_size != made["work_size"] else None
+    table = cache.open_parts(parts, n, tasks, words)
+    return table, work_size if work_size != made["work_size"] else None

@@ -12,7 +12,7 @@ import torch
 from archives import SHARED, needs_shared, random_frame, write_nyud, write_pascal
 
 import ptsa_lite.data as data
-from ptsa_lite.data import cache, frames, make_loader, open_dataset, prepared, set_epoch, transforms
+from ptsa_lite.data import cache, count_frames, frames, make_loader, open_dataset, prepared, set_epoch, transforms
 from ptsa_lite.data import open as opening
 from ptsa_lite.data.archive import Archive
 from ptsa_lite.data.listing import ARCHIVES
@@ -293,8 +293,8 @@ def test_importing_the_module_imports_nothing_heavy():
 @needs_shared
 def test_the_real_pascal_sample_serves_the_tasks_that_it_has():
     root = SHARED / "data/pascal"
-    dataset = open_dataset("pascal", root, img_size=64, tasks=["semseg", "human_parts"])
-    assert len(dataset) == 196
+    assert count_frames("pascal", root, "train") == 196
+    dataset = open_dataset("pascal", root, img_size=64, tasks=["semseg", "human_parts"], n_frames=12)
     batch = next(iter(make_loader(dataset, 4, seed=0)))
     assert batch["image"].shape == (4, 3, 64, 64) and torch.isfinite(batch["image"]).all()
     assert set(batch["semseg"].unique().tolist()) <= {*range(21), IGNORE}

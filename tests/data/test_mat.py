@@ -55,7 +55,7 @@ def test_any_flipped_bit_gives_a_label_or_a_refusal(tmp_path):
     people = [("person", 15, mask, [("head", mask), ("torso", mask)]), ("dog", 12, mask, [])]
     path = write_anno(tmp_path / "x.mat", people)
     whole, rng, refused = path.read_bytes(), random.Random(0), 0
-    for _ in range(400):
+    for _ in range(150):
         path.write_bytes(whole)
         flip(path, rng.randrange(len(whole)), rng.randrange(8))
         try:
@@ -63,4 +63,4 @@ def test_any_flipped_bit_gives_a_label_or_a_refusal(tmp_path):
             assert label is None or (label.ndim == 2 and label.max() <= 6)
         except DataError as error:
             refused += "x.mat" in str(error)
-    assert refused > 100
+    assert refused > 35

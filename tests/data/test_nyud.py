@@ -98,7 +98,7 @@ def test_a_folder_of_other_files_is_told_by_what_it_holds_and_what_is_read(tmp_p
     (tmp_path / "depth/.DS_Store").touch()
     words = "folder depth holds 5 .exr, and is read from .npy or .png"
     with pytest.raises(DataError, match=f"has no labels for 'depth': {words}"):
-        readable(nyud.LAYOUT.open(tmp_path), None)
+        readable(nyud.LAYOUT.open(tmp_path), TASKS)
     assert nyud.LAYOUT.open(tmp_path).tasks == ("semseg", "normals", "edge")
     for path in (tmp_path / "images").iterdir():
         path.rename(path.with_suffix(".webp"))
