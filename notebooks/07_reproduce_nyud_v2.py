@@ -4,9 +4,9 @@
 # *Full size, where almost nothing is stated.* [< previous: reproduce it on
 # PASCAL-Context](06_reproduce_pascal_context.ipynb) | [next: question the result >](08_question_the_result.ipynb)
 #
-# The steps are those of [notebook 06](06_reproduce_pascal_context.ipynb), which explains them. Here are the three things
-# that are special to this data set: three different archives have its name, a zoom changes depth, and a number for
-# "NYUv2" means nothing without its protocol and its references.
+# Three things are special to this data set: three different archives have its name, a zoom changes depth, and a number
+# for "NYUv2" means nothing without its protocol and its references. All other steps are those of
+# [notebook 06](06_reproduce_pascal_context.ipynb), which explains them.
 #
 # ![Frames with the labels of the four tasks](../figures/07_frames.png)
 #

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 
 from .parts import FROZEN, adapter, arrow, box, plus, sheet, stream
-from .style import BOX, INK, PAPER, SOFT, task_colour
+from .style import BOX, INK, PAPER, SOFT, task_colour, task_ink
 
 
 def draw_block(groups: Sequence[Sequence[str]]) -> Figure:
@@ -77,6 +77,6 @@ def draw_sharing(groupings: Mapping[str, Sequence[Sequence[str]]]) -> Figure:
             stream(axes, x - 1.1, x + 1.1, middle, group)
             adapter(axes, x, middle, group, 0.9)
     for i, name in enumerate(order):
-        words = dict(color=task_colour(name), va="center", fontweight="bold", fontsize=9)
+        words = dict(color=task_ink(name), va="center", fontweight="bold", fontsize=9)
         axes.text(x + 1.25, -0.75 * i - 0.225, name, **words)
     return figure

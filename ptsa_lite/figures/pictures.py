@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from ptsa_lite.backbones import IMAGENET_MEAN, IMAGENET_STD
 from ptsa_lite.tasks import IGNORE, REAL, Task
 
-from .style import INK, Drawing, task_colour
+from .style import INK, Drawing, task_colour, task_ink
 
 HATCH = np.uint8([[205], [165]]) * np.ones(3, np.uint8)  # the two greys of "no label here"
 CLASS_COLOURS = {  # background, head, torso, ...; all other segmentations wear `palette`
@@ -93,9 +93,9 @@ def draw_grid(
         for axes, picture in zip(places, row, strict=True):
             show(axes, picture, **look)
     for axes, name in zip(grid[0], columns, strict=True):
-        axes.set_title(name, fontsize=10, color=task_colour(name) if name in tasks else INK, loc="center")
+        axes.set_title(name, fontsize=10, color=task_ink(name) if name in tasks else INK, loc="center")
     for axes, name in zip(grid[:, 0], rows, strict=False):
-        axes.set_ylabel(name, fontsize=10, color=task_colour(name) if name in tasks else INK, rotation=0, ha="right",
+        axes.set_ylabel(name, fontsize=10, color=task_ink(name) if name in tasks else INK, rotation=0, ha="right",
                         va="center", fontweight="bold" if name in tasks else "normal")  # fmt: skip
     return figure
 

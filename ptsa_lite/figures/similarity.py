@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from ptsa_lite.similarity import Similarity
 
 from .parts import arrow, box
-from .style import FROZEN, INK, PAPER, SOFT, Drawing, canvas, name_ends, plain_ticks, task_colour
+from .style import FROZEN, INK, PAPER, SOFT, Drawing, canvas, name_ends, plain_ticks, task_colour, task_ink
 
 
 def draw_similarity(matrix: Any, names: Sequence[str], error: Any = None, title: str = "",
@@ -56,7 +56,7 @@ def similarity_cells(axes, matrix: Any, names: Sequence[str], error: Any = None,
     axes.set_xticks(range(count), names, rotation=35, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(count), names)
     for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
-        label.set(color=task_colour(label.get_text()), fontweight="bold")
+        label.set(color=task_ink(label.get_text()), fontweight="bold")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return shown
@@ -73,11 +73,11 @@ def draw_gradients(names: Sequence[str]) -> Figure:
         arrow(left, (2.42, y), (3.35, y), SOFT)
         bend = "arc3,rad=0.12" if y > 0 else "arc3,rad=-0.12"
         arrow(left, (3.35, y - 0.22), (2.42, y - 0.22), task_colour(name), linewidth=3, connectionstyle=bend)
-        left.text(3.45, y - 0.1, f"loss of {name}", va="center", color=task_colour(name), fontweight="bold")
+        left.text(3.45, y - 0.1, f"loss of {name}", va="center", color=task_ink(name), fontweight="bold")
     left.set(xlim=(-0.4, 5.2), ylim=(-1.75, 1.75), title="One backbone, a gradient from every task")
     for name, degrees in zip(names, np.resize([25, 62, 150, 275], len(names)), strict=True):
         x, y = _arrow(right, name, degrees, head=",head_width=0.35,head_length=0.7")
-        right.text(1.2 * x, 1.2 * y, name, color=task_colour(name), ha="center", va="center", fontweight="bold")
+        right.text(1.2 * x, 1.2 * y, name, color=task_ink(name), ha="center", va="center", fontweight="bold")
     right.plot(0, 0, "o", color=INK, markersize=5)
     right.set(xlim=(-1.75, 1.75), ylim=(-1.3, 1.3), aspect="equal", title="The same weights, four wishes (invented)")
     for axes in (left, right):

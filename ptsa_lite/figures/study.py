@@ -142,7 +142,7 @@ def draw_task_gains(rows: Sequence[dict], single: dict, tasks: Mapping[str, Task
             error = 100 * (row["metrics_sd"][name] or 0) / abs(single["metrics"][name])
             axes.errorbar(gain, place, xerr=error, fmt="o", color=task_colour(name), markersize=6, linewidth=1.2)
         axes.axvline(0, color=SOFT, linewidth=1)
-        axes.set_title(name, color=task_colour(name))
+        axes.set_title(name)
         axes.set_xlabel("gain, %")
         axes.grid(axis="y")
     panels[0].set_yticks(range(len(rows)), [row["label"] for row in rows], fontsize=8.5)

@@ -4,15 +4,19 @@ As the last line of a cell a figure is shown once; elsewhere, and in a widget, `
 it. Figures have an opaque light ground, so that they read the same on a light and on a dark page.
 """
 
+import re
 from collections.abc import Sequence
 from io import BytesIO
 from itertools import cycle
 from pathlib import Path
+from textwrap import shorten
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import LogLocator
 from PIL import Image
 from scipy.optimize import isotonic_regression
@@ -42,6 +46,26 @@ def task_colour(task: Task | str) -> str:
     return COLOURS[name]
 
 
+def contrast(one: str, other: str) -> float:
+    """How far apart two colours are in lightness, from 1 to 21 (WCAG 2.2); words need 4.5 against their ground."""
+    linear = (np.array([c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(x)])
+              for x in (one, other))  # fmt: skip
+    low, high = sorted(float(rgb @ (0.2126, 0.7152, 0.0722)) for rgb in linear)
+    return (high + 0.05) / (low + 0.05)
+
+
+def in_words(colour: str) -> str:
+    """A colour as words in it must be to be read on white: the same hue, darker where it is too light."""
+    while contrast(colour, PAPER) < 4.5:
+        colour = to_hex(0.97 * np.array(to_rgb(colour)))
+    return colour
+
+
+def task_ink(task: Task | str) -> str:
+    """A task's colour for words."""
+    return in_words(task_colour(task))
+
+
 def task_title(task: Task | str) -> str:
     """A task as written in tables and prose: `human_parts` is "Human parts"."""
     name = getattr(task, "name", task)
@@ -62,6 +86,13 @@ def use_style() -> None:
 
 class Drawing(Figure):
     """A figure that shows itself in a notebook and that pyplot does not keep: shown once, gone when nobody holds it."""
+
+    def __repr__(self) -> str:
+        """The words that stand in the figure, titles first: what a page tells whoever cannot see it."""
+        titles = [axes.get_title(loc=loc) for axes in self.axes for loc in ("left", "center")]
+        words = [*titles, *(text.get_text() for text in self.findobj(Text))]
+        said = dict.fromkeys(" ".join(text.split()) for text in words if re.search(r"[^\W\d_]", text))
+        return shorten(f"a figure that says: {'; '.join(said)}", 400, placeholder=" ...")
 
     def _repr_png_(self) -> bytes:
         # A notebook's own way waits for pyplot to open a figure, which never happens here. The box is measured, because
@@ -122,5 +153,6 @@ def name_ends(axes, ends: Sequence[tuple[float, float, str, dict]], tie: bool = 
     heights = np.clip(heights, low + line / 2 + steps, high - line / 2 - steps[::-1])  # none above or below
     arrow = dict(arrowstyle="-", color=SOFT, linewidth=0.5, alpha=0.6, shrinkA=1, relpos=(0, 0.5)) if tie else None
     for (x, y, words, look), height in zip(ends, heights, strict=True):
+        look = {"fontsize": 8.5, **look, "color": in_words(look.get("color", INK))}
         axes.annotate(words, (x, y), (1.03 if tie else 1.015, height), textcoords=axes.get_yaxis_transform(),
-                      va="center", arrowprops=arrow, **{"fontsize": 8.5, "color": INK, **look})  # fmt: skip
+                      va="center", arrowprops=arrow, **look)  # fmt: skip

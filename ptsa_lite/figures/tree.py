@@ -14,7 +14,7 @@ from ptsa_lite.tree import TaskTree
 
 from .parts import adapter, arrow, box, fade, heights, leaves, picture, sheet, strands
 from .similarity import similarity_cells
-from .style import BOX, FROZEN, INK, PAPER, SOFT, Drawing, canvas, task_colour
+from .style import BOX, FROZEN, INK, PAPER, SOFT, Drawing, canvas, contrast, task_colour, task_ink
 
 
 def draw_tree(tree: TaskTree, title: str = "", axes=None) -> Figure:
@@ -29,7 +29,7 @@ def draw_tree(tree: TaskTree, title: str = "", axes=None) -> Figure:
         words = f"stage {x}\n{len(groups)} group{'s' * (len(groups) > 1)}"
         axes.text(x, 0.75, words, ha="center", color=SOFT)
     for name, y in leaf.items():
-        axes.text(end + 0.08, y, name, va="center", color=task_colour(name), fontweight="bold")
+        axes.text(end + 0.08, y, name, va="center", color=task_ink(name), fontweight="bold")
     axes.set(xlim=(-0.2, end + 1.3), ylim=(min(leaf.values()) - 0.6, 1.45), title=title)
     axes.axis("off")
     return figure
@@ -74,8 +74,8 @@ def draw_adaptation(
         alpha = fade([name], highlight)
         if outputs:
             picture(axes, outputs[name], head + 0.95, y, 1.0, alpha)
-        axes.text(head + (1.55 if outputs else 0.4), y, name, va="center", color=task_colour(name), alpha=alpha,
-                  fontweight="bold", fontsize=9)  # fmt: skip
+        axes.text(head + (1.55 if outputs else 0.4), y, name, va="center", color=task_ink(name),
+                  alpha=alpha, fontweight="bold", fontsize=9)  # fmt: skip
     return figure
 
 
@@ -87,7 +87,7 @@ def draw_training(tree: TaskTree, tasks: Mapping[str, Task]) -> Figure:
     total = head + 4.2
     for name, y in leaf.items():
         axes.text(head + 0.4, y, f"{tasks[name].loss_weight:g} × loss of {name}", va="center", fontsize=9,
-                  color=task_colour(name), fontweight="bold")  # fmt: skip
+                  color=task_ink(name), fontweight="bold")  # fmt: skip
         axes.plot([head + 3.1, total], [y, middle], color=SOFT, linewidth=1, zorder=1)
     box(axes, total, middle, 0.8, 0.6, BOX, SOFT, zorder=3, words="sum")
     axes.plot([total, total, first], [middle - 0.3, low - 0.4, low - 0.4], color=INK, linewidth=1.5)
@@ -117,8 +117,9 @@ def _network(
             y = np.mean([column[name] for name in group])
             adapter(axes, x, y, sorted(group, key=list(leaf).index), lit=lit)
     for name, y in leaf.items():
-        look = dict(alpha=fade([name], lit), zorder=4, words="head", color=PAPER, fontsize=8)
-        box(axes, xs[-1], y, 0.5, 0.42, task_colour(name), **look)
+        alpha = fade([name], lit)
+        ink = max(PAPER, INK if alpha == 1 else PAPER, key=lambda one: contrast(one, task_colour(name)))
+        box(axes, xs[-1], y, 0.5, 0.42, task_colour(name), alpha=alpha, zorder=4, words="head", color=ink, fontsize=8)
     return figure, axes, xs
 
 

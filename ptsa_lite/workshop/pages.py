@@ -28,7 +28,9 @@ def page(
     every page; `here`, the file of this one.
     """
     for cell, heading in with_headings(notebook):
-        cell.metadata.setdefault("alt", heading)  # what a figure shows, to whoever cannot see it
+        for output in (one for one in cell.get("outputs", []) if "data" in one):
+            said = output.data.get("text/plain", "<")  # of a drawing, the words that stand in it
+            output.metadata["alt"] = heading if said.startswith("<") else f"{heading}: {said}"
     renderer = _Renderer(escape=False, anchor_link_text="#", embed_images=True, path=str(root))
     renderer.target, renderer.where = target, where
     exporter = HTMLExporter(template_name="page", extra_template_basedirs=[str(Path(__file__).parent)])

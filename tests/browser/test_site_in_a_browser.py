@@ -163,6 +163,17 @@ def test_the_switches_change_the_look_and_unfold_the_code(opened):
     assert tab.locator("#theme").inner_text() == "light"
 
 
+def test_a_figure_made_smaller_to_fit_stands_at_its_own_size_after_a_tap_and_the_page_keeps_its_width(opened):
+    tab = opened("02_group_a_lora", 400)
+    figure = tab.locator(".output_png img.small").first
+    fitted = figure.bounding_box()["width"]
+    figure.click()
+    assert figure.bounding_box()["width"] == figure.evaluate("image => image.naturalWidth") > 2 * fitted
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 400
+    figure.click()
+    assert figure.bounding_box()["width"] == fitted
+
+
 def test_every_link_leads_to_a_page_and_to_a_place_on_it(site):
     pages = {path.name: BeautifulSoup(path.read_text("utf-8"), "html.parser") for path in site.glob("*.html")}
     places = {name: {tag["id"] for tag in page.select("[id]")} | {""} for name, page in pages.items()}

@@ -16,7 +16,7 @@ from ptsa_lite.figures.pictures import (
     palette,
     picture_of,
 )
-from ptsa_lite.figures.style import task_colour
+from ptsa_lite.figures.style import task_ink
 from ptsa_lite.tasks import IGNORE, NYUD, PASCAL, SCENES, SUITES, Task
 
 HATCHES = {tuple(grey) for grey in HATCH.tolist()}
@@ -116,7 +116,7 @@ def test_progress_has_a_row_per_task_in_its_colour_and_a_column_per_moment():
     label, said = ({name: of[name][0] for name in tasks} for of in (labels, predictions))
     figure = draw_progress(label, {"before": said, "after": said}, tasks)
     assert titles(figure) == ["label", "before", "after"]
-    assert [axes.yaxis.label.get_color() for axes in figure.axes[::3]] == [task_colour(name) for name in tasks]
+    assert [axes.yaxis.label.get_color() for axes in figure.axes[::3]] == [task_ink(name) for name in tasks]
 
 
 def test_every_label_stands_beside_its_frame():

@@ -12,7 +12,7 @@ from ptsa_lite.figures.similarity import (
     draw_similarity,
     draw_stages,
 )
-from ptsa_lite.figures.style import task_colour
+from ptsa_lite.figures.style import task_colour, task_ink
 from ptsa_lite.similarity import Similarity
 
 TASKS = ("semseg", "depth", "normals")
@@ -49,7 +49,7 @@ def test_gradients_and_their_losses_wear_each_tasks_colour():
     left, right = draw_gradients(TASKS).axes
     for axes, words in ((left, "loss of {}"), (right, "{}")):
         shown = {text.get_text(): text.get_color() for text in axes.texts}
-        assert all(shown[words.format(name)] == task_colour(name) for name in TASKS)
+        assert all(shown[words.format(name)] == task_ink(name) for name in TASKS)
 
 
 def test_an_angle_is_the_one_that_the_cosine_says():

@@ -7,7 +7,18 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from ptsa_lite.figures.pictures import draw_grid
-from ptsa_lite.figures.style import Drawing, canvas, name_ends, save_figure, task_colour, task_title, use_style
+from ptsa_lite.figures.style import (
+    PAPER,
+    Drawing,
+    canvas,
+    contrast,
+    in_words,
+    name_ends,
+    save_figure,
+    task_colour,
+    task_title,
+    use_style,
+)  # fmt: skip
 from ptsa_lite.figures.tree import draw_tree
 from ptsa_lite.tasks import NYUD, PASCAL, SCENES
 from ptsa_lite.tree import TaskTree
@@ -18,6 +29,20 @@ def test_a_suites_task_keeps_its_colour_and_title_and_a_readers_own_gets_one_tha
     assert task_title("shading_of_light") == "Shading of light"
     own = [task_colour(name) for name in ("albedo", "shading", "albedo")]
     assert own[0] == own[2] != own[1] and not set(own) & {task_colour(task) for task in (*SCENES, *NYUD)}
+
+
+@pytest.mark.parametrize(
+    "colour", ["#0072B2", "#CC79A7", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#8fbfdc", "#ffffff"]
+)
+def test_words_in_a_colour_can_be_read_on_white_and_a_dark_colour_stays(colour):
+    words = in_words(colour)
+    assert contrast(words, PAPER) >= 4.5 and (words == colour) == (contrast(colour, PAPER) >= 4.5)
+    assert contrast("#000000", "#ffffff") == pytest.approx(21), "as WCAG defines it"
+
+
+def test_a_drawing_tells_the_words_that_stand_in_it_titles_first():
+    told = repr(draw_tree(TaskTree.shared(("depth", "edge")), "A tree"))
+    assert told.startswith("a figure that says: A tree; image; stage 1 1 group; ") and told.endswith("depth; edge")
 
 
 def test_saving_twice_gives_the_same_bytes_and_a_drawing_is_packed(tmp_path):

@@ -6,7 +6,7 @@ from matplotlib.patches import Polygon
 
 from ptsa_lite.figures.layer import draw_block, draw_layer, draw_sharing
 from ptsa_lite.figures.parts import leaves
-from ptsa_lite.figures.style import task_colour
+from ptsa_lite.figures.style import task_colour, task_ink
 from ptsa_lite.figures.tree import (
     SCHEMES,
     draw_adaptation,
@@ -47,7 +47,7 @@ def test_the_tree_has_a_box_per_group_and_a_strand_per_task_in_its_colour():
     labels = {text.get_text(): text for text in figure.axes[0].texts}
     heights = [labels[name].get_position()[1] for name in ("semseg", "saliency", "human_parts", "normals")]
     assert heights == sorted(heights, reverse=True), "in leaf order no group is split"
-    assert labels["saliency"].get_color() == task_colour("saliency")
+    assert labels["saliency"].get_color() == task_ink("saliency")
     assert "stage 3\n2 groups" in labels
 
 

@@ -31,7 +31,7 @@ def folder(tmp_path):
     """A repository with two built notebooks."""
     made = tmp_path / "repository" / "notebooks"
     made.mkdir(parents=True)
-    picture = v4.new_output("display_data", data={"image/png": PIXEL})
+    picture = v4.new_output("display_data", data={"image/png": PIXEL, "text/plain": "a figure that says: <a>"})
     solution = v4.new_code_cell("1 + 1", metadata={"tags": ["solution"]})
     cells = {"00_draw_line": [v4.new_markdown_cell(FIRST), v4.new_code_cell("draw(1 < 2)", outputs=[picture])],
              "01_read_it": [v4.new_markdown_cell(SECOND), solution]}  # fmt: skip
@@ -91,7 +91,11 @@ def test_formulas_are_mathml_tables_are_tables_and_code_and_solutions_are_folded
     first, second = list(site(folder).values())[1:]
     assert first.count("<math") == 2 and "lVert" not in first and "$$" not in first
     assert "<td>1</td>" in second and second.count("<math") == 1
-    assert '<details class="code">' in first and "draw(1 &lt; 2)" in first and 'alt="Draw a line"' in first
+    assert (
+        '<details class="code">' in first
+        and "draw(1 &lt; 2)" in first
+        and 'alt="Draw a line: a figure that says: &lt;a&gt;"' in first
+    )
     assert '<details class="solution">' in second
 
 

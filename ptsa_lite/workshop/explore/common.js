@@ -11,6 +11,7 @@ const html = make("http://www.w3.org/1999/xhtml"), svg = make("http://www.w3.org
 const sum = values => values.reduce((a, b) => a + b, 0);
 const whole = value => Math.round(value).toLocaleString("en-US");
 const percent = value => `${Math.round(100 * value)} %`;
+const ink = colour => `color-mix(in srgb, ${colour} 50%, currentColor)`; // for words: dark on light, light on dark
 const signed = (value, digits) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(digits);
 
 // A row of buttons of which one is pressed: [words, value], ...; change is told the value.

@@ -19,7 +19,7 @@ function cell(value, error) {
 
 function show() {
   const [matrix, errors] = data.measured[`${chosen.reading} ${chosen.pairs} ${chosen.frames}`][chosen.stage];
-  const head = (i, scope) => html("th", {scope, style: `color:${data.colours[i]}`}, html("span", {}, ...data.tasks[i].split(/(?<=_)/).flatMap(part => [part, html("wbr")])));
+  const head = (i, scope) => html("th", {scope, style: `color:${ink(data.colours[i])}`}, html("span", {}, ...data.tasks[i].split(/(?<=_)/).flatMap(part => [part, html("wbr")])));
   table.replaceChildren(html("tr", {}, html("td"), ...data.tasks.map((_, i) => head(i, "col"))),
     ...matrix.map((row, i) => html("tr", {}, head(i, "row"), ...row.map((value, j) => cell(value, i === j ? null : errors[i][j])))));
   const couples = data.tasks.flatMap((_, i) => data.tasks.flatMap((_, j) => i < j ? [[i, j]] : []));

@@ -105,7 +105,7 @@ const again = drawn(big, width => {
       onclick: go, onkeydown: event => { if ([" ", "Enter"].includes(event.key)) { event.preventDefault(); go(); } }});
   }));
   const titles = tree.map((_, s) => svg("text", {x: x(s), y: -6, "text-anchor": "middle"}, width < 480 ? s + 1 : `stage ${s + 1}`));
-  const names = data.tasks.map((name, i) => svg("text", {x: width - right + 6, y: rows(i) + 4, style: `fill:${data.colours[i]};font-weight:600`}, name));
+  const names = data.tasks.map((name, i) => svg("text", {x: width - right + 6, y: rows(i) + 4, style: `fill:${ink(data.colours[i])};font-weight:600`}, name));
   big.replaceChildren(svg("svg", {width, height, style: "margin-top:1.4rem"}, ...boxes, ...paths, ...dots, ...titles, ...names));
 });
 words.classList.add("quiet");

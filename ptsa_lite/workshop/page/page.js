@@ -35,6 +35,15 @@
     });
   }
 
+  // A figure that was made smaller to fit stands at its own size after a tap, and scrolls in its place.
+  const large = image => image.naturalWidth > image.clientWidth + 1;
+  for (const image of document.querySelectorAll(".output_png img, .text_cell img")) {
+    const tell = () => image.classList.toggle("small", !image.classList.contains("whole") && large(image));
+    image.onclick = () => { image.classList.toggle("whole", large(image)); tell(); };
+    image.decode().then(tell, () => {});
+    addEventListener("resize", tell);
+  }
+
   const contents = document.querySelector("details.contents"), here = contents.querySelector("[aria-current]");
   contents.open = matchMedia("(min-width: 1200px)").matches;
   const list = document.createElement("ol");
