@@ -5,6 +5,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+if __name__ == "__main__" and os.path.abspath(sys.path[0]) == os.getcwd() != str(Path(__file__).absolute().parents[1]):
+    del sys.path[0]  # where you stand may be a project with a datasets.py, which is not the library
+
 import click
 
 from .workshop.border import Words, sentence, status
@@ -23,8 +26,9 @@ def _names(context: click.Context, option: click.Option, given: str) -> Sequence
 
 def _results(grid: str | Path) -> Path:
     """The file of a grid's results: the project's own for its own grids, else in figures/results where you stand."""
-    ours = Path(grid).resolve().parent == RESULTS.parent / "grids"
-    return Path(os.path.relpath(RESULTS) if ours else "figures/results") / f"{Path(grid).stem}.json"
+    ours = RESULTS if Path.cwd().drive != RESULTS.drive else os.path.relpath(RESULTS)  # drives of Windows
+    found = Path(grid).resolve().parent == RESULTS.parent / "grids"
+    return Path(ours if found else "figures/results") / f"{Path(grid).stem}.json"
 
 
 FOLDER = click.Path(path_type=Path)
@@ -248,7 +252,7 @@ def evaluate(run_folder, weights, root) -> None:
     if first:
         tasks = run_tasks(run_of(run_folder))
         if folder_of(run_folder) == run_folder:  # not the package's own run
-            write_json(run_folder / f"evaluation-{weights}.json", found)
+            write_json(run_folder / f"evaluation-{'-'.join(filter(None, (weights, Path(root).name)))}.json", found)
         say(f"{found['run']}, {weights} weights, {found['frames']} frames:")
         for name, value in found["metrics"].items():
             better = "higher" if tasks[name].higher_is_better else "lower"

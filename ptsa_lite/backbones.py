@@ -47,11 +47,10 @@ def load_backbone(
     Raises ValueError on an unknown name, a size or weights that do not fit; OSError where the hub can't be reached.
     """
     size: Any = img_size if isinstance(img_size, tuple | list) else (img_size, img_size)
-    sides: Rule = (
-        lambda _: len(size) == 2 and all(map(COUNT[0], size)),
-        "a whole number of at least 1, or two of them",
-    )
-    check({"name": TEXT, "img_size": sides, "seed": SIZE, "drop_path": SHARE}, locals())
+    sides: Rule = (lambda _: len(size) == 2 and all(map(COUNT[0], size)),
+                   "a whole number of at least 1, or two of them")  # fmt: skip
+    file: Rule = (lambda v: isinstance(v, str | Path), "'pretrained', 'random' or a file")
+    check({"name": TEXT, "weights": file, "img_size": sides, "seed": SIZE, "drop_path": SHARE}, locals())
     options: dict[str, Any] = dict(num_classes=0, drop_path_rate=drop_path)
     timms = name
     if name == SMALL_NAME:

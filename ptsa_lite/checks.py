@@ -27,6 +27,10 @@ FLAG: Rule = (lambda v: isinstance(v, bool), "True or False")
 TEXT: Rule = (lambda v: isinstance(v, str), "a text")
 
 
+def or_none(rule: Rule) -> Rule:
+    return lambda v: v is None or rule[0](v), f"None or {rule[1]}"
+
+
 def check(rules: Mapping[str, Rule], values: Mapping[str, Any]) -> None:
     """Raises ValueError in one sentence for the first value that its rule refuses."""
     for name, (fits, wanted) in rules.items():

@@ -71,9 +71,7 @@ def shape_only(model: nn.Module) -> Any:
     memo = {}  # whoever else holds one of the tensors holds its shadow, too
     for tensor in (*model.parameters(), *model.buffers()):
         shape = tensor.detach().to("meta")
-        if isinstance(tensor, nn.Parameter):
-            shape = nn.Parameter(shape, tensor.requires_grad)
-        memo[id(tensor)] = shape
+        memo[id(tensor)] = nn.Parameter(shape, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else shape
     shadow = copy.deepcopy(model, memo).eval()
     for module in shadow.modules():
         module.__class__ = getattr(module, "plain", type(module))

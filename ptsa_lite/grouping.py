@@ -56,8 +56,7 @@ def check_stages(stages: Any) -> None:
         words = "a tree is stages of groups of task names, at least one stage and no empty group"
         raise ValueError(f"{words}; got {reprlib.repr(stages)}")
     tasks = [task for group in stages[0] for task in group]
-    before = stages[0]
-    for number, stage in enumerate(stages, 1):
+    for number, (before, stage) in enumerate(zip([stages[0], *stages], stages, strict=False), 1):
         named = [known(task, tasks, f"task in stage {number}") for group in stage for task in group]
         for task in tasks:
             n = named.count(task)
@@ -68,7 +67,6 @@ def check_stages(stages: Any) -> None:
                 parted = " | ".join(map("+".join, before))
                 words = f"joins tasks that stage {number - 1} had already separated ({parted})"
                 raise ValueError(f"group {'+'.join(g)} of stage {number} {words}; once separated, tasks stay separated")
-        before = stage
 
 
 def _lists(value: Any, depth: int) -> bool:

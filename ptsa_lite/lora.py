@@ -6,6 +6,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from .checks import COUNT, POSITIVE, SHARE, check
+
 
 class GroupedLoRALinear(nn.Module):
     """h_G = W x_G + b + s B_G A_G x_G for every group G of tasks.
@@ -25,7 +27,8 @@ class GroupedLoRALinear(nn.Module):
     def __init__(self, base: nn.Linear, n_groups: int, rank: int, scale: float = 4.0, dropout: float = 0.0):
         super().__init__()
         c_out, c_in = base.weight.shape
-        if not 1 <= rank <= min(c_in, c_out):
+        check({"n_groups": COUNT, "rank": COUNT, "scale": POSITIVE, "dropout": SHARE}, locals())
+        if rank > min(c_in, c_out):
             raise ValueError(f"rank {rank} does not fit a layer of {c_in} -> {c_out}; give 1 to {min(c_in, c_out)}")
         self.base = base
         self.n_groups, self.rank, self.scale = n_groups, rank, scale

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .checks import SIZE, known
+from .checks import SIZE
 from .families import Backbone
 from .heads import HRNetHead
 from .lora import GroupedLoRALinear
 from .resize import resize as resize_to
-from .tasks import Task
+from .tasks import Task, select
 from .tree import TaskTree
 
 
@@ -94,8 +94,7 @@ class MultiTaskModel(nn.Module):
 
     def forward(self, images: Tensor, resize: bool = True) -> dict[str, Tensor]:
         """resize=False leaves predictions at the heads' stride 8, which is cheaper for losses and metrics."""
-        maps = self.features(images)
-        out = {task: self.heads[task](maps[task]) for task in self.tasks}
+        out = {task: self.heads[task](maps) for task, maps in self.features(images).items()}
         if not resize:
             return out
         return {task: resize_to(y.float(), images.shape[-2:]) for task, y in out.items()}
@@ -125,9 +124,8 @@ class MultiTaskModel(nn.Module):
 
     def only(self, tasks: Iterable[str]) -> "MultiTaskModel":
         """A copy that predicts some of the tasks, and runs no group but theirs."""
-        asked = [known(task, self.tasks, "task") for task in tasks]
-        model = copy.deepcopy(self)
-        model.tasks = {name: task for name, task in self.tasks.items() if name in asked}
+        asked, model = select(self.tasks, tasks), copy.deepcopy(self)
+        model.tasks = asked
         model.tree = self.tree.only(asked)
         model.heads = nn.ModuleDict({name: model.heads[name] for name in model.tasks})
         for stage, parent, name, layer in list(model.backbone.adapted_linears()):

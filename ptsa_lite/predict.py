@@ -23,7 +23,7 @@ from ptsa_lite.scenes import render_scene
 
 from .losses import unit
 from .resize import interpolation
-from .tasks import REAL, Task, known
+from .tasks import REAL, Task, known, select
 
 STRIP = 256  # rows of a map that are computed at once: 40 classes of a large photograph would not fit
 # Of pictures, where a folder is given; what Pillow does not read of them is told, not passed over.
@@ -53,7 +53,7 @@ def predict(model: nn.Module, pictures: Any, tasks: Iterable[str] | None = None)
 
 def answers(model: nn.Module, picture: Any, tasks: Iterable[str] | None = None) -> Iterator[tuple[str, np.ndarray]]:
     """The maps of `predict`, one task after the other, so that only one of full size need be in memory."""
-    chosen = [known(name, model.tasks, "task") for name in tasks or model.tasks]
+    chosen = select(model.tasks, tasks or model.tasks)
     pixels = read_picture(picture)
     height, width = model.img_size
     small = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 
-from .checks import AT_LEAST_0, COUNT, FLAG, POSITIVE, SHARE, SIZE, Rule, check, known
+from .checks import AT_LEAST_0, COUNT, FLAG, POSITIVE, SHARE, SIZE, Rule, check, known, or_none
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(("epochs", "batch_size", "eval_every", "accumulate"), COUNT),
@@ -12,7 +12,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("base_lr", "clip_norm"), POSITIVE),
     **dict.fromkeys(("warmup_lr", "min_lr", "warmup_epochs", "weight_decay"), AT_LEAST_0),
     **dict.fromkeys(("gradient_checkpointing", "compile", "cuda_graph"), FLAG),
-    "lr": (lambda v: v is None or POSITIVE[0](v), "None or a number above 0"),
+    "lr": or_none(POSITIVE),
     "betas": (lambda v: isinstance(v, tuple) and len(v) == 2 and all(map(SHARE[0], v)),
               "two numbers from 0 to below 1"),
     "amp": (lambda v: v in ("auto", "float32", "bfloat16", "float16"),
@@ -66,10 +66,8 @@ class TrainConfig:
         """The inverse of to_dict; raises ValueError with the nearest name for an unknown setting."""
         if not isinstance(settings, Mapping):
             raise ValueError(f"config must map training settings to values, not be {settings!r:.60}")
-        names = [field.name for field in fields(cls)]
-        for name in settings:
-            known(name, names, "training setting")
-        return cls(**settings)
+        names = cls.__dataclass_fields__
+        return cls(**{known(name, names, "training setting"): value for name, value in settings.items()})
 
 
 def learning_rate(step: int, config: TrainConfig, steps_per_epoch: int) -> float:

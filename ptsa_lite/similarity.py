@@ -26,7 +26,7 @@ from .checks import known
 from .fast import sample_gradients
 from .losses import task_loss
 from .model import MultiTaskModel
-from .tasks import Task
+from .tasks import Task, select
 
 READINGS = ("plain", "elementwise")
 PAIRS = ("different", "same")
@@ -162,6 +162,7 @@ def gradient_similarity(
     for weight in itertools.chain(*theta):
         weight.requires_grad_(True)
     sizes = [sum(weight.numel() for weight in stage) for stage in theta]
+    readings = list(select(dict.fromkeys(READINGS), readings, "reading"))
     found: dict[tuple[str, str], list[Tensor]] = {(r, p): [] for r in readings for p in PAIRS}
     before, k = None, 0
     gradients = sample_gradients(model, itertools.islice(samples, n_samples), tasks, theta)

@@ -1,9 +1,10 @@
 """What a task is, and the two suites of tasks that the paper trains."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from .checks import AT_LEAST_0, COUNT, TEXT, check, known
+from .checks import AT_LEAST_0, COUNT, FLAG, POSITIVE, SHARE, SIZE, TEXT, check, known, or_none
 
 IGNORE = 255  # "no label here", in every label tensor: no class id, unit vector or depth in metres reaches it
 """A regression's value that is exactly 255 becomes the next number of float32, 1.5e-5 above."""
@@ -60,6 +61,8 @@ class Task:
 
     def __post_init__(self) -> None:
         channels, metric = KINDS[known(self.kind, KINDS, f"kind of task {self.name!r}:")]
+        check({"name": TEXT, "metric": TEXT, "channels": SIZE, "loss_weight": AT_LEAST_0, "scale": POSITIVE,
+               "positive_weight": or_none(SHARE), "higher_is_better": or_none(FLAG)}, vars(self))  # fmt: skip
         if self.unit and self.kind == "regression":
             metric += f" ({self.unit})"
         if not self.channels:
@@ -69,7 +72,7 @@ class Task:
         if self.higher_is_better is None:
             _, more = METRICS.get(plain_metric(self.metric), ((), None))
             object.__setattr__(self, "higher_is_better", more)
-        check({"name": TEXT, "channels": COUNT, "loss_weight": AT_LEAST_0}, vars(self))
+        check({"channels": COUNT}, vars(self))
 
     @property
     def moves(self) -> str:
@@ -122,9 +125,9 @@ def default_tasks(data: str) -> dict[str, Task]:
     return select(SCENES, PASCAL) if data == "scenes" else suite(data)
 
 
-def select(tasks: dict[str, Task], names: str | Iterable[str]) -> dict[str, Task]:
-    """The named tasks of a suite, in the suite's order. Raises ValueError on an unknown or repeated name."""
-    names = [known(name, tasks, "task") for name in ([names] if isinstance(names, str) else names)]
-    if len(set(names)) < len(names):
-        raise ValueError(f"a task is named twice in {names}; name each once")
+def select(tasks: Mapping[str, Any], names: str | Iterable[str], what: str = "task") -> dict[str, Any]:
+    """The named tasks, in the order of all. Raises ValueError on an unknown or repeated name, and for none."""
+    names = [known(name, tasks, what) for name in ([names] if isinstance(names, str) else names)]
+    if len(set(names)) < len(names) or not names:
+        raise ValueError(f"{what}s are {names}; name at least one, and each once")
     return {name: task for name, task in tasks.items() if name in names}

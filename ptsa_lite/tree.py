@@ -10,6 +10,7 @@ import numpy as np
 
 from .checks import TEXT, check, known
 from .grouping import average_linkage, check_n_groups, check_similarity, check_stages, nested_partitions
+from .tasks import select
 
 Group = tuple[str, ...]
 Stage = tuple[Group, ...]
@@ -54,26 +55,25 @@ class TaskTree:
 
     def only(self, tasks: Iterable[str]) -> "TaskTree":
         """The tree of some of the tasks: groups that hold none of them are gone."""
-        asked = [known(task, self.tasks, "task") for task in tasks]
-
-        def some(group: Group) -> Group:
-            return tuple(task for task in group if task in asked)
-
-        return TaskTree(tuple(tuple(filter(None, map(some, stage))) for stage in self.stages))
+        asked = select(dict.fromkeys(self.tasks), tasks)
+        kept = [[[task for task in group if task in asked] for group in stage] for stage in self.stages]
+        return self.from_dict({"stages": [list(filter(None, stage)) for stage in kept]})
 
     @classmethod
     def shared(cls, tasks: Sequence[str], n_stages: int = 4) -> "TaskTree":
         """All tasks in one group everywhere: plain multi-task LoRA."""
-        return cls(((tuple(tasks),),) * n_stages)
+        return next(cls.enumerate(tasks, (1,) * n_stages))
 
     @classmethod
     def separate(cls, tasks: Sequence[str], n_stages: int = 4) -> "TaskTree":
         """Every task alone from the first stage on: one LoRA for each task."""
-        return cls((tuple((task,) for task in tasks),) * n_stages)
+        return next(cls.enumerate(tasks, (len(tasks),) * n_stages))
 
     @classmethod
     def enumerate(cls, tasks: Sequence[str], n_groups: Sequence[int]) -> Iterator["TaskTree"]:
         """Every nested tree with these group counts: 7 of them for four tasks at (1, 1, 2, 4)."""
+        if isinstance(tasks, str):
+            raise ValueError(f"tasks are a list of names, not the text {tasks!r:.80}")
         counts = check_n_groups(n_groups, len(tasks))
         alone = tuple((task,) for task in tasks)
         for stages in nested_partitions(alone, counts):

@@ -73,7 +73,8 @@ def test_an_image_size_that_the_stages_cannot_halve_is_refused(img_size):
 @pytest.mark.parametrize(
     "option",
     [dict(img_size=64.0), dict(img_size="64"), dict(img_size=-64), dict(img_size=(64,)), dict(img_size=None),
-     dict(name=None), dict(seed=-1), dict(seed="0"), dict(drop_path=2.0), dict(drop_path=float("nan"))],
+     dict(name=None), dict(weights=None), dict(seed=-1), dict(seed="0"), dict(drop_path=2.0),
+     dict(drop_path=float("nan"))],
     ids=str,
 )  # fmt: skip
 def test_an_option_of_another_kind_is_refused_by_its_name(option):

@@ -144,6 +144,14 @@ def test_another_projects_notebooks_are_left_alone(clone, capsys):
     assert sorted(os.listdir()) == ["notebooks", "run"] and os.path.isfile("run/02_ours_here.ipynb")
 
 
+def test_another_projects_modules_do_not_stand_for_the_libraries(tmp_path):
+    for name in ("click.py", "datasets.py", "torch.py"):
+        (tmp_path / name).write_text("raise SystemExit('the other project ran')")
+    environment = os.environ | {"PYTHONPATH": str(places.ROOT)}
+    done = started("train", "nyud", "no_row", cwd=tmp_path, env=environment, capture_output=True)
+    assert done.returncode == 2 and "unknown row of nyud.yaml 'no_row'" in done.stderr, done.stderr
+
+
 def test_the_projects_grids_find_their_results_and_its_run_is_found_wherever_you_stand(tmp_path, monkeypatch):
     grids = places.ROOT / "figures" / "grids"
     monkeypatch.chdir(tmp_path)

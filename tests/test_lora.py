@@ -64,8 +64,15 @@ def test_the_loss_of_one_group_gives_no_gradient_to_another(kind):
 
 @pytest.mark.parametrize("rank", [0, -1, 13])
 def test_a_rank_that_does_not_fit_the_layer_is_refused(rank):
-    with pytest.raises(ValueError, match="give 1 to 12"):
+    with pytest.raises(ValueError, match="give 1 to 12|rank must be a whole number of at least 1"):
         GroupedLoRALinear(nn.Linear(12, 20), 2, rank)
+
+
+@pytest.mark.parametrize("option", [dict(rank=2.0), dict(rank=True), dict(n_groups=0), dict(n_groups=2.0),
+                                    dict(scale=float("nan")), dict(dropout=1.0)], ids=str)  # fmt: skip
+def test_an_option_of_another_kind_is_refused_by_its_name(option):
+    with pytest.raises(ValueError, match=f"{next(iter(option))} must be "):
+        GroupedLoRALinear(nn.Linear(12, 20), **{"n_groups": 2, "rank": 2} | option)
 
 
 @both

@@ -274,8 +274,10 @@ def test_what_cannot_be_built_is_refused_with_the_reason(backbone):
         build_model("ptsa", backbone, PASCAL, TREES[3], rank=(4, 4))
     with pytest.raises(ValueError, match="the tree is over"):
         build_model("ptsa", backbone, PASCAL, TaskTree.shared(("a", "b")), rank=2)
-    with pytest.raises(ValueError, match="did you mean 'normals'"):
-        build_model("decoders_only", backbone, PASCAL).only(["normal"])
+    for names, told in ((["normal"], "did you mean 'normals'"), (["normals"] * 2, "each once"), ([], "at least one")):
+        with pytest.raises(ValueError, match=told):
+            build_model("decoders_only", backbone, PASCAL).only(names)
+    assert list(build_model("decoders_only", backbone, PASCAL).only("normals").tasks) == ["normals"]
     with pytest.raises(ValueError, match="tree must be a TaskTree, such as TaskTree.parse reads, not {}"):
         build_model("ptsa", backbone, PASCAL, {}, rank=2)
     with pytest.raises(ValueError, match="at least one"):
@@ -290,7 +292,10 @@ def test_an_option_that_cannot_be_is_refused_by_every_method(method, option):
 
 
 @pytest.mark.parametrize("task", [("a", "segmentation"), ("a", "segmentation", -3), (3, "binary"),
-                                  ("a", "binary", 1, math.nan), ("a", "depth", 1.5)], ids=str)  # fmt: skip
+                                  ("a", "binary", 1, math.nan), ("a", "depth", 1.5), ("a", "depth", 1, 1.0, 3),
+                                  ("a", "binary", 1, 1.0, "loss", "no"), ("a", "binary", 1, 1.0, "", None, 2.0),
+                                  ("a", "depth", 1, 1.0, "", None, None, None, None, 0)], ids=str)  # fmt: skip
 def test_a_task_that_cannot_be_is_refused(task):
-    with pytest.raises(ValueError, match="(channels|name|loss_weight) must be"):
+    names = "channels|name|loss_weight|metric|higher_is_better|positive_weight|scale"
+    with pytest.raises(ValueError, match=f"({names}) must be"):
         Task(*task)

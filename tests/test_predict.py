@@ -64,8 +64,10 @@ def test_a_path_a_picture_an_array_and_a_list_of_them_are_answered_alike(small, 
     for other in answers[1:]:
         assert all(np.array_equal(answers[0][name], other[name]) for name in ("semseg", "depth"))
     assert list(predict(small, picture, tasks=["depth"])) == ["depth"]
-    with pytest.raises(ValueError, match="unknown task 'dept'; did you mean 'depth'"):
-        predict(small, picture, tasks=["dept"])
+    assert list(predict(small, picture, tasks="depth")) == ["depth"]
+    for tasks, told in ((["dept"], "unknown task 'dept'; did you mean 'depth'"), (["depth", "depth"], "each once")):
+        with pytest.raises(ValueError, match=told):
+            predict(small, picture, tasks=tasks)
 
 
 def test_a_large_map_painted_in_strips_has_one_scale(small):

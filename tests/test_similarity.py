@@ -199,6 +199,13 @@ def test_tasks_that_no_frame_is_labelled_for_together_have_no_similarity_on_the_
     assert [[value is None for value in row] for row in written] == missing.tolist()
 
 
+def test_a_single_reading_is_one_and_one_that_is_none_is_refused(model):
+    found = gradient_similarity(model, make_samples(), TASKS, readings="plain")
+    assert {reading for reading, _ in found.draws} == {"plain"}
+    with pytest.raises(ValueError, match="unknown reading 'plian'; did you mean 'plain'"):
+        gradient_similarity(model, make_samples(), TASKS, readings=["plian"])
+
+
 def test_too_few_samples_and_a_task_without_labels_are_refused(model):
     with pytest.raises(ValueError, match="at least two samples"):
         gradient_similarity(model, make_samples(1), TASKS)

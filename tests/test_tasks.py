@@ -11,5 +11,6 @@ def test_tasks_come_in_the_suites_order_and_a_single_name_is_one_task():
 def test_an_unknown_or_repeated_task_is_refused_by_name():
     with pytest.raises(ValueError, match="'dept'; did you mean 'depth'"):
         select(NYUD, "dept")
-    with pytest.raises(ValueError, match="a task is named twice"):
-        select(NYUD, ["depth", "depth"])
+    for names in (["depth", "depth"], []):
+        with pytest.raises(ValueError, match="name at least one, and each once"):
+            select(NYUD, names)

@@ -126,3 +126,12 @@ def test_trees_are_valid_survive_saving_and_can_be_pruned(n_tasks, counts, numbe
 def test_a_printed_tree_is_read_back():
     for tree in TaskTree.enumerate(("a", "b", "c", "d"), (1, 2, 4)):
         assert TaskTree.parse(str(tree)) == tree
+
+
+@pytest.mark.parametrize(
+    "make", [TaskTree.shared, TaskTree.separate, lambda text: list(TaskTree.enumerate(text, (1, 2)))]
+)
+def test_a_text_is_no_list_of_tasks(make):
+    with pytest.raises(ValueError, match="a list of names, not the text 'depth'"):
+        make("depth")
+    assert TaskTree.shared(FOUR).only("a").tasks == ("a",)

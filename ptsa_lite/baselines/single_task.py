@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ptsa_lite.checks import known
+from ptsa_lite.tasks import select
 
 
 class SingleTaskModels(nn.Module):
@@ -32,8 +32,7 @@ class SingleTaskModels(nn.Module):
 
     def only(self, tasks: Sequence[str]) -> "SingleTaskModels":
         """A copy for some of the tasks."""
-        names = [known(task, self.tasks, "task") for task in tasks]
-        return SingleTaskModels({name: copy.deepcopy(model) for name, model in self.models.items() if name in names})
+        return SingleTaskModels({name: copy.deepcopy(self.models[name]) for name in select(self.tasks, tasks)})
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         for model in self.models.values():

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from ptsa_lite.tasks import default_tasks, known, suite
+from ptsa_lite.tasks import default_tasks, select, suite
 
 from . import nyud, pascal
 from .archive import Archive
@@ -35,8 +35,4 @@ def tasks_of(name: str, tasks: str | Iterable[str] | None) -> tuple[str, ...]:
     Raises ValueError for an unknown or repeated name, or for none.
     """
     choices = ARCHIVES[name].tasks if name in ARCHIVES else suite(name)
-    tasks = default_tasks(name) if tasks is None else [tasks] if isinstance(tasks, str) else tasks
-    names = [known(task, choices, "task") for task in tasks]
-    if len(set(names)) < len(names) or not names:
-        raise ValueError(f"tasks are {names}; name at least one, and each once")
-    return tuple(task for task in choices if task in names)
+    return tuple(select(dict.fromkeys(choices), default_tasks(name) if tasks is None else tasks))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ptsa_lite.checks import COUNT, SIZE, check
+from ptsa_lite.checks import COUNT, FLAG, SIZE, check, or_none
 from ptsa_lite.scenes import SCENES_VERSION, render_scene
 from ptsa_lite.tasks import SCENES, Task, known, suite
 
@@ -86,9 +86,8 @@ def open_dataset(
 
     Raises ValueError (DataError for the archive's own faults) in one sentence.
     """
-    sizes = {"img_size": img_size, "n_frames": n_frames, "work_size": work_size}
-    given = {what: size for what, size in sizes.items() if size is not None}
-    check({"seed": SIZE} | dict.fromkeys(given, COUNT), {"seed": seed} | given)
+    check({"img_size": COUNT, "seed": SIZE, "augment": or_none(FLAG)}, locals())
+    check(dict.fromkeys(("n_frames", "work_size"), or_none(COUNT)), locals())
     split = known({"test": "val"}.get(split, split), ("train", "val"), "split")
     if work_size and work_size < img_size:
         raise ValueError(f"work_size {work_size} is below img_size {img_size}; give at least img_size, or None")

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from ptsa_lite.scenes import SCENE_CLASSES, render_scene
+from ptsa_lite.scenes import SCENE_CLASSES, SCENES_VERSION, render_scene
 from ptsa_lite.tasks import known
 
 from .cache import progress
@@ -28,18 +28,20 @@ FLOOR, SKY = 158, 1  # of PASCAL-Context's 459 classes: one where normals count,
 def write_scene_archive(name: str, root: str | Path, train: int, val: int, size=(240, 320), seed: int = 0) -> Path:
     """Draws so many frames of (H, W) and writes them as a pascal or nyud archive (layout B); returns the root.
 
-    What is there already is kept: the same call again only reads the lists.
+    What is there already by the same seed and size is kept: the same call again only reads the lists.
     """
-    root = Path(root)
+    root, made = Path(root), f"{SCENES_VERSION}, {seed}, {size}"
     write, layout = WRITERS[known(name, WRITERS, "archive")], ARCHIVES[name]
     names = {"train": [f"scene_{i:05d}" for i in range(train)], "val": [f"scene_{90_000 + i}" for i in range(val)]}
     numbers = {"train": range(train), "val": range(1_000_000, 1_000_000 + val)}  # the scenes' own splits
     with progress(train + val, f"drawing scenes as a {name} archive") as bar:
         for split, some in names.items():
             for number, frame in zip(numbers[split], some, strict=True):
-                if not (root / "done" / frame).is_file():
+                mark = _at(root, f"done/{frame}")
+                if not mark.is_file() or mark.read_text(encoding="utf-8") != made:
+                    mark.unlink(missing_ok=True)
                     write(root, frame, render_scene(number, seed=seed, size=size))
-                    _at(root, f"done/{frame}").touch()
+                    mark.write_text(made, encoding="utf-8")
                 bar.update()
             _at(root, layout.lists.format(split)).write_text("\n".join(some) + "\n", encoding="utf-8", newline="\n")
     return root

@@ -25,6 +25,7 @@ import torch
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
+from ptsa_lite.checks import COUNT, check
 from ptsa_lite.data.disk import make_folder, read_json
 from ptsa_lite.methods import METHODS
 
@@ -48,6 +49,7 @@ def run_study(
     patience: a run that another process is at, and that makes no progress for so many seconds, is named.
     A run that fails raises here, at once: what the others have finished is kept, and the same call goes on.
     """
+    check({"jobs": COUNT}, locals())
     folder = make_folder(Path(folder))
     runs = list({run.name(): run for run in runs}.values())
     left, started, watch = _left(runs, folder), time.monotonic(), _Watch(folder, patience, report)

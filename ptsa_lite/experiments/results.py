@@ -58,8 +58,7 @@ def collect(runs: Sequence[Run], folder: Path, path: Path, command: str, report:
 
     The file names the command that makes it, and the labels of these runs, whatever they were called when they ran.
     """
-    make_folder(path.parent)
-    with FileLock(make_folder(folder) / "collect.lock"):
+    with FileLock(make_folder(path.parent) / f".{path.name}.lock"):  # whatever folders their runs are in
         content, wanted = _read(path), {run.name(): run for run in runs}
         known = {result["name"]: result for result in (*content["others"], *content["runs"])}
         known |= {name: result_in(folder, run) for name, run in wanted.items() if (folder / f"{name}.json").is_file()}

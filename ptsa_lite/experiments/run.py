@@ -273,7 +273,8 @@ def result_of(run: Run, model: nn.Module, history: list[dict], sets: tuple) -> d
 
 def versions() -> dict[str, str]:
     """What a result depends on besides its settings."""
-    git, command = "", ["git", "rev-parse", "--short", "HEAD"]
+    git, root = "", Path(__file__).parents[2]
+    command = ["git", "--git-dir=.git", "rev-parse", "--short", "HEAD"]  # never that of a repository around it
     with suppress(OSError):  # no git on this machine
-        git = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent).stdout.strip()
+        git = subprocess.run(command, capture_output=True, text=True, cwd=root).stdout.strip()
     return {**adapters.versions(), "git": git or "not a clone", "device": _device()}

@@ -4,9 +4,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ptsa_lite.checks import known
+
 
 def number_format(amp: str, device: torch.device) -> str:
-    """`TrainConfig.amp` with `auto` decided: bfloat16 on a GPU, else float32."""
+    """`TrainConfig.amp` with `auto` decided: bfloat16 on a GPU, else float32. ValueError for another."""
+    known(amp, ("auto", "float32", "bfloat16", "float16"), "number format")
+    if device.type == "mps":
+        raise ValueError("an Apple GPU lacks float64, which metrics are summed in; move the model to the processor")
     if amp != "auto":
         return amp
     return "bfloat16" if device.type == "cuda" else "float32"

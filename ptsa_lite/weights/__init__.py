@@ -4,6 +4,7 @@ import math
 import re
 import sys
 from argparse import Namespace
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from torch.nn import functional as F
 
 WRAPPERS = ("model", "state_dict", "model_state_dict", "model_ema")
 """Keys under which training codes store the weights beside their optimiser and settings."""
+
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
+ALLOWED: Any = getattr(torch.serialization, "safe_globals", nullcontext)  # torch 2.4 has none, and reads no Namespace
 
 TABLE = "relative_position_bias_table"
 
@@ -44,16 +48,21 @@ def load_weights(backbone: nn.Module, path: Path) -> None:
 def read_weights(path: Path) -> dict[str, Tensor]:
     """{timm's name: tensor} of a file. A .pth is read without executing anything that is in it."""
     if not path.is_file():
-        raise FileNotFoundError(f"no weights at {path}; give a .safetensors or .pth file, 'pretrained' or 'random'")
+        there = [file.name for file in sorted(path.glob("*")) if file.suffix.lower() in SUFFIXES]
+        ways = f"that folder holds {', '.join(there)}: name one" if there else "give a .safetensors or .pth file"
+        raise FileNotFoundError(f"no weights at {path}; {ways}, or 'pretrained' or 'random'")
     try:
-        safe = path.suffix.lower() == ".safetensors"
-        torch.serialization.add_safe_globals([Namespace])  # holds values alone: training codes keep their settings so
-        state = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
+        if path.suffix.lower() == ".safetensors":
+            state = load_file(path)
+        else:
+            with ALLOWED([Namespace]):  # holds values alone: training codes keep their settings so
+                state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # safetensors and torch raise whatever the wrong bytes lead them to
-        reason = " ".join(str(error).split())[:120]
+        asked = re.search(r"GLOBAL ([\w.]+)", str(error))  # the rest of torch's words is advice to execute it
+        reason = f"it asks for {asked[1]}" if asked else type(error).__name__
         raise ValueError(
-            f"{path} is no whole file of plain tensors ({type(error).__name__}: {reason}); fetch it again or write one "
-            "by safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
+            f"{path} is no whole file of plain tensors ({reason}); fetch it again or write one by "
+            "safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
         ) from error
     for key in WRAPPERS:
         if isinstance(state, dict) and isinstance(state.get(key), dict):

@@ -23,9 +23,11 @@ from torch.nn import functional as F
 
 from ptsa_lite.backbones import IMAGENET_MEAN, IMAGENET_STD, SMALL_NAME, load_backbone
 from ptsa_lite.checks import AT_LEAST_0, COUNT, POSITIVE, SHARE, SIZE, TEXT, check, known
-from ptsa_lite.data.disk import write_whole
+from ptsa_lite.data.cache import fingerprint
+from ptsa_lite.data.disk import make_folder, write_whole
 from ptsa_lite.families import Backbone, SwinBackbone
 from ptsa_lite.training.checkpoints import Checkpoint
+from ptsa_lite.training.sameness import digest
 
 from .muon import Muon
 from .teacher import Views, channel_statistics, device_of, list_photographs, make_views
@@ -129,24 +131,27 @@ def distil(
 
     Resumes from `out`, leaves backbone.safetensors, a checkpoint and its history there.
     Returns {"steps", "minutes", "explained": share of variance per stage on held-out photographs, "history"}.
-    Raises ValueError for a backbone that is no Swin, and where `out` holds a run of another configuration.
+    Raises ValueError for a backbone that is no Swin, and where `out` holds a run of other settings or inputs.
     """
     photographs = [path for folder in folders for path in list_photographs(folder)]
     backbone = load_backbone(config.backbone, "random", config.size, config.seed)
     if not isinstance(backbone, SwinBackbone):
         raise ValueError(f"backbone {config.backbone} is no Swin, and only a Swin's maps lie on the teacher's grids")
     out = Path(out)
-    checkpoint = Checkpoint(out, asdict(config))
+    seen = f"sha256 {fingerprint([(path.name, path.stat().st_size) for path in photographs])}"
+    asked = asdict(config) | {"photographs": seen, "teacher": digest(teacher.state_dict().items())}
+    checkpoint = Checkpoint(out, asked)
+    views_of = make_folder(out / fingerprint(asked))  # of other photographs nothing is taken for these
     kept, held = split_photographs(photographs, config)
-    channel_statistics(kept, teacher, out, config.size, config.seed)
-    test = make_views(held, teacher, out, HELD_OUT, config.size, config.seed)
+    channel_statistics(kept, teacher, views_of, config.size, config.seed)
+    test = make_views(held, teacher, views_of, HELD_OUT, config.size, config.seed)
     _, targets, scores = test.batch(np.arange(1))
     student = Student(backbone, channels_of(targets), scores.shape[1]).to(device_of(teacher))
     optimisers = make_optimisers(student, config)
     history = checkpoint.restore(student, _Together(optimisers))
     last = history[-1] if history else {"step": 0, "minutes": 0.0}
     while last["minutes"] < config.minutes:
-        views = make_views(kept, teacher, out, len(history) % config.views, config.size, config.seed)
+        views = make_views(kept, teacher, views_of, len(history) % config.views, config.size, config.seed)
         last = {"epoch": len(history) + 1} | one_pass(student, views, optimisers, config, len(history), last)
         last["held_out"] = measure(student, test, config.batch_size)
         history.append(last)

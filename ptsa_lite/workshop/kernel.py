@@ -8,6 +8,8 @@ from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from traitlets import default
 
+from .places import ROOT
+
 Progress = Callable[[int, int, str], None]  # cells finished, cells in all, the last line printed
 
 # A failure is raised, with the notebook's name, and needs no second voice.
@@ -26,7 +28,8 @@ def environment() -> dict[str, str]:
         "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin while they wait cost more than they give on shared cores
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # else the debugger warns in the first cell
     }
-    return {**quiet, **os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    found = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(ROOT))))  # a clone need not be installed
+    return {**quiet, **os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline", "PYTHONPATH": found}
 
 
 class Kernel(AsyncKernelManager):
@@ -40,7 +43,9 @@ class Kernel(AsyncKernelManager):
     async def start_kernel(self, **options) -> None:
         # ipykernel 7 warns at each start that it talks over local TCP, and now and then cries "KeyboardInterrupt" when
         # it is told to end: nothing that a reader can act on. Errors of cells come as outputs, not through its log.
-        options["extra_arguments"] = [*options.get("extra_arguments", ()), "--IPKernelApp.log_level=50"]
+        # Nor does the folder where you stand come before the libraries: it may be a project with a datasets.py.
+        quiet = ["--IPKernelApp.log_level=50", "--IPKernelApp.ignore_cwd=True"]
+        options["extra_arguments"] = [*options.get("extra_arguments", ()), *quiet]
         await super().start_kernel(**options, env=environment())
 
 

@@ -45,7 +45,9 @@ def checked(names: Mapping[str, Any], **rules: Rule) -> None:
     for source in reversed(names["In"]):
         with suppress(ValueError, SyntaxError):  # which any other cell raises
             parameters = parameters or read_cell(source)
-    accept({name: names[name] for name in parameters}, parameters)
+    injected = next((cell for cell in reversed(names["In"]) if cell.startswith("# Parameters\n")), "")  # by papermill
+    given = [statement.targets[0].id for statement in ast.parse(injected).body]
+    accept({name: names[name] for name in (*parameters, *given)}, parameters)
     check(rules, names)
 
 
@@ -84,7 +86,7 @@ def accept(values: Mapping[str, Any], parameters: Mapping[str, Parameter], whose
     """The values, ready to be injected; ValueError on an undeclared name (with the nearest) or a wrong type."""
     accepted = {}
     for key, value in values.items():
-        parameter = parameters[known(key, parameters, f"parameter of notebook {whose}")]
+        parameter = parameters[known(key, parameters, f"parameter{whose and f' of notebook {whose}'}")]
         if not fits(value, parameter.kind):
             raise ValueError(f"{whose and f'notebook {whose}: '}parameter {key} takes {parameter}, not {value!r}")
         accepted[key] = float(value) if parameter.kind is float else value

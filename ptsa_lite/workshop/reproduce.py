@@ -16,6 +16,7 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from ptsa_lite.checks import SIZE, check
 from ptsa_lite.data.disk import alone, read_json, write_json
 from ptsa_lite.experiments.yaml_files import read_yaml
 from ptsa_lite.tasks import known
@@ -52,8 +53,7 @@ class Request:
             raise ValueError("the scenes are drawn, not read: leave out --root, or name the archive with --data")
         if self.root and not Path(self.root).is_dir():
             raise FileNotFoundError(f"--root {self.root} is no folder; give the one that holds the {self.data} archive")
-        if self.limit < 0:
-            raise ValueError(f"--limit {self.limit} is negative; 0 leaves it to the settings")
+        check({"limit": SIZE, "seed": SIZE}, vars(self))
         return self
 
     def command(self) -> str:

@@ -30,6 +30,9 @@ def build_site(folder: Path, out: Path, repository: str = "", say: Callable[[str
     """
     import latex2mathml  # noqa: F401 - a page without formulas is worth nothing, so this is told before any is written
 
+    index = Path(out) / "index.html"
+    if index.is_file() and SERIES not in index.read_text(encoding="utf-8", errors="replace"):
+        raise ValueError(f"{index} is no page of this series; give another folder")
     root, built = Path(folder).resolve().parent, {}
     for source in sources(folder):
         if not (path := source.with_suffix(".ipynb")).is_file():

@@ -29,8 +29,8 @@ def list_photographs(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     for split, images in LISTS.items():
         if (folder / split).is_file():
-            return [folder / images / f"{name}.jpg" for name in (folder / split).read_text().split()]
-    photographs = sorted(folder.rglob("*.jpg"))
+            return [folder / images / f"{name}.jpg" for name in (folder / split).read_text("utf-8-sig").split()]
+    photographs = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
     if not photographs:
         raise FileNotFoundError(f"no .jpg below {folder}; give a folder of photographs")
     return photographs
@@ -142,6 +142,7 @@ def make_views(photographs: Sequence[Path], teacher: nn.Module, folder: Path, vi
                 arrays[name][start : start + len(value)] = value
     for array in arrays.values():
         array.flush()
+    del array, arrays  # Windows renames no folder whose files are open
     part.rename(final)
     return Views(final, device_of(teacher))
 

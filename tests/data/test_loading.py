@@ -88,3 +88,11 @@ def test_a_data_set_of_ones_own_is_loaded_as_it_is():
     for batches in (EpochLoader(Own(), 4, seed=3).epoch(1), make_loader(Own(), 4, seed=3, epoch=1, workers=1)):
         found = torch.cat([batch["image"][:, 0, 0, 0] for batch in batches])
         assert found.tolist() == [float(i) for batch in batches_of(8, 4, 3, 1) for i in batch]
+
+
+@pytest.mark.parametrize(
+    "option", [dict(workers=-1), dict(workers=1.5), dict(epoch=-1), dict(batch_size=True)], ids=str
+)
+def test_an_option_of_another_kind_is_refused_by_its_name(scenes, option):
+    with pytest.raises(ValueError, match=f"{next(iter(option))} must be a whole number"):
+        make_loader(scenes, **{"batch_size": 4} | option)

@@ -35,3 +35,11 @@ def test_what_is_there_is_not_drawn_again(tmp_path, monkeypatch):
     write_scene_archive("nyud", tmp_path, 2, 1, size=(24, 32))
     monkeypatch.setattr(scene_archive, "render_scene", lambda *_, **__: pytest.fail("drawn again"))
     write_scene_archive("nyud", tmp_path, 2, 1, size=(24, 32))
+
+
+def test_frames_of_another_seed_are_not_taken_for_those_asked_for(tmp_path):
+    for place, seeds in (("both", (1, 0)), ("one", (0,))):
+        for seed in seeds:
+            write_scene_archive("nyud", tmp_path / place, 1, 1, size=(24, 32), seed=seed)
+    both, one = ((tmp_path / place / "images" / "scene_00000.jpg").read_bytes() for place in ("both", "one"))
+    assert both == one

@@ -67,6 +67,12 @@ def test_every_run_is_done_once_and_results_come_in_the_order_asked_for(fake, tm
     assert sorted(path.suffix for path in (tmp_path / "study").iterdir()) == [".json"] * 3
 
 
+def test_no_processes_at_all_are_refused(tmp_path):
+    for jobs in (0, -1, 1.5):
+        with pytest.raises(ValueError, match="jobs must be a whole number of at least 1"):
+            run_study([], tmp_path, jobs)
+
+
 def test_the_same_call_again_trains_nothing_and_a_longer_one_only_what_is_new(fake, tmp_path):
     runs, lines = [Run("bitfit", seed=seed, **SMALL) for seed in range(3)], []
     first = run_study(runs[:2], tmp_path / "study", report=quiet)

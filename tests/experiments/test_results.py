@@ -2,6 +2,8 @@
 
 import json
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from archives import write_nyud
 
 from ptsa_lite.data.disk import make_folder, write_json
+from ptsa_lite.experiments import results
 from ptsa_lite.experiments.results import collect, collected, restore
 from ptsa_lite.experiments.run import Run, run_tasks
 from ptsa_lite.experiments.settings import read_runs
@@ -118,6 +121,16 @@ def test_a_file_merged_by_hand_is_refused_where_its_results_contradict_each_othe
     with pytest.raises(ValueError, match=f"one.json {told.replace('NAME', name)}"):
         restore(path, runs, tmp_path / "there")
     assert not list(tmp_path.glob("there/*.json"))
+
+
+def test_two_studies_that_begin_at_once_in_folders_of_their_own_lose_no_result(tmp_path, monkeypatch):
+    runs, path, read = [run(0), run(1)], tmp_path / "one.json", results._read
+    for one in runs:
+        finish([one], tmp_path / one.name())
+    monkeypatch.setattr(results, "_read", lambda path: (read(path), time.sleep(0.2))[0])
+    with ThreadPoolExecutor() as both:
+        list(both.map(lambda one: collect(runs, tmp_path / one.name(), path, "", quiet), runs))
+    assert names(path) == [[one.name() for one in runs], []]
 
 
 def test_results_are_called_as_the_grid_that_collects_them_calls_them(tmp_path):

@@ -1,6 +1,7 @@
 """One training as plain values: its name, its result, its frames."""
 
 import json
+import subprocess
 from dataclasses import asdict, replace
 
 import pytest
@@ -97,6 +98,17 @@ def test_versions_are_told_without_git(monkeypatch):
         raise FileNotFoundError("git")
 
     monkeypatch.setattr(runs.subprocess, "run", missing)
+    assert versions()["git"] == "not a clone"
+
+
+def test_the_commit_of_a_project_in_which_the_package_is_installed_is_not_ours(tmp_path, monkeypatch):
+    """Its environment often lies in its clone."""
+    place = tmp_path / "venv" / "site-packages" / "ptsa_lite" / "experiments"
+    place.mkdir(parents=True)
+    as_somebody = ["git", "-C", str(tmp_path), "-c", "user.name=A", "-c", "user.email=a@b.c"]
+    subprocess.run([*as_somebody, "init", "-q"], check=True)
+    subprocess.run([*as_somebody, "commit", "-q", "--allow-empty", "-m", "theirs"], check=True)
+    monkeypatch.setattr(runs, "__file__", str(place / "run.py"))
     assert versions()["git"] == "not a clone"
 
 

@@ -32,7 +32,7 @@ BAD = [
     ({"method": "bitfit"}, "bitfit takes no tree"),
     ({"method": "pstb"}, "unknown method 'pstb'"), ({"method": 3}, "method must be a text, not 3"),
     ({"tasks": "semseg"}, "tasks must be a list of task names"), ({"tasks": ["deph"]}, "did you mean 'depth'"),
-    ({"tasks": ["semseg", "semseg"]}, "named twice"), ({"tasks": []}, "tasks must be a list"),
+    ({"tasks": ["semseg", "semseg"]}, "each once"), ({"tasks": []}, "tasks must be a list"),
     ({"data": "nyu"}, "unknown data set 'nyu'; did you mean 'nyud'"),
     ({"img_size": 0}, "img_size must be a whole number of at least 1"),
     ({"n_frames": 0}, "n_frames must be a whole number of at least 1, or none"),

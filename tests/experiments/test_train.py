@@ -166,7 +166,9 @@ def test_train_and_evaluate_from_the_command_line(tmp_path, capsys, monkeypatch)
     assert "MB in" in capsys.readouterr().out
     assert main(["evaluate", out]) == 0
     assert "normals mean angle" in capsys.readouterr().out
-    assert json.loads((tmp_path / "run" / "evaluation-last.json").read_text())["metrics"]
+    assert main(["evaluate", out, "--root", str(tmp_path / "other")]) == 0, "scenes need no root"
+    for name in ("evaluation-last.json", "evaluation-last-other.json"):
+        assert json.loads((tmp_path / "run" / name).read_text())["metrics"]
     for words, sentence in (
         (["train", "nowhere.yaml"], "no settings at nowhere.yaml; give a YAML file, or one of nyud, nyuv2_13"),
         (["train", config, "sme"], "did you mean 'some'"),

@@ -9,6 +9,10 @@ def test_auto_is_bfloat16_on_a_gpu_and_float32_elsewhere():
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     assert number_format("auto", cuda) == "bfloat16" and number_format("auto", cpu) == "float32"
     assert number_format("float16", cpu) == "float16"
+    with pytest.raises(ValueError, match="unknown number format 'fp16'. Choose from: auto, float32"):
+        number_format("fp16", cpu)
+    with pytest.raises(ValueError, match="an Apple GPU lacks float64.*move the model to the processor"):
+        number_format("auto", torch.device("mps"))
 
 
 def test_layer_norms_take_the_short_form_in_place_and_are_what_they_were_without_autocast():

@@ -134,9 +134,25 @@ def test_a_pth_is_read_and_nothing_in_it_is_executed(tmp_path):
             return (Path(tmp_path / "executed").touch, ())
 
     torch.save({"model": Foreign()}, tmp_path / "foreign.pth")
-    with pytest.raises(ValueError, match=r"no whole file of plain tensors.*save_file"):
+    with pytest.raises(ValueError, match=r"no whole file of plain tensors \(it asks for \w+.*save_file") as told:
         load_backbone(weights=tmp_path / "foreign.pth", img_size=64)
+    assert "weights_only" not in str(told.value), "torch's advice is to execute it"
     assert not (tmp_path / "executed").exists()
     torch.save({"epoch": 3}, tmp_path / "other.pth")
     with pytest.raises(ValueError, match="holds no tensors by name"):
         load_backbone(weights=tmp_path / "other.pth", img_size=64)
+
+
+def test_a_folder_is_told_with_the_files_of_weights_in_it(tmp_path):
+    """As a clone from a hub is one."""
+    for name in ("config.json", "model.safetensors", "pytorch_model.bin"):
+        (tmp_path / name).touch()
+    with pytest.raises(FileNotFoundError, match="that folder holds model.safetensors, pytorch_model.bin: name one"):
+        load_backbone(weights=tmp_path, img_size=64)
+
+
+def test_what_is_allowed_in_a_file_is_allowed_there_alone(tmp_path):
+    torch.save({"model": load_backbone(img_size=64).state_dict(), "args": Namespace(lr=1)}, tmp_path / "theirs.pth")
+    before = torch.serialization.get_safe_globals()
+    load_backbone(weights=tmp_path / "theirs.pth", img_size=64)
+    assert torch.serialization.get_safe_globals() == before

@@ -132,6 +132,9 @@ def test_a_run_writes_a_backbone_that_loads_and_resumes_where_it_stopped(teacher
     assert again["steps"] == first["steps"] and not lines
     with pytest.raises(ValueError, match="another training: lr is 0.005 there and 1.0 here"):
         distil([photographs], teacher, out, replace(CONFIG, lr=1.0))
+    (photographs / "0.jpg").rename(photographs / "IMG.JPG")
+    with pytest.raises(ValueError, match="another training: photographs differ"):
+        distil([photographs], teacher, out, CONFIG)
 
 
 SWIN_T = "swin_tiny_patch4_window7_224"

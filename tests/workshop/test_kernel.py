@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 from ptsa_lite.workshop import kernel as notebook_kernel
+from ptsa_lite.workshop import notebooks
 
 
 def test_the_kernel_keeps_what_you_set_but_draws_inline(monkeypatch):
@@ -28,6 +29,14 @@ def test_a_hub_may_be_asked_unless_you_forbid_it(monkeypatch):
     assert "HF_HUB_OFFLINE" not in notebook_kernel.environment(), "settings may ask for weights of a hub"
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert notebook_kernel.environment()["HF_HUB_OFFLINE"] == "1"
+
+
+def test_a_project_where_you_stand_does_not_stand_for_the_libraries(tmp_path, monkeypatch):
+    (tmp_path / "datasets.py").write_text("raise SystemExit('the other project ran')")
+    (tmp_path / "00_look_here.py").write_text("# %%\nimport datasets, ptsa_lite\nprint(datasets.Dataset, ptsa_lite)\n")
+    monkeypatch.delenv("PYTHONPATH", raising=False)  # as in a clone that is not installed
+    executed = notebooks.execute(tmp_path / "00_look_here.py", tmp_path / "out.ipynb", where=tmp_path)
+    assert "arrow_dataset" in executed.cells[0].outputs[0].text
 
 
 def test_a_kernel_installed_for_another_python_does_not_win(tmp_path, monkeypatch):

@@ -62,6 +62,13 @@ def test_a_value_of_another_kind_is_refused_before_a_run_and_in_it(name, value):
         checked(names | {name: value, "In": ["", CELL, f"{name} = {value!r}"]})
 
 
+def test_a_parameter_that_there_is_not_is_refused_in_the_run_too():
+    """Papermill itself injects it all the same, with a warning that nobody reads."""
+    names = {key: parameter.default for key, parameter in read_cell(CELL).items()}
+    with pytest.raises(ValueError, match="unknown parameter 'rnak'; did you mean 'rank'"):
+        checked(names | {"rnak": 8, "In": ["", CELL, "# Parameters\nrate = 0.1\nrnak = 8\n"]})
+
+
 def test_values_of_the_right_kind_pass_and_an_int_becomes_a_float_where_one_is_wanted():
     given = {"rank": 8, "rate": 1, "tasks": ["depth"], "groups": {"x": []}, "augment": True, "out_dir": ""}
     accepted = accept(given, read_cell(CELL), "00_try")

@@ -180,7 +180,7 @@ def test_settings_are_found_by_name_by_path_or_by_the_data(folder, tmp_path):
         (Request(data="nyud"), "--data nyud needs --root"),
         (Request(data="nyud", root="nowhere"), "--root nowhere is no folder"),
         (Request(root="nowhere"), "leave out --root"),
-        (Request(limit=-1), "--limit -1 is negative"),
+        (Request(limit=-1), "limit must be a whole number of at least 0, not -1"),
     ],
 )
 def test_a_request_that_cannot_be_served_is_refused_in_one_sentence(request_, words):

@@ -111,3 +111,11 @@ def test_a_notebook_that_was_not_built_and_a_readme_without_the_mark_are_named(f
 def test_without_latex2mathml_a_formula_is_shown_as_typed(monkeypatch):
     monkeypatch.setitem(sys.modules, "latex2mathml.converter", None)
     assert formula("x < 1", "inline") == "<code>x &lt; 1</code>"
+
+
+def test_a_page_of_somebody_else_is_not_replaced(folder):
+    (folder.parent / "site").mkdir()
+    (folder.parent / "site" / "index.html").write_text("my own page")
+    with pytest.raises(ValueError, match="index.html is no page of this series; give another folder"):
+        site(folder)
+    assert (folder.parent / "site" / "index.html").read_text() == "my own page"
