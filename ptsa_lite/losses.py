@@ -99,6 +99,5 @@ def unit(x: Tensor) -> Tensor:
 def require(tasks: Mapping[str, Task], predictions: Mapping, batch: Mapping) -> None:
     """Raises ValueError if a task has no prediction or no target."""
     for held, what in ((predictions, "model predicts"), (batch, "batch holds")):
-        for name in tasks:
-            if name not in held:
-                raise ValueError(f"task {name!r} is asked for, but the {what} only: {', '.join(held)}")
+        if lacking := [name for name in tasks if name not in held]:
+            raise ValueError(f"task {lacking[0]!r} is asked for, but the {what} only: {', '.join(held)}")

@@ -75,8 +75,7 @@ class TaskTree:
         if isinstance(tasks, str):
             raise ValueError(f"tasks are a list of names, not the text {tasks!r:.80}")
         counts = check_n_groups(n_groups, len(tasks))
-        alone = tuple((task,) for task in tasks)
-        for stages in nested_partitions(alone, counts):
+        for stages in nested_partitions(tuple((task,) for task in tasks), counts):
             yield cls(_in_order(stages, tasks))
 
     @classmethod

@@ -71,10 +71,10 @@ def prepare_archive(
     check({"size": COUNT, "n_frames": COUNT}, {"size": img_size} | ({"n_frames": n_frames} if n_frames else {}))
     archive = open_archive(name, root)
     lacking = [task for task in suite(name) if task not in archive.tasks]
-    chosen = [task for task in suite(name) if task not in lacking] if tasks is None else list(tasks)
+    chosen = [task for task in suite(name) if task not in lacking] if tasks is None else [*tasks_of(name, tasks)]
     if lacking:
         report(f"{root} has no labels for {', '.join(lacking)}; the other tasks are prepared")
-    readable(archive, tasks_of(name, chosen))
+    readable(archive, chosen)
     sizes = {split: img_size * halves // 2 for split, halves in SPLITS.items()}
     manifest = {"name": name, "img_size": img_size, "tasks": chosen, "n_frames": n_frames}
     manifest["archive"] = archive.described

@@ -185,6 +185,8 @@ def split_photographs(photographs: Sequence[Path], config: DistilConfig) -> tupl
     """(kept for training, held out), by the seed."""
     order = np.random.default_rng(config.seed).permutation(len(photographs))
     n_held = min(config.held_out, len(photographs) // 4)
+    if not n_held:
+        raise ValueError(f"{len(photographs)} photographs are too few; give at least 4, of which one is measured on")
     return [photographs[i] for i in order[n_held:]], [photographs[i] for i in order[:n_held]]
 
 

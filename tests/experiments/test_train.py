@@ -20,7 +20,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from ptsa_lite.__main__ import main
-from ptsa_lite.experiments import grow
+from ptsa_lite.experiments import grow, train
 from ptsa_lite.experiments import run as one_run
 from ptsa_lite.experiments.settings import read_run
 from ptsa_lite.experiments.train import evaluate_run, keep_best, load_run, run_of, train_run
@@ -166,9 +166,14 @@ def test_train_and_evaluate_from_the_command_line(tmp_path, capsys, monkeypatch)
     assert "MB in" in capsys.readouterr().out
     assert main(["evaluate", out]) == 0
     assert "normals mean angle" in capsys.readouterr().out
-    assert main(["evaluate", out, "--root", str(tmp_path / "other")]) == 0, "scenes need no root"
-    for name in ("evaluation-last.json", "evaluation-last-other.json"):
-        assert json.loads((tmp_path / "run" / name).read_text())["metrics"]
+    assert main(["evaluate", out, "--root", "other"]) == 2
+    assert "the scenes are drawn, not read from other" in capsys.readouterr().err
+    found = json.loads((tmp_path / "run" / "evaluation-last.json").read_text())
+    with monkeypatch.context() as there:
+        there.setattr(train, "evaluate_run", lambda *_: found | {"frames": 1})
+        assert main(["evaluate", out, "--root", "there/other"]) == 0
+    for name, frames in (("evaluation-last.json", 16), ("evaluation-last-other.json", 1)):
+        assert json.loads((tmp_path / "run" / name).read_text())["frames"] == frames
     for words, sentence in (
         (["train", "nowhere.yaml"], "no settings at nowhere.yaml; give a YAML file, or one of nyud, nyuv2_13"),
         (["train", config, "sme"], "did you mean 'some'"),

@@ -93,6 +93,8 @@ def test_held_out_photographs_are_never_trained_on():
     paths = [f"{i}" for i in range(40)]
     kept, held = split_photographs(paths, replace(CONFIG, held_out=8))
     assert len(held) == 8 and not set(kept) & set(held) and set(kept) | set(held) == set(paths)
+    with pytest.raises(ValueError, match="3 photographs are too few; give at least 4"):
+        split_photographs(list("abc"), CONFIG)
 
 
 def test_crops_lie_inside_the_photograph():
