@@ -31,12 +31,18 @@ def test_imports_lead_downward_only(capsys):
     assert not broken, said[said.index("Contracts") :]
 
 
-def test_importing_the_package_loads_no_wing():
-    wings = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
-    assert "training" in wings
-    code = f"import sys, ptsa_lite; print(*(w for w in {wings} if f'ptsa_lite.{{w}}' in sys.modules))"
+def test_importing_the_package_loads_no_wing_and_its_data_nothing_heavy_beyond_torch_and_timm():
+    wings = {f"ptsa_lite.{path.parent.name}" for path in PACKAGE.glob("*/__init__.py")}
+    assert "ptsa_lite.training" in wings
+    code = (
+        "import sys, torch, timm\nimport ptsa_lite\nprint(*sys.modules)\n"
+        "import ptsa_lite.methods, ptsa_lite.similarity, ptsa_lite.data\nprint(*sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []
+    first, second = (set(line.split()) for line in done.stdout.splitlines())
+    assert not wings & first
+    heavy = {"datasets", "pandas", "pyarrow", "scipy", "matplotlib", "papermill", "jupytext", "ipywidgets"}
+    assert not heavy & second
 
 
 def test_the_core_reads_in_an_evening():

@@ -33,12 +33,9 @@ def gains_of(results: Sequence[dict], without: Sequence[str] = ()) -> Cells:
 
 
 def compare(
-    results: Sequence[dict],
-    primary: Sequence[str],
-    others: Sequence[Sequence[str]] = (),
-    margin: float = 0.5,
+    results: Sequence[dict], primary: Sequence[str], others: Sequence[Sequence[str]] = (), margin: float = 0.5,
     without: Sequence[str] = (),
-) -> list[dict]:
+) -> list[dict]:  # fmt: skip
     """A row for each pair of labels, the first less the second: the primary one, tested alone, then the others.
 
     n, mean, low, high, p, differences   the paired t test (`paired_difference`)

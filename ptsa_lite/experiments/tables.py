@@ -31,23 +31,15 @@ def table_of_methods(results: Sequence[dict], reference: str = "seed", without: 
         single = mean if reference == "mean" else singles.get(run.seed)
         tasks = {name: task for name, task in run_tasks(run).items() if name not in without}
         inner = {name: task for name, task in tasks.items() if task.metric != "odsF"}
-        tree = run.tree and TaskTree.from_dict(run.tree)
-        rows.append(
-            {
-                "method": run.method,
-                "label": run.label or METHODS[run.method].title,
-                "tree": str(tree.n_groups) if tree else None,
-                "groups": str(tree) if tree else None,
-                "rank": run.rank if METHODS[run.method].low_rank else None,
-                "seed": run.seed,
-                "metrics": result["metrics"],
-                "delta_m": _gain(result["metrics"], single, tasks),
-                "without_edges": _gain(result["metrics"], single, inner) if len(inner) < len(tasks) else None,
-                "trainable": result["parameters"]["trainable"],
-                "gmacs": result["gmacs"],
-                "seconds": result["seconds"],
-            }
-        )
+        tree, metrics = run.tree and TaskTree.from_dict(run.tree), result["metrics"]
+        rows.append({
+            "method": run.method, "label": run.label or METHODS[run.method].title,
+            "tree": str(tree.n_groups) if tree else None, "groups": str(tree) if tree else None,
+            "rank": run.rank if METHODS[run.method].low_rank else None, "seed": run.seed,
+            "metrics": metrics, "delta_m": _gain(metrics, single, tasks),
+            "without_edges": _gain(metrics, single, inner) if len(inner) < len(tasks) else None,
+            "trainable": result["parameters"]["trainable"], "gmacs": result["gmacs"], "seconds": result["seconds"],
+        })  # fmt: skip
     return rows
 
 

@@ -62,12 +62,8 @@ class Checkpoint:
 
         optimizer: whatever has a state_dict that the next step depends on, such as `step.Stepper`.
         """
-        state = {
-            "fingerprint": self.fingerprint,
-            "history": history,
-            "model": adapter_state(model),
-            "optimizer": optimizer.state_dict(),
-        }
+        state = {"fingerprint": self.fingerprint, "history": history, "model": adapter_state(model),
+                 "optimizer": optimizer.state_dict()}  # fmt: skip
         write_whole(self.path, lambda path: torch.save(state, path))
         _write_history(self.path.parent, history)
 

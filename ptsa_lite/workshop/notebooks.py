@@ -100,12 +100,9 @@ def declared(source: Path) -> dict[str, Parameter]:
 
 
 def execute(
-    source: Path,
-    output: Path,
-    parameters: dict[str, Any] | None = None,
-    progress: Progress | None = None,
-    where: str | Path = ".",
-) -> nbformat.NotebookNode:
+    source: Path, output: Path, parameters: dict[str, Any] | None = None,
+    progress: Progress = lambda done, cells, line: None, where: str | Path = ".",
+) -> nbformat.NotebookNode:  # fmt: skip
     """Execute a .py notebook by papermill, standing in the folder `where`, and write it with its outputs to `output`.
 
     Raises ValueError before anything runs on a parameter that the notebook does not declare or that has another type,
@@ -115,21 +112,12 @@ def execute(
     parameters = accept(parameters or {}, declared(source), source.stem)
     notebook = read(source)
     make_folder(output.parent)
-    listener = Listener(progress or (lambda *_: None), len(notebook.cells) + bool(parameters))  # they have a cell
+    listener = Listener(progress, len(notebook.cells) + bool(parameters))  # they have a cell
     try:
         executed = papermill.execute_notebook(
-            notebook,
-            output,
-            parameters,
-            kernel_name="python3",
-            language="python",
-            progress_bar=False,
-            cwd=where,
-            start_timeout=120,
-            kernel_manager_class=Kernel,
-            on_cell_start=listener.begin,
-            stdout_file=listener,
-        )
+            notebook, output, parameters, kernel_name="python3", language="python", progress_bar=False, cwd=where,
+            start_timeout=120, kernel_manager_class=Kernel, on_cell_start=listener.begin, stdout_file=listener,
+        )  # fmt: skip
         listener.begin(None, len(executed.cells))
         return executed
     except PapermillExecutionError as error:
@@ -219,11 +207,8 @@ def build(
             start = time.time()
             notebook = clean(execute(source, root / "runs" / "build" / target.name, where=root))
             write_built(notebook, target, mark)
-            figures = _collect_figures(source, start)
-            say(
-                f"{source.stem}: built in {time.time() - start:.0f} s, {target.stat().st_size / 1e3:.0f} kB, "
-                f"{figures} figure files"
-            )
+            n, size = _collect_figures(source, start), target.stat().st_size / 1e3
+            say(f"{source.stem}: built in {time.time() - start:.0f} s, {size:.0f} kB, {n} figure files")
             written.append(target)
     return written
 
@@ -250,21 +235,22 @@ def unlike_source(folder: Path) -> list[str]:
         if path.with_suffix(".py") not in sources(folder)
     ]
     for source in sources(folder):
-        target, fault = source.with_suffix(".ipynb"), ""
-        if not target.is_file():
-            fault = f"{target.name} is missing"
-        else:
-            built = nbformat.read(target, as_version=4)
-            kept, written = ([(cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in notebook.cells]
-                             for notebook in (built, read(source)))  # fmt: skip
-            counts = [cell.execution_count for cell in built.cells if cell.cell_type == "code" and cell.source.strip()]
-            if kept != written:
-                fault = f"the cells of {target.name} differ from {source.name}"
-            elif counts != [*range(1, len(counts) + 1)]:
-                fault = f"{target.name} was not executed from top to bottom"
-        if fault:
+        if fault := _fault(source, source.with_suffix(".ipynb")):
             found.append(f"{source.stem}: {fault}; run `python -m ptsa_lite notebooks build {source.stem[:2]}`")
     return found
+
+
+def _fault(source: Path, target: Path) -> str:
+    """What is wrong with a built notebook, in words; nothing where all is well."""
+    if not target.is_file():
+        return f"{target.name} is missing"
+    built = nbformat.read(target, as_version=4)
+    kept, written = ([(cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in notebook.cells]
+                     for notebook in (built, read(source)))  # fmt: skip
+    if kept != written:
+        return f"the cells of {target.name} differ from {source.name}"
+    counts = [cell.execution_count for cell in built.cells if cell.cell_type == "code" and cell.source.strip()]
+    return "" if counts == [*range(1, len(counts) + 1)] else f"{target.name} was not executed from top to bottom"
 
 
 def out_of_date(folder: Path) -> list[str]:

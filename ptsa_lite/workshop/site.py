@@ -4,6 +4,7 @@ import base64
 import posixpath
 import re
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -41,19 +42,15 @@ def build_site(folder: Path, out: Path, repository: str = "", say: Callable[[str
     titles = {stem: title_of(notebook) for stem, notebook in built.items()}
     pages = [("index.html", "The story"), *((f"{stem}.html", f"{stem[:2]} {title}") for stem, title in titles.items())]
 
-    def target_from(where: str):
-        """Where links of a file in this folder of the repository lead on the site."""
-
-        def target(url: str) -> str | None:
-            path, mark, anchor = url.partition("#")
-            if re.match(r"[a-z]+:", url) or not path:
-                return url
-            path = posixpath.normpath(posixpath.join(where, path))
-            if path.endswith(".ipynb") and Path(path).stem in built:
-                return f"{Path(path).stem}.html{mark}{anchor}"
-            return f"{repository.rstrip('/')}/{path}{mark}{anchor}" if repository else None
-
-        return target
+    def target(url: str, where: str) -> str | None:
+        """Where a link of a file in this folder of the repository leads on the site."""
+        path, mark, anchor = url.partition("#")
+        if re.match(r"[a-z]+:", url) or not path:
+            return url
+        path = posixpath.normpath(posixpath.join(where, path))
+        if path.endswith(".ipynb") and Path(path).stem in built:
+            return f"{Path(path).stem}.html{mark}{anchor}"
+        return f"{repository.rstrip('/')}/{path}{mark}{anchor}" if repository else None
 
     cards = [{"stem": stem, "title": titles[stem], "purpose": purpose(notebook), "minutes": reading_minutes(notebook),
               "picture": first_picture(notebook)} for stem, notebook in built.items()]  # fmt: skip
@@ -62,7 +59,7 @@ def build_site(folder: Path, out: Path, repository: str = "", say: Callable[[str
     written |= {Path(out) / f"{stem}.html": (titles[stem], notebook, Path(folder).name, [])
                 for stem, notebook in built.items()}  # fmt: skip
     for path, (title, notebook, where, shown) in written.items():
-        write_text(path, page(notebook, target_from(where), root, where, title=title, here=path.name,
+        write_text(path, page(notebook, partial(target, where=where), root, where, title=title, here=path.name,
                               series=SERIES, pages=pages, cards=shown))  # fmt: skip
     say(f"{len(written)} pages, {sum(path.stat().st_size for path in written) / 1e6:.1f} MB, in {out}")
     return list(written)

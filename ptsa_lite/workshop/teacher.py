@@ -90,12 +90,8 @@ def student_targets(maps: Sequence[Tensor]) -> list[list[Tensor]]:
     """
     fine, stride_16, stride_32 = maps
     stride_4, stride_8 = fine[:, :-40], fine[:, -40:]  # the teacher's channels at stride 8
-    return [
-        [stride_4, stride_8],
-        [F.avg_pool2d(stride_8, 2), stride_16],
-        [F.avg_pool2d(stride_16, 2), stride_32],
-        [F.avg_pool2d(stride_32, 2)],
-    ]
+    return [[stride_4, stride_8], [F.avg_pool2d(stride_8, 2), stride_16], [F.avg_pool2d(stride_16, 2), stride_32],
+            [F.avg_pool2d(stride_32, 2)]]  # fmt: skip
 
 
 class Views:
