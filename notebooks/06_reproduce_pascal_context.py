@@ -410,7 +410,7 @@ with torch.no_grad():
     out = {task: p.cpu() for task, p in model(shown["image"].to(device)).items()}
 show(draw_predictions(shown["image"], {task: shown[task] for task in names}, out, chosen), "06_predictions")
 seen = {task: len(out[task].argmax(1).unique()) for task in names if chosen[task].kind == "segmentation"}
-say("On these frames the model tells apart " + " and ".join(f"{n} of {chosen[task].channels} classes of {task}"
+say("On these frames the model predicts " + " and ".join(f"{n} of {chosen[task].channels} classes of {task}"
                                                           for task, n in seen.items())
     + (". One class is background everywhere: about these frames that task has nothing to say yet." if 1 in seen.values() else ".")
     if seen else "No task of this run has classes.")
