@@ -100,9 +100,8 @@ say(f"*Where the tree comes from:* {origin}.")
 
 # %%
 options = dict(root=root, img_size=img_size, tasks=names, n_frames=limit or None)
-work_size = img_size * 3 // 2 if data != "scenes" else None  # archives: decode once, at a size that a zoom can use
-train_set = open_dataset(data, split="train", work_size=work_size, **options)
-val_set = open_dataset(data, split="val", work_size=img_size, **options)
+train_set = open_dataset(data, split="train", **options)
+val_set = open_dataset(data, split="val", **options)
 assert len(train_set) >= batch_size, f"{len(train_set)} frames make no batch of {batch_size}; lower batch_size"
 steps, dropped = divmod(len(train_set), batch_size)
 batch = next(iter(make_loader(train_set, batch_size, seed=seed)))

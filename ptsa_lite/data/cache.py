@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from . import frames
-from .disk import alone, refusal
+from .disk import alone, refusal, write_whole
 
 PART = 32  # frames in a part
 NAME = re.compile(r"(\d{6,})-(\d{6,})-([0-9a-f]{8})\.arrow")
@@ -64,7 +64,7 @@ def build(
 
     try:
         with alone(folder, waiting=f"{title}: another process is at it; waiting for it to finish"):
-            for stale in folder.glob("*.writing"):  # left by a process that was killed
+            for stale in folder.glob(".*.part"):  # left by a process that was killed
                 stale.unlink()
             found = [path if path and (not check or intact(path)) else None for path in parts(folder, n)]
             todo = {k: range(k * PART, min((k + 1) * PART, n)) for k, path in enumerate(found) if path is None}
@@ -89,32 +89,25 @@ def progress(total: int, title: str):
 
 
 def _write(folder: Path, indices: range, table) -> Path:
-    """Writes a part beside and renames it, for its name holds the checksum of what was written."""
+    """Writes a part, whose name holds the checksum of its content."""
     import pyarrow as pa
 
-    start = f"{indices.start:06d}"
-    beside = folder / f"{start}.writing"
-    with pa.OSFile(str(beside), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as stream:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
         stream.write_table(table)
-    path = folder / f"{start}-{indices.stop:06d}-{checksum(beside):08x}.arrow"
-    with open(beside, "rb+") as file:
-        os.fsync(file.fileno())
-    beside.replace(path)
-    for older in folder.glob(f"{start}-*.arrow"):  # a shorter or a damaged one of the same start
+    content = sink.getvalue()
+    path = folder / f"{indices.start:06d}-{indices.stop:06d}-{zlib.crc32(content):08x}.arrow"
+    write_whole(path, lambda beside: beside.write_bytes(content))
+    for older in folder.glob(f"{indices.start:06d}-*.arrow"):  # a shorter or a damaged one of the same start
         if older != path:
             with suppress(PermissionError):  # Windows keeps a file that some data set has open
                 older.unlink()
     return path
 
 
-def checksum(path: Path) -> int:
-    """CRC-32 of a file."""
-    return zlib.crc32(path.read_bytes())
-
-
 def intact(path: Path) -> bool:
     """Whether a part still has the content that its name was made from."""
-    return int(NAME.fullmatch(path.name)[3], 16) == checksum(path)
+    return int(NAME.fullmatch(path.name)[3], 16) == zlib.crc32(path.read_bytes())
 
 
 def open_parts(paths: list[Path], n: int, labels: Iterable[str], description: str):

@@ -85,7 +85,7 @@ def _classes(values: np.ndarray, task: Task) -> np.ndarray:
 
 
 def _binary(values: np.ndarray, task: Task) -> np.ndarray:
-    none = np.zeros(values.shape, bool) if task.ignore is None else values == task.ignore
+    none = values == task.ignore
     kept = np.where(none, 0, values)
     if 1 < kept.max(initial=0) < 128:
         words = f"it reaches {kept.max():g}; task {task.name!r} is binary: expected 0 and 1, or 0 and 255"

@@ -21,7 +21,7 @@ from torch import nn
 
 from ptsa_lite.checks import FLAG, POSITIVE, SHARE, TEXT, check, known, number, whole
 from ptsa_lite.metrics import make_meter
-from ptsa_lite.tasks import IGNORE, KINDS, METRICS, Task, plain_metric
+from ptsa_lite.tasks import IGNORE, KINDS, METRICS, REAL, Task, plain_metric
 
 from . import frames
 from .transforms import RECIPES
@@ -86,14 +86,12 @@ def task_of(name: str, description: Task | Mapping[str, Any]) -> Task:
     try:
         task = _checked(name, description)
         make_meter(task)
+        kinds, _ = METRICS[plain_metric(task.metric)]
+        if task.kind not in kinds:
+            raise ValueError(f"{task.metric} measures {' or '.join(kinds)}, not {task.kind}")
     except ValueError as error:
         words = str(error)
         raise ValueError(words if words.startswith("task ") else f"task {name!r}: {words}") from None
-    kinds, _ = METRICS.get(plain_metric(task.metric), ((task.kind,), None))
-    if task.kind not in kinds:
-        raise ValueError(f"task {name!r}: {task.metric} measures {' or '.join(kinds)}, not {task.kind}")
-    if task.higher_is_better is None:
-        raise ValueError(f"task {name!r}: say by higher_is_better whether more of {task.metric} is better")
     return task
 
 
@@ -113,7 +111,7 @@ def _checked(name: str, description: Task | Mapping[str, Any]) -> Task:
     classes = settings.pop("classes", 0)
     if bool(classes) != (settings["kind"] == "segmentation"):
         raise ValueError("give its classes, such as classes: 5" if not classes else "only a segmentation has classes")
-    if "scale" in settings and settings["kind"] not in ("regression", "depth"):
+    if "scale" in settings and settings["kind"] not in REAL:
         raise ValueError("only a regression and depth have a scale")
     if settings.get("unit") and settings["kind"] != "regression":
         raise ValueError("only a regression has a unit to choose; depth is in metres")

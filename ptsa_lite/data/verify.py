@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas
 
-from ptsa_lite.tasks import known
+from ptsa_lite.tasks import REAL, known
 
 from . import files, frames
 from .cache import progress
@@ -131,7 +131,7 @@ def verify_own(described: Description, root: str | Path = "", splits: Sequence[s
             if not any(row.sizes or row.n_faults for row in found):
                 faults.append(f"{split}: no frame has a label for task {task!r}; leave it out, or look at its column")
     for row in rows:
-        if row.kind in ("regression", "depth") and row.high > FAR:
+        if row.kind in REAL and row.high > FAR:
             words = f"{row.split} {row.label}: values reach {row.high:g}, and a head begins near 0 and moves slowly"
             notes.append(f"{words}; a scale brings them to about 1, such as scale: 0.001 for millimetres")
     words = {"missing": "bring the file, or empty the cell"}

@@ -67,10 +67,10 @@ def test_a_build_that_was_stopped_goes_on_where_it_was_and_a_longer_one_reuses_i
     made = []
     with pytest.raises(KeyboardInterrupt):
         cache.build(tmp_path, 100, frames_of(made, fail_at=70), ["depth"], "test")
-    (tmp_path / "000900.writing").write_bytes(b"half a part")
+    (tmp_path / ".000900-000932-00000000.arrow.part").write_bytes(b"half a part")
     made.clear()
     cache.build(tmp_path, 70, frames_of(made), ["depth"], "test")
-    assert made == list(range(64, 70)) and not list(tmp_path.glob("*.writing"))
+    assert made == list(range(64, 70)) and not list(tmp_path.glob(".*.part"))
     made.clear()
     paths = cache.build(tmp_path, 100, frames_of(made), ["depth"], "test")
     assert made == list(range(64, 100)) and len(paths) == 4
