@@ -248,12 +248,12 @@ else:
     raise AssertionError("a tree that joins what was separated must be refused")
 
 # %% [markdown]
-# So how is the tree chosen? Every task's loss $\mathcal L_t$ has a gradient with respect to the shared
+# So how is the tree chosen? Every task's loss $L_t$ has a gradient with respect to the shared
 # weights: the direction in which *this* task would like to bend the network. Two tasks whose gradients point the same
 # way can share an adapter; two whose gradients point apart will fight over it. **Task similarity** is the mean cosine
 # of such gradients over samples ($\mathbb E$):
 #
-# $$\mathrm{sim}(t, t') \approx \mathbb E\,\Big[\cos\big(\nabla \mathcal L_t,\; \nabla \mathcal L_{t'}\big)\Big]$$
+# $$\mathrm{sim}(t, t') \approx \mathbb E\,\Big[\cos\big(\nabla L_t,\; \nabla L_{t'}\big)\Big]$$
 #
 # The paper's formula has a small twist, which notebook [03](03_measure_task_similarity.ipynb) looks at. Notebook
 # [04](04_grow_the_task_tree.ipynb) turns similarities into a tree. This tour uses an **example tree**, the tasks in
@@ -376,8 +376,8 @@ Explorable("price", price)
 
 # %% [markdown]
 # At (1, 1, 2, 4) stage 3 is dearest in work, with two groups through six blocks, and stage 4 in adapters, with four
-# groups on its wide layers. Nothing in these bills is an estimate. Adapters have $R \sum_i G_i\, a_i$ numbers, with
-# $G_i$ groups in stage $i$ and $a = (3072, 6144, 36864, 24576)$ numbers per rank and group. And the work must come out
+# groups on its wide layers. Nothing in these bills is an estimate. Adapters have $R \sum_i G_i\, n_i$ numbers, with
+# $G_i$ groups in stage $i$ and $n = (3072, 6144, 36864, 24576)$ numbers per rank and group. And the work must come out
 # where the paper says:
 
 # %%
@@ -393,9 +393,9 @@ for groups in ((1, 1, 2, 4), (1, 2, 2, 4)):
 # ## A taste of training
 #
 # Now let it learn, for a few seconds, by [AdamW](https://arxiv.org/abs/1711.05101) on the sum of the tasks' losses
-# $\mathcal L_t$, each with a weight $\lambda_t$ that brings them to one scale,
+# $L_t$, each with a weight $w_t$ that brings them to one scale,
 #
-# $$\mathcal L = \sum_t \lambda_t\, \mathcal L_t .$$
+# $$L = \sum_t w_t\, L_t .$$
 #
 # Notebook [05](05_train_many_tasks.ipynb) trains longer, with all methods beside each other. The loop is an ordinary
 # one:
@@ -410,7 +410,7 @@ def rate(step, steps):
 
 
 def learn(model, batches, steps):
-    """AdamW on sum_t lambda_t L_t; yields each step's losses by task."""
+    """AdamW on sum_t w_t L_t; yields each step's losses by task."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, steps))

@@ -663,9 +663,9 @@ display(Markdown(f"**So** the distilled network {'is ahead' if min(gaps) > 0 els
 # predicts at stride 8:
 #
 # $$\hat y_t = \mathrm{head}_t\big(f_1, f_2, f_3, f_4\big), \qquad
-# \mathcal L = \sum_t \lambda_t \, \mathcal L_t(\hat y_t, y_t)$$
+# L = \sum_t w_t \, L_t(\hat y_t, y_t)$$
 #
-# Here $f_i$ are the maps, $\hat y_t$ is the prediction for task $t$, $y_t$ its label, and $\lambda_t$ the weight of its
+# Here $f_i$ are the maps, $\hat y_t$ is the prediction for task $t$, $y_t$ its label, and $w_t$ the weight of its
 # loss. Both runs start from the same heads, see the same batches in the same order, and take the same number of steps.
 # Only the frozen weights differ. **Predict**: which task will suffer most from random features?
 

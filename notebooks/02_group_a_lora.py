@@ -163,7 +163,8 @@ guess("directions of the update", None)  # your guess in place of None
 # %%
 spectra = {"W itself": base.weight, "noise": torch.randn(c_out, c_in), **dict(zip(names, updates, strict=True))}
 spectra = {name: torch.linalg.svdvals(m / m.norm()).detach() for name, m in spectra.items()}
-lost_length = {name: (1 - F.pad(s.square().cumsum(0), (1, 0))).clamp_min(0).sqrt() for name, s in spectra.items()}
+kept = {name: F.pad(s.square().cumsum(0), (1, 0)) for name, s in spectra.items()}  # by the first 0, 1, 2, ... of them
+lost_length = {name: (1 - share).clamp_min(0).sqrt() for name, share in kept.items()}
 needed = {name: int((lost >= 0.5).sum()) for name, lost in lost_length.items()}  # rank that loses less than half
 print("rank needed to lose less than half of the length:", needed)
 reveal("directions of the update", needed[names[0]])

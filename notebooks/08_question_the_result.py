@@ -119,12 +119,13 @@ show(draw_capacities(rivals), "08_design")
 # panels have the same height in every stage, and so the same number of parameters: they differ only in *who shares
 # what*. The first two have the same arithmetic as well. The last has one group everywhere and spends on rank what the
 # first spends on running the frame twice and four times: the same multiply-adds, many times the parameters (its columns
-# are cut off). So capacity can be had without grouping, in two currencies, and each question has its rivals.
+# are cut off). So there are two ways to have capacity without grouping, by parameters and by multiply-adds, and each
+# question below is asked against the rivals that it needs.
 #
 # ## What has been run
 #
 # Every training is one file, and the collected ones are read here. A study that is not finished is shown as far as it
-# is: what is missing is missing, not guessed.
+# is; what is missing is left out and named.
 
 # %%
 PTSA, SHARED, FULL = (METHODS[name].title for name in ("ptsa", "lora_shared", "full_finetune"))
