@@ -165,7 +165,8 @@ def test_the_switches_change_the_look_and_unfold_the_code(opened):
 
 def test_a_figure_made_smaller_to_fit_stands_at_its_own_size_after_a_tap_and_the_page_keeps_its_width(opened):
     tab = opened("02_group_a_lora", 400)
-    figure = tab.locator(".output_png img.small").first
+    figure = tab.locator(".output_png img").first
+    tab.wait_for_selector(".output_png img.small")  # told when its size is known
     fitted = figure.bounding_box()["width"]
     figure.click()
     assert figure.bounding_box()["width"] == figure.evaluate("image => image.naturalWidth") > 2 * fitted
