@@ -52,8 +52,12 @@ class Layout:
         return tuple(key for key in self.sources if key not in others)
 
     def open(self, root: str | Path) -> "Archive":
-        """Looks at the folders of an archive. Raises DataError where it is none of this layout."""
+        """Looks at the folders of an archive. Raises ValueError where it is none of this layout."""
+        if not str(root):
+            raise ValueError(f"data set {self.name!r} needs root=, the folder of the archive")
         root = Path(root)
+        if not root.exists():
+            raise DataError("missing", f"{root} is no folder; expected the root of the {self.name} archive")
         index = {key: _index(root, source) for key, source in self.sources.items()}
         archive = Archive(self, root, dict(self.sources), index, self.name)
         lists = [archive.list_path(split) for split in self.published]
@@ -99,6 +103,13 @@ class Archive:
             if source.optional and key not in there and folder.is_dir() and not _listed(folder):  # nobody annotated
                 there.add(key)
         return tuple(task for task in self.layout.tasks if {task, self.sources[task].only_where or task} <= there)
+
+    def need(self, tasks: Iterable[str]) -> None:
+        """Raises DataError where there are no files for one of these tasks."""
+        for task in tasks:
+            if task not in self.tasks:
+                words = f"{self.root} has no labels for {task!r}: {self.lack(task)}; add it, or choose among "
+                raise DataError("missing", f"{words}tasks={self.tasks}")
 
     def list_path(self, split: str) -> Path:
         return self.root / self.layout.lists.format(split)

@@ -19,7 +19,7 @@ from . import frames, own
 from . import transforms as tr
 from .cache import build, cache_folder, fingerprint, open_parts
 from .describe import describe
-from .listing import ARCHIVES, open_archive, readable, tasks_of
+from .listing import ARCHIVES, tasks_of
 from .prepared import FRAMES_VERSION, build_copy, is_prepared, open_prepared, read_manifest
 
 SOURCES = ("scenes", *ARCHIVES)
@@ -107,8 +107,8 @@ def open_dataset(
     elif is_prepared(root):
         table, smaller = open_prepared(name, root, split, tasks, work_size, n_frames)
     else:
-        archive = open_archive(name, root)
-        readable(archive, tasks)
+        archive = ARCHIVES[name].open(root)
+        archive.need(tasks)
         _, *made = build_copy(archive, split, tasks, read_at, n_frames, cache)
         table = open_parts(*made, tasks, f"{split}: {archive.described}, {archive.root}, at {read_at}x{read_at}")
     kinds = {task: frames.KINDS[task] for task in tasks}
@@ -132,7 +132,7 @@ def count_frames(name: Any, root: str | Path, split: str, n_frames: int | None =
     elif is_prepared(root):
         n = read_manifest(root)["splits"][split]["frames"]
     else:
-        n = len(open_archive(name, root).names(split))
+        n = len(ARCHIVES[name].open(root).names(split))
     return min(n, n_frames or n)
 
 

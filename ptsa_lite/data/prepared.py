@@ -19,7 +19,7 @@ from . import cache, frames
 from .archive import Archive
 from .disk import make_folder, read_json, write_json
 from .files import NAME, DataError
-from .listing import open_archive, readable, tasks_of
+from .listing import ARCHIVES, tasks_of
 from .transforms import shrink
 
 FRAMES_VERSION = 2
@@ -69,12 +69,12 @@ def prepare_archive(
     """
     out = Path(out)
     check({"size": COUNT, "n_frames": COUNT}, {"size": img_size} | ({"n_frames": n_frames} if n_frames else {}))
-    archive = open_archive(name, root)
+    archive = ARCHIVES[name].open(root)
     lacking = [task for task in suite(name) if task not in archive.tasks]
     chosen = [task for task in suite(name) if task not in lacking] if tasks is None else [*tasks_of(name, tasks)]
     if lacking:
         report(f"{root} has no labels for {', '.join(lacking)}; the other tasks are prepared")
-    readable(archive, chosen)
+    archive.need(chosen)
     sizes = {split: img_size * halves // 2 for split, halves in SPLITS.items()}
     manifest = {"name": name, "img_size": img_size, "tasks": chosen, "n_frames": n_frames}
     manifest["archive"] = archive.described

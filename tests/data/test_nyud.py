@@ -11,7 +11,6 @@ from PIL import Image
 
 from ptsa_lite.data import files, nyud
 from ptsa_lite.data.files import DataError
-from ptsa_lite.data.listing import readable
 
 TASKS = nyud.LAYOUT.tasks
 
@@ -98,7 +97,7 @@ def test_a_folder_of_other_files_is_told_by_what_it_holds_and_what_is_read(tmp_p
     (tmp_path / "depth/.DS_Store").touch()
     words = "folder depth holds 5 .exr, and is read from .npy or .png"
     with pytest.raises(DataError, match=f"has no labels for 'depth': {words}"):
-        readable(nyud.LAYOUT.open(tmp_path), TASKS)
+        nyud.LAYOUT.open(tmp_path).need(TASKS)
     assert nyud.LAYOUT.open(tmp_path).tasks == ("semseg", "normals", "edge")
     for path in (tmp_path / "images").iterdir():
         path.rename(path.with_suffix(".webp"))
