@@ -100,9 +100,9 @@ def open_dataset(
         kinds = {task: one.moves for task, one in described.tasks.items()}
         return _seen_as(table, Samples(recipe, kinds, img_size, None, seed))
     tasks, smaller = tasks_of(known(name, SOURCES, "data set"), tasks), None
-    if name == "scenes" and str(root):
-        raise ValueError(f"the scenes are drawn, not read from {root}; leave out root, or name the data set there")
     if name == "scenes":
+        if str(root):
+            raise ValueError(f"the scenes are drawn, not read from {root}; leave out root, or name the data set there")
         table = _scenes(split, work_size or img_size, n_frames, seed, tasks, cache)
     elif is_prepared(root):
         table, smaller = open_prepared(name, root, split, tasks, work_size, n_frames)

@@ -28,12 +28,11 @@ HEAD = ("split", "label", "expected", "found", "missing", "unreadable", "out of 
 
 @dataclass
 class Row:
-    """One label of one split. `found` counts the files that are there; `good` those that can be used."""
+    """One label of one split. `found` counts the files that are there, `sizes` those that can be used."""
 
     split: str
     label: str
     expected: int
-    good: int = 0
     faults: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind in KINDS})  # sentences by kind
     remarks: Counter = field(default_factory=Counter)  # what a documented rule put right, or what is worth knowing
     sizes: Counter = field(default_factory=Counter)
@@ -111,7 +110,7 @@ def verify(name: str, root: str | Path) -> Report:
     words = {"missing": "bring the file or take the frame off the list", "unreadable": "fetch it again"}
     advice = [*(f"Mend the split list: {fault}" for fault in faults), *notes]
     advice += _findings(rows, words, "bring the archive of this layout")
-    ready = f"open_dataset({name!r}, {str(root)!r}, tasks={tasks}, work_size=...)"
+    ready = f"open_dataset({name!r}, {str(root)!r}, tasks={tasks})"
     return Report(root, archive.described, rows, faults, advice, ready)
 
 
@@ -156,8 +155,8 @@ def _check_all(
                     row.remarks["not annotated"] += 1
             bar.update()
     for row in rows.values():
-        if row.good > 2 and not row.remarks["not annotated"] and row.low >= row.high:
-            row.remarks[ONE_VALUE] += row.good
+        if row.sizes.total() > 2 and not row.remarks["not annotated"] and row.low >= row.high:
+            row.remarks[ONE_VALUE] += row.sizes.total()
     return [pictures, *rows.values()]
 
 
@@ -169,7 +168,6 @@ def _check(row: Row, read) -> np.ndarray | None:
     except DataError as error:
         row.faults[error.kind].append(str(error))
         return None
-    row.good += 1
     row.remarks.update(set(remarks))
     if array is None:
         row.remarks["no object"] += 1

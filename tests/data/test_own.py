@@ -286,7 +286,7 @@ def test_verify_counts_what_is_wrong_in_data_of_one_s_own(tmp_path):
 
 def test_verify_reads_arrays_too():
     report = verify_own(describe({"path": rows(2), "columns": COLUMNS}, TASKS))
-    assert report.ok and all(row.good == 2 for row in report.rows)
+    assert report.ok and all(row.sizes.total() == 2 for row in report.rows)
 
 
 def test_verify_tells_a_task_without_labels_and_passes_over_a_split_that_is_held_out(tmp_path):

@@ -15,7 +15,7 @@ def row(report, split, label):
 def test_a_sound_archive_is_ready(tmp_path, name, write):
     report = verify(name, write(tmp_path))
     assert report.ok and "Ready: open_dataset" in str(report)
-    assert all(row.good + row.remarks["not annotated"] == row.expected for row in report.rows)
+    assert all(row.sizes.total() + row.remarks["not annotated"] == row.expected for row in report.rows)
     assert row(report, "train", "image").cells()[2:4] == ["3", "3"]
     assert "train lists 3 frames, the published split" in str(report)
 
@@ -89,7 +89,7 @@ def test_an_absent_split_list_does_not_hide_the_other_split(tmp_path):
     root = write_nyud(tmp_path)
     (root / "gt_sets/val.txt").unlink()
     report = verify("nyud", root)
-    assert "val.txt is missing" in str(report) and row(report, "train", "depth").good == 3
+    assert "val.txt is missing" in str(report) and row(report, "train", "depth").sizes.total() == 3
 
 
 def test_a_frame_in_both_lists_and_a_label_of_one_value_are_told(tmp_path):
