@@ -48,10 +48,10 @@ from ptsa_lite.tasks import IGNORE, PASCAL, SCENES, default_tasks
 from ptsa_lite.tree import TaskTree
 from ptsa_lite.workshop.exercises import guess, reveal
 from ptsa_lite.workshop.explore import Explorable
-from ptsa_lite.workshop.parameters import checked
+from ptsa_lite.workshop.parameters import FRAMES, checked
 from ptsa_lite.workshop.widgets import interact
 
-checked(globals(), limit=SIZE, seed=SIZE, rank=COUNT, steps=COUNT, batch_size=COUNT, lr=POSITIVE)
+checked(globals(), limit=FRAMES, seed=SIZE, rank=COUNT, steps=COUNT, batch_size=COUNT, lr=POSITIVE)
 use_style()
 torch.manual_seed(seed)
 tasks = default_tasks(data)

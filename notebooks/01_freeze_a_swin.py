@@ -46,10 +46,10 @@ from ptsa_lite.figures import (
 from ptsa_lite.tasks import IGNORE, default_tasks
 from ptsa_lite.workshop.exercises import guess, reveal
 from ptsa_lite.workshop.explore import Explorable, likeness_data
-from ptsa_lite.workshop.parameters import checked
+from ptsa_lite.workshop.parameters import FRAMES, checked
 from ptsa_lite.workshop.widgets import interact
 
-checked(globals(), limit=SIZE, seed=SIZE, steps=COUNT, batch_size=COUNT, lr=POSITIVE)
+checked(globals(), limit=FRAMES, seed=SIZE, steps=COUNT, batch_size=COUNT, lr=POSITIVE)
 use_style()
 tasks = default_tasks(data)
 looking = open_dataset(data, root, "val", img_size=look_size, tasks=list(tasks), n_frames=6)

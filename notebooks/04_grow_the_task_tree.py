@@ -26,9 +26,9 @@ img_size: int = 64  # side of the frames of the quick similarity, in pixels
 
 # %% tags=["hide-input"]
 from ptsa_lite.checks import COUNT, SIZE
-from ptsa_lite.workshop.parameters import GROUPS, checked
+from ptsa_lite.workshop.parameters import FRAMES, GROUPS, checked
 
-checked(globals(), limit=SIZE, seed=SIZE, n_groups=GROUPS, resamples=COUNT, rank=COUNT)
+checked(globals(), limit=FRAMES, seed=SIZE, n_groups=GROUPS, resamples=COUNT, rank=COUNT)
 
 # %% tags=["hide-input"]
 import functools
@@ -631,8 +631,8 @@ if tree in same and len(same) == len(trees) > 1:
 # Notebook 05 trains with this tree.
 
 # %% tags=["hide-input"]
-record = {"tree": tree.to_dict(), "n_groups": list(n_groups), "tasks": list(names), "score": float(scores.max()),
-          "reading": f"{reading}, {pairs}", "share_of_resamples": float(share[order[0]])}
+record = {"data": data, "tree": tree.to_dict(), "n_groups": list(n_groups), "tasks": list(names),
+          "score": float(scores.max()), "reading": f"{reading}, {pairs}", "share_of_resamples": float(share[order[0]])}
 target = Path(out_dir) / "tree.json"
 target.parent.mkdir(parents=True, exist_ok=True)
 target.with_suffix(".json.part").write_text(json.dumps(record, indent=1))

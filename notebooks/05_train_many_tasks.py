@@ -29,9 +29,9 @@ command: str = "papermill notebooks/05_train_many_tasks.ipynb out.ipynb"  # what
 
 # %% tags=["hide-input"]
 from ptsa_lite.checks import COUNT, SIZE
-from ptsa_lite.workshop.parameters import RATES, checked
+from ptsa_lite.workshop.parameters import FRAMES, RATES, checked
 
-checked(globals(), limit=SIZE, seed=SIZE, epochs=COUNT, batch_size=COUNT, rank=COUNT, lr=RATES, jobs=COUNT)
+checked(globals(), limit=FRAMES, seed=SIZE, epochs=COUNT, batch_size=COUNT, rank=COUNT, lr=RATES, jobs=COUNT)
 
 # %% tags=["hide-input"]
 import json
@@ -70,7 +70,7 @@ def say(text):
 # %% tags=["hide-input"]
 file = Path(out_dir) / "tree.json"
 saved = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-if set(saved.get("tasks", [])) == set(names):
+if saved.get("data") == data and set(saved["tasks"]) == set(names):
     tree, origin = TaskTree.from_dict(saved["tree"]), "the tree that notebook 04 grew"
 else:
     halves = (names[: len(names) // 2], names[len(names) // 2 :])

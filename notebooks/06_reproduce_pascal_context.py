@@ -74,9 +74,9 @@ out_dir: str = "runs/notebooks"  # where everything is written
 
 # %% tags=["hide-input"]
 from ptsa_lite.checks import AT_LEAST_0, COUNT, SIZE
-from ptsa_lite.workshop.parameters import checked
+from ptsa_lite.workshop.parameters import SOME, checked
 
-checked(globals(), limit=SIZE, seed=SIZE, epochs=COUNT, batch_size=COUNT, accumulate=COUNT, lr=AT_LEAST_0, workers=SIZE)
+checked(globals(), rows=SOME, limit=SIZE, seed=SIZE, epochs=COUNT, batch_size=COUNT, accumulate=COUNT, lr=AT_LEAST_0, workers=SIZE)
 
 # %% tags=["hide-input"]
 import json

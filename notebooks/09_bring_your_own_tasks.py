@@ -451,7 +451,7 @@ with torch.inference_mode():
 assert all(torch.equal(answers[name], said[name]) for name in tasks), "the adapters that came back are others"
 for path in sorted((own / "adapters").iterdir()):
     print(f"{path.name:>20} {path.stat().st_size / 1e6:8.3f} MB")
-words = (own / "adapters" / "README.md").read_text()
+words = (own / "adapters" / "README.md").read_text(encoding="utf-8")
 print("\n".join(line for line in words.splitlines() if line.startswith(("#", "|"))))
 
 # %% [markdown]

@@ -60,7 +60,7 @@ def say(*paragraphs):
     display(Markdown("\n\n".join(paragraphs)))
 
 # %% tags=["parameters", "hide-input"]
-folders: list = []  # folders of photographs; empty: scenes are drawn instead
+folders: list[str] = []  # folders of photographs; empty: scenes are drawn instead
 teacher_file: str = ""  # weights of tf_efficientnet_lite0; empty: an untrained teacher, mechanics only
 student_name: str = "swin_small_distilled"  # what *Run it* trains: the shape of the small Swin, or one of timm's Swins
 minutes: float = 0.5  # of training; the schedule ends there
@@ -74,9 +74,9 @@ out_dir: str = "runs/notebooks/distil"  # a run that stopped goes on from here
 
 # %% tags=["hide-input"]
 from ptsa_lite.checks import COUNT, POSITIVE, SIZE
-from ptsa_lite.workshop.parameters import checked
+from ptsa_lite.workshop.parameters import SIDE, at_least, checked
 
-checked(globals(), seed=SIZE, minutes=POSITIVE, views=COUNT, batch_size=COUNT, lr=POSITIVE, n_scenes=COUNT)
+checked(globals(), seed=SIZE, minutes=POSITIVE, size=SIDE, views=COUNT, batch_size=COUNT, lr=POSITIVE, n_scenes=at_least(8))
 
 # %% [markdown]
 # ## The photographs

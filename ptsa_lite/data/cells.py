@@ -15,7 +15,7 @@ path of a picture or a .npy; an empty one means that the frame has no such label
 "it".
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,11 @@ def _stored(cell: Any) -> Any:
     return cell.get("bytes") or cell.get("path") if isinstance(cell, Mapping) else cell
 
 
+def paths_of(cell: str | Path, places: Iterable[Path]) -> list[Path]:
+    """Where the file of a path in a cell may lie; the path may have been written on Windows."""
+    return [place / path for place in places for path in dict.fromkeys((str(cell), str(cell).replace("\\", "/")))]
+
+
 def opened(cell: Any, places: Sequence[Path], channels: int) -> Any:
     """An array, a PIL picture, or what one is read from.
 
@@ -49,7 +54,7 @@ def opened(cell: Any, places: Sequence[Path], channels: int) -> Any:
     if isinstance(cell, bytes):
         return BytesIO(cell)
     if isinstance(cell, str | Path):
-        path = next((place / cell for place in places if (place / cell).is_file()), places[0] / cell)
+        path = next(filter(Path.is_file, paths_of(cell, places)), places[0] / cell)
         return files.read_array(path, channels) if path.suffix == ".npy" else path
     if isinstance(cell, list | tuple):
         try:

@@ -25,7 +25,7 @@ from ptsa_lite.checks import known
 from ptsa_lite.tasks import Task
 
 from . import cache, files, frames
-from .cells import LABELS, is_empty, numbers, opened
+from .cells import LABELS, is_empty, numbers, opened, paths_of
 from .describe import Description
 from .files import DataError
 from .pictures import read_picture
@@ -230,8 +230,8 @@ def _undecoded(rows, used: set[str], base: Path) -> tuple[Any, list | None]:
         rows = rows.with_format("numpy", arrays, output_all_columns=True)
     places = [base, *sorted({Path(path).parent for path in filter(None, paths) if Path(path).is_absolute()})]
     for path in filter(None, paths):
-        for place in places:  # where there is none, it is packed with the rows, or missed when it is read
+        for place in paths_of(path, places):  # without one it is packed with the rows, or missed when it is read
             with suppress(OSError):
-                found = os.stat(place / path)
+                found = os.stat(place)
                 stamp.append((path, found.st_size, found.st_mtime_ns))
     return rows, stamp

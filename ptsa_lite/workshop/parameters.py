@@ -18,8 +18,15 @@ SIMPLE = {kind.__name__: kind for kind in (int, float, str, bool, list, dict)}
 FAMILIES = {"low rank", "full", "biases", "decoders"}  # of methods, by what they train
 GROUPS: Rule = (lambda v: len(v) == 4 and v == sorted(v) and all(map(COUNT[0], v)),
                 "four whole numbers of at least 1, never falling")  # fmt: skip
+FRAMES: Rule = (lambda v: v == 0 or v >= 8, "0 for all, or at least 8")
+SOME: Rule = (lambda v: len(v) > 0, "a list of at least one")
+SIDE: Rule = (lambda v: v > 0 and v % 32 == 0, "a multiple of 32")  # of an image
 RATES: Rule = (lambda v: v.keys() == FAMILIES and all(map(POSITIVE[0], v.values())),
                f"a number above 0 for each of {', '.join(sorted(FAMILIES))}")  # fmt: skip
+
+
+def at_least(least: int) -> Rule:
+    return lambda v: v >= least, f"at least {least}"
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Data of one's own: whatever `datasets` loads becomes the same frames, and what is wrong is told before a training."""
 
+import os
 from io import BytesIO
 
 import datasets
@@ -189,6 +190,17 @@ def test_a_path_beside_one_picture_is_not_taken_for_that_of_another(tmp_path):
     (tmp_path / "metadata.csv").write_text("\n".join(lines) + "\n")
     made = open_dataset(tmp_path, tasks={"reach": TASKS["reach"]}, img_size=16, augment=False)
     assert [float(sample["reach"].unique()) for sample in made] == [1, 2]
+
+
+def test_paths_that_were_written_on_windows_lead_to_their_files(tmp_path):
+    save(tmp_path / "photos" / "0.png", frame(0)["image"])
+    save(tmp_path / "maps" / "0.npy", np.full((24, 32), 3, np.float32))
+    (tmp_path / "rows.csv").write_text("image,reach\nphotos\\0.png,maps\\0.npy\n")
+    for reach in (3, 4):
+        save(tmp_path / "maps" / "0.npy", np.full((24, 32), reach, np.float32))
+        os.utime(tmp_path / "maps" / "0.npy", (reach, reach))
+        made = open_dataset(tmp_path / "rows.csv", tasks={"reach": TASKS["reach"]}, img_size=16, augment=False)
+        assert float(made[0]["reach"].unique()) == reach, "a file that changed is read again"
 
 
 BAD_TASKS = [

@@ -3,7 +3,7 @@
 import pytest
 
 from ptsa_lite.checks import COUNT
-from ptsa_lite.workshop.parameters import GROUPS, RATES, accept, checked, read_cell
+from ptsa_lite.workshop.parameters import FRAMES, GROUPS, RATES, SIDE, SOME, accept, at_least, checked, read_cell
 
 CELL = """rank: int = 4  # LoRA rank, where a=b
 rate: float = 1e-3
@@ -90,3 +90,10 @@ def test_groups_are_four_and_never_fall(groups):
 @pytest.mark.parametrize("rates", [{}, {"full": 0.1}, {"low rank": 1, "full": 1, "biases": 1, "decoders": 0}])
 def test_there_is_a_rate_for_each_family(rates):
     assert not RATES[0](rates) and RATES[0]({"low rank": 1e-3, "full": 1, "biases": 1, "decoders": 0.1})
+
+
+def test_a_side_can_be_halved_five_times_and_a_list_holds_something():
+    assert [SIDE[0](side) for side in (0, 50, 64)] == [False, False, True]
+    assert [FRAMES[0](limit) for limit in (-1, 0, 7, 8)] == [False, True, False, True]
+    assert not SOME[0]([]) and SOME[0](["ptsa_1124"])
+    assert at_least(8)[0](8) and not at_least(8)[0](7) and at_least(8)[1] == "at least 8"
