@@ -35,7 +35,6 @@ import math
 import time
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from IPython.display import Markdown, display
@@ -43,7 +42,7 @@ from torch.nn import functional as F
 
 from ptsa_lite.data import make_loader, open_dataset
 from ptsa_lite.figures import (
-    SOFT, draw_angles, draw_estimates, draw_gradients, draw_how_sure, draw_similarities, draw_similarity,
+    SOFT, Drawing, draw_angles, draw_estimates, draw_gradients, draw_how_sure, draw_similarities, draw_similarity,
     draw_stages, name_ends, save_figure, task_colour, use_style,
 )
 from ptsa_lite.tasks import IGNORE, default_tasks, known
@@ -282,7 +281,8 @@ print(f"{first} with {last}: {by_hand:+.3f} plain, {elementwise_cosine(g[first],
 
 # %% tags=["hide-input"]
 factors = np.logspace(-3, 3, 13)
-figure, axes = plt.subplots(figsize=(7.5, 3.2))
+figure = Drawing(figsize=(7.5, 3.2))
+axes = figure.subplots()
 ends = []
 for name in names[1:]:
     flat = [cosine(factor * g[first], g[name]) for factor in factors]
@@ -296,7 +296,8 @@ axes.axhline(0, color=SOFT, linewidth=1, linestyle=":")
 axes.set(xlabel=f"factor on the loss weight of {first}", ylabel=f"cosine with {first}",
          title="Dashed: plain, blind to the loss weight. Solid: elementwise")
 name_ends(axes, ends, tie=False)
-save_figure(figure, "03_loss_weight", out_dir);
+save_figure(figure, "03_loss_weight", out_dir)
+figure
 
 # %% [markdown]
 # The dashed lines are exactly flat, and the solid ones bend toward zero on both sides. On the right the heavy task owns

@@ -40,10 +40,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from IPython.display import Markdown, display
-from matplotlib import pyplot as plt
 
 from ptsa_lite.figures import (
-    OURS, draw_similarity, draw_tree, draw_tree_beside, draw_work_and_size, save_figure, task_colour, use_style,
+    OURS, Drawing, draw_similarity, draw_tree, draw_tree_beside, draw_work_and_size, save_figure, task_colour, use_style,
 )
 from ptsa_lite.tasks import NYUD, PASCAL, default_tasks, known
 from ptsa_lite.tree import TaskTree, tree_score
@@ -239,13 +238,16 @@ def split_of(tree):
 order = np.argsort(-scores, kind="stable")
 shown = order[:8]
 columns = min(2, len(shown))
-figure, panels = plt.subplots(-(-len(shown) // columns), columns, figsize=(11, 2.5 * -(-len(shown) // columns)))
+lines = -(-len(shown) // columns)
+figure = Drawing(figsize=(11, 2.5 * lines))
+panels = figure.subplots(lines, columns)
 for axes in np.ravel(panels):
     axes.axis("off")
 for place, (number, axes) in enumerate(zip(shown, np.ravel(panels), strict=False), 1):
     draw_tree(trees[number], title=f"{place}. score {scores[number]:+.3f}", axes=axes)
 figure.tight_layout()
-save_figure(figure, "04_every_tree", out_dir);
+save_figure(figure, "04_every_tree", out_dir)
+figure
 
 # %% tags=["hide-input"]
 spread = np.array([error[couple] for couple in couples])  # (pairs,) standard errors
@@ -353,7 +355,8 @@ share = wins()
 reveal("wins in a hundred", 100 * share[order[0]])
 
 # %% tags=["hide-input"]
-figure, axes = plt.subplots(figsize=(7, 0.42 * len(shown) + 1.1))
+figure = Drawing(figsize=(7, 0.42 * len(shown) + 1.1))
+axes = figure.subplots()
 axes.barh(range(len(shown)), share[shown], color=[OURS, *["#c3cbd1"] * (len(shown) - 1)])
 for place, number in enumerate(shown):
     axes.text(share[number], place, f" {share[number]:.0%}", va="center")
@@ -361,7 +364,8 @@ axes.set_yticks(range(len(shown)), [split_of(trees[number]) for number in shown]
 axes.invert_yaxis()
 axes.set(xlim=(0, 1.08), xlabel="share of redrawn similarities that the tree wins")
 axes.set_title(f"The chosen tree wins {share[order[0]]:.0%} of the time")
-save_figure(figure, "04_how_sure", out_dir);
+save_figure(figure, "04_how_sure", out_dir)
+figure
 
 # %% tags=["hide-input"]
 def in_words(tree):

@@ -40,7 +40,6 @@ import shutil
 import time
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from IPython.display import HTML, Markdown, display
@@ -50,7 +49,7 @@ from ptsa_lite.data import make_loader, open_dataset
 from ptsa_lite.experiments.queue import run_study
 from ptsa_lite.experiments.tables import table_of_methods
 from ptsa_lite.figures import (
-    BOX, INK, OURS, SOFT, Drawing, draw_family, draw_training, save_figure, task_colour, use_style,
+    BOX, INK, OURS, SOFT, Drawing, draw_family, draw_training, save_figure, task_colour, task_ink, use_style,
 )  # fmt: skip
 from ptsa_lite.tasks import IGNORE, default_tasks
 from ptsa_lite.tree import TaskTree
@@ -222,11 +221,13 @@ for k in range(k_w, total):
     assert math.isclose(learning_rate(k, config, steps), expected, rel_tol=1e-9), f"step {k}: another rate"
 
 # %% tags=["hide-input"]
-figure, axes = plt.subplots(figsize=(7, 2.4))
+figure = Drawing(figsize=(7, 2.4))
+axes = figure.subplots()
 axes.plot([k / steps for k in range(total)], [learning_rate(k, config, steps) for k in range(total)], color=OURS)
 axes.axvspan(0, warmup_epochs, color=BOX, zorder=0)
 axes.set(xlabel="epoch", ylabel="learning rate", title="A straight warm-up, then half a cosine", ylim=0)
-save_figure(figure, "05_schedule", out_dir);
+save_figure(figure, "05_schedule", out_dir)
+figure
 
 # %% tags=["hide-input"]
 paper = TrainConfig()
@@ -472,7 +473,7 @@ def draw_live(curves, predictions):
     for k, (name, task) in enumerate(tasks.items()):
         place = figure.add_axes([0.45 + 0.138 * k, 0.15, 0.13, 0.6])
         show(place, colour_labels(task, predictions[name][0], predicted=True))
-        place.set_title(name, color=task_colour(name), fontsize=9, loc="center")
+        place.set_title(name, color=task_ink(name), fontsize=9, loc="center")
     return figure
 
 
@@ -753,7 +754,8 @@ def gain(metrics, single, name):
 
 
 def draw_gains(rows, single):
-    figure, axes = plt.subplots(figsize=(11, 3.6))
+    figure = Drawing(figsize=(11, 3.6))
+    axes = figure.subplots()
     width = 0.8 / len(names)
     for k, name in enumerate(names):
         heights = [gain(r["metrics"], single, name) for r in rows]
@@ -771,7 +773,9 @@ def draw_gains(rows, single):
 if comparable:
     for r in comparable:
         assert math.isclose(np.mean([gain(r["metrics"], single, n) for n in names]), r["delta_m"], abs_tol=1e-9)
-    save_figure(draw_gains(comparable, single), "05_gains", out_dir)
+    figure = draw_gains(comparable, single)
+    save_figure(figure, "05_gains", out_dir)
+    display(figure)
 
 # %% tags=["hide-input"]
 if comparable:

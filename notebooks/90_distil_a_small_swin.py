@@ -38,7 +38,6 @@ import itertools
 import json
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import timm
 import torch
@@ -51,7 +50,7 @@ from ptsa_lite import backbones
 from ptsa_lite.workshop import distil, muon, teacher
 from ptsa_lite.scenes import render_scene
 from ptsa_lite.experiments.tables import markdown
-from ptsa_lite.figures import Drawing, draw_grid, name_ends, save_figure, use_style
+from ptsa_lite.figures import Drawing, draw_grid, in_words, name_ends, save_figure, use_style
 
 use_style()
 
@@ -209,13 +208,14 @@ print(f"{n_large} of {len(spectra['gradient'])} singular values exceed a tenth o
 assert n_large < 13, "a gradient has few directions"
 
 # %% tags=["hide-input"]
-figure, axis = plt.subplots(figsize=(7, 2.8))
+figure = Drawing(figsize=(7, 2.8))
+axis = figure.subplots()
 for (name, values), colour in zip(spectra.items(), ("#0b3954", "#D55E00"), strict=True):
     axis.semilogy(range(1, len(values) + 1), values / values[0], color=colour)
-    axis.text(64, 1.6 * float(values[63] / values[0]), name, color=colour, fontweight="bold", ha="center")
+    axis.text(64, 1.6 * float(values[63] / values[0]), name, color=in_words(colour), fontweight="bold", ha="center")
 axis.set(xlabel="singular value, largest first", ylabel="share of the largest", ylim=(1e-4, 3))
 axis.set_title("The gradient pulls in a few directions, Muon's step in nearly all")
-plt.show()
+figure
 
 # %% [markdown]
 # So a plain gradient step moves along a handful of directions and hardly along the others. AdamW scales every *entry* of the matrix by itself, which helps a little. Muon takes the matrix as one thing. With $G = U S V^\top$ it steps along $U V^\top$: the same directions, nearly every singular value near one. No decomposition is needed for that. A polynomial with $p(\sigma) \to 1$, applied five times, is fifteen matrix products (Newton and Schulz's iteration). The very smallest, a thousandth of the largest, it leaves behind.

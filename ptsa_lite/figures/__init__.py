@@ -10,7 +10,7 @@ from .similarity import draw_angles, draw_estimates, draw_gradients, draw_how_su
 from .similarity import draw_stages
 from .study import draw_choices, draw_curves, draw_differences, draw_ranked, draw_sweep, draw_task_gains
 from .study import draw_tradeoff
-from .style import BOX, CHOSEN, INK, OURS, SOFT, STAGES, THEIRS, Drawing, name_ends, save_figure, task_colour
-from .style import task_title, use_style
+from .style import BOX, CHOSEN, INK, OURS, SOFT, STAGES, THEIRS, Drawing, in_words, name_ends, save_figure
+from .style import task_colour, task_ink, task_title, use_style
 from .swin import draw_likeness, draw_pyramid, draw_windows
 from .tree import draw_adaptation, draw_capacities, draw_schemes, draw_training, draw_tree, draw_tree_beside
