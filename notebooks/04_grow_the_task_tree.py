@@ -135,7 +135,7 @@ def count_trees(n_tasks, counts):
 
 assert [count_trees(4, counts) for counts in ((1, 1, 2, 4), (1, 2, 2, 4), (1, 2, 3, 4))] == [7, 7, 18]
 for counts in itertools.combinations_with_replacement(range(1, 5), 4):  # every setting that four tasks allow
-    listed = set(TaskTree.enumerate("abcd", counts))
+    listed = set(TaskTree.enumerate(tuple("abcd"), counts))
     assert len(listed) == count_trees(4, counts), f"{counts}: {len(listed)} trees"
 for n_tasks, counts in ((4, (1, 1, 2, 4)), (6, (1, 2, 3, 6)), (8, (1, 2, 4, 8)), (12, (1, 3, 6, 12))):
     print(f"{n_tasks:>3} tasks at {counts!s:14} {count_trees(n_tasks, counts):>12,} trees")
