@@ -68,10 +68,10 @@ def on_device(dataset, device: torch.device):
 def fits(dataset, device: torch.device) -> bool:
     """Whether a data set's frames are of a kind that can lie on the device, and have room there."""
     samples = samples_of(dataset)
-    if device.type != "cuda" or samples is None or samples.work_size:
+    if device.type != "cuda" or samples is None:
         return False
     rows = dataset.with_format(None)
-    if len({*rows["_height"], *rows["_width"]}) > 1:  # not all at one square size
+    if {*rows["_height"], *rows["_width"]} != {samples.work_size}:  # not all at one square size
         return False
     row = rows[0]
     need = len(dataset) * sum(len(value) for value in row.values() if isinstance(value, bytes))

@@ -34,7 +34,7 @@ class Samples:
     recipe: str  # whose draws augment: a key of transforms.RECIPES, or "" for none
     kinds: dict[str, str]  # of each task, how its label moves: a key of transforms.LABELS
     size: int
-    work_size: int | None  # resize to it first; None where the rows are of the wanted size
+    work_size: int  # rows of another size are resized to it first
     seed: int
     epoch: int = 0
 
@@ -45,7 +45,7 @@ class Samples:
 
     def sample(self, row: dict) -> dict:
         frame = frames.decode(row)
-        if self.work_size:
+        if row["_height"] != self.work_size:
             frame = tr.shrink(frame, self.work_size)
         warp = tr.Warp()
         if self.recipe:
@@ -79,7 +79,8 @@ def open_dataset(
     n_frames    the first so many frames; for scenes the number of frames (512 and 128 by default)
     seed        decides which scenes are drawn, and the augmentation
     work_size   frames are read once and kept at this square size. By default 1.5 times img_size where they are
-                augmented, so that a zoom of 1.5 loses nothing, else img_size; scenes are drawn at img_size
+                augmented, so that a zoom of 1.5 loses nothing, else img_size; scenes are drawn at img_size. Larger
+                frames of a prepared folder are resized to it, smaller ones refused
     augment     by default only train
     cache       where scenes and prepared copies are kept (`cache.cache_folder`)
     columns     of your own data, {"image" or task: column} where a column has another name
@@ -92,27 +93,27 @@ def open_dataset(
     if work_size and work_size < img_size:
         raise ValueError(f"work_size {work_size} is below img_size {img_size}; give at least img_size, or None")
     augment = split == "train" if augment is None else augment
-    read_at = work_size or (img_size * 3 // 2 if augment else img_size)
+    work_size = work_size or (img_size * 3 // 2 if augment and name != "scenes" else img_size)
     if is_own(name, tasks):
         described = describe(name, tasks, columns)
-        table = own.open_own(described, split, read_at, n_frames, root, cache)
+        table = own.open_own(described, split, work_size, n_frames, root, cache)
         recipe = described.augment if augment and described.augment != "none" else ""
         kinds = {task: one.moves for task, one in described.tasks.items()}
-        return _seen_as(table, Samples(recipe, kinds, img_size, None, seed))
-    tasks, smaller = tasks_of(known(name, SOURCES, "data set"), tasks), None
+        return _seen_as(table, Samples(recipe, kinds, img_size, work_size, seed))
+    tasks = tasks_of(known(name, SOURCES, "data set"), tasks)
     if name == "scenes":
         if str(root):
             raise ValueError(f"the scenes are drawn, not read from {root}; leave out root, or name the data set there")
-        table = _scenes(split, work_size or img_size, n_frames, seed, tasks, cache)
+        table = _scenes(split, work_size, n_frames, seed, tasks, cache)
     elif is_prepared(root):
-        table, smaller = open_prepared(name, root, split, tasks, work_size, n_frames)
+        table = open_prepared(name, root, split, tasks, work_size, n_frames)
     else:
         archive = ARCHIVES[name].open(root)
         archive.need(tasks)
-        _, *made = build_copy(archive, split, tasks, read_at, n_frames, cache)
-        table = open_parts(*made, tasks, f"{split}: {archive.described}, {archive.root}, at {read_at}x{read_at}")
+        _, *made = build_copy(archive, split, tasks, work_size, n_frames, cache)
+        table = open_parts(*made, tasks, f"{split}: {archive.described}, {archive.root}, at {work_size}x{work_size}")
     kinds = {task: frames.KINDS[task] for task in tasks}
-    return _seen_as(table, Samples(name if augment else "", kinds, img_size, smaller, seed))
+    return _seen_as(table, Samples(name if augment else "", kinds, img_size, work_size, seed))
 
 
 def is_own(name: Any, tasks: Any = None) -> bool:

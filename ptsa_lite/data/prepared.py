@@ -122,10 +122,8 @@ def read_manifest(root: str | Path) -> dict:
     return manifest
 
 
-def open_prepared(
-    name: str, root: str | Path, split: str, tasks: Iterable[str], work_size: int | None, n_frames: int | None
-) -> tuple:
-    """(table, work size still to be resized to or None) of a split of a prepared folder.
+def open_prepared(name: str, root: str | Path, split: str, tasks: Iterable[str], work_size: int, n_frames: int | None):
+    """The table of a split of a prepared folder, whose frames may be larger than the wanted size.
 
     Raises DataError where it holds another data set, lacks a task or a part, or is smaller than the wanted size.
     """
@@ -137,7 +135,7 @@ def open_prepared(
         words = f"{root} was prepared without {', '.join(lacking)}; choose among tasks={manifest['tasks']}"
         raise DataError("missing", f"{words}, or prepare it anew")
     made = manifest["splits"][split]
-    if work_size and work_size > made["work_size"]:
+    if work_size > made["work_size"]:
         raise DataError("size", f"{root} holds {split} at {made['work_size']}, below {work_size}; prepare it anew")
     n = min(made["frames"], n_frames or made["frames"])
     parts = cache.parts(root / made["folder"], n)
@@ -145,5 +143,4 @@ def open_prepared(
         words = f"{root / made['folder']} lacks {parts.count(None)} of {len(parts)} parts"
         raise DataError("missing", f"{words}; prepare it again: what is there is kept")
     words = f"{split}: {manifest['archive']}, prepared at {made['work_size']}x{made['work_size']}"
-    table = cache.open_parts(parts, n, tasks, words)
-    return table, work_size if work_size != made["work_size"] else None
+    return cache.open_parts(parts, n, tasks, words)

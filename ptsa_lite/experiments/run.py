@@ -240,12 +240,11 @@ def open_sets(run: Run, augment: bool = True) -> tuple:
     """
     name, tasks = own_data(run)
     data = dict(root=run.root, img_size=run.img_size, tasks=tasks, n_frames=run.n_frames)
-    # Decoded once: so large that a zoom of 1.5 loses nothing.
-    large, small = (run.img_size * 3 // 2, run.img_size) if run.data != "scenes" else (None, None)
+    large = run.img_size * 3 // 2 if run.data != "scenes" else None  # augmented or not: one copy serves both
     train_set = open_dataset(name, split="train", work_size=large, augment=augment, **data)
     if not run.holdout:
-        return train_set, open_dataset(name, split="val", work_size=small, **data)
-    plain = open_dataset(name, split="train", work_size=run.img_size, augment=False, **data)
+        return train_set, open_dataset(name, split="val", **data)
+    plain = open_dataset(name, split="train", augment=False, **data)
     held_out = range(0, len(plain), run.holdout)
     sets = train_set.select([i for i in range(len(train_set)) if i not in held_out]), plain.select(held_out)
     for task, (frames, use) in itertools.product(run.tasks, zip(sets, ("train", "measure"), strict=True)):

@@ -83,7 +83,7 @@ def test_what_does_not_fit_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="holds a prepared 'nyud', not 'pascal'"):
         open_dataset("pascal", out)
     with pytest.raises(ValueError, match="holds train at 48, below 96"):
-        open_dataset("nyud", out, img_size=64, work_size=96)
+        open_dataset("nyud", out, img_size=64)
     next(out.glob("nyud-val*/*.arrow")).unlink()
     with pytest.raises(ValueError, match="lacks 1 of 1 parts"):
         open_dataset("nyud", out, split="val", img_size=32)
