@@ -41,9 +41,9 @@ from ptsa_lite.figures import (
 from ptsa_lite.tasks import default_tasks
 from ptsa_lite.workshop.exercises import guess, reveal
 from ptsa_lite.workshop.explore import Explorable, rank_data
-from ptsa_lite.workshop.parameters import FRAMES, checked
+from ptsa_lite.workshop.parameters import FRAMES, between, checked
 
-checked(globals(), limit=FRAMES, seed=SIZE, rank=COUNT, epochs=COUNT)
+checked(globals(), limit=FRAMES, seed=SIZE, rank=between(1, 32), epochs=COUNT)
 use_style()
 torch.manual_seed(seed)
 tasks = default_tasks(data)

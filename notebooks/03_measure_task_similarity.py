@@ -24,9 +24,9 @@ command: str = "papermill notebooks/03_measure_task_similarity.ipynb out.ipynb" 
 
 # %% tags=["hide-input"]
 from ptsa_lite.checks import COUNT, POSITIVE, SIZE
-from ptsa_lite.workshop.parameters import FRAMES, at_least, checked
+from ptsa_lite.workshop.parameters import FRAMES, between, checked
 
-checked(globals(), limit=FRAMES, seed=SIZE, epochs=COUNT, lr=POSITIVE, n_samples=at_least(8))
+checked(globals(), limit=FRAMES, seed=SIZE, epochs=COUNT, lr=POSITIVE, n_samples=between(8, 10_000))
 
 # %% tags=["hide-input"]
 import itertools

@@ -73,9 +73,9 @@ out_dir: str = "runs/notebooks/distil"  # a run that stopped goes on from here
 
 # %% tags=["hide-input"]
 from ptsa_lite.checks import COUNT, POSITIVE, SIZE
-from ptsa_lite.workshop.parameters import SIDE, at_least, checked
+from ptsa_lite.workshop.parameters import SIDE, between, checked
 
-checked(globals(), seed=SIZE, minutes=POSITIVE, size=SIDE, views=COUNT, batch_size=COUNT, lr=POSITIVE, n_scenes=at_least(8))
+checked(globals(), seed=SIZE, minutes=POSITIVE, size=SIDE, views=COUNT, batch_size=COUNT, lr=POSITIVE, n_scenes=between(8, 10_000))
 
 # %% [markdown]
 # ## The photographs

@@ -2,12 +2,16 @@
 
 import json
 import re
+import shlex
 import subprocess
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from statistics import mean, stdev
 
+import click
 import pytest
 
+from ptsa_lite.__main__ import cli
 from ptsa_lite.workshop.notebooks import read, reading_minutes, sources
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -156,3 +160,31 @@ def test_readmes_python_trains_a_step():
     exec(compile(code, "README.md", "exec"), names)
     assert names["loss"].item() > 0 and set(names["by_task"]) == {"semseg", "depth", "normals"}
     assert all(p.grad is None for p in names["model"].parameters() if not p.requires_grad)
+
+
+def documented() -> list[list[str]]:
+    """The words of every command of ours that a text of the project shows, in prose, in a block or in a comment."""
+    found = []
+    for path in tracked():
+        if path.suffix in (".md", ".py", ".yaml", ".yml") and "tests" not in path.parts:
+            text = re.sub(r"\n# (?=\S)", " ", path.read_text(encoding="utf-8")) if path.suffix == ".py" else ""
+            spans = re.findall(r"`python -m ptsa_lite ([^`]+)`", text or path.read_text(encoding="utf-8"))
+            lines = re.findall(r"(?m)^(?:# )?python -m ptsa_lite ([^#\n]+)", path.read_text(encoding="utf-8"))
+            found += [shlex.split(line) for line in (*spans, *lines) if not {"{", "COMMAND"} & {*line, *line.split()}]
+    return found
+
+
+def test_every_command_that_a_text_shows_is_one_and_its_files_are_there(monkeypatch):
+    def quieten(command):
+        for inner in getattr(command, "commands", {}).values():
+            quieten(inner)
+        if not hasattr(command, "commands"):
+            monkeypatch.setattr(command, "callback", lambda **_: None)
+
+    quieten(cli)
+    assert len(documented()) > 40
+    for words in documented():
+        with suppress(click.MissingParameter) if words[1:] == [] else nullcontext():  # a command named in prose
+            cli.main(words, standalone_mode=False)
+        for word in words:
+            assert not re.fullmatch(r"(figures|notebooks)/[^A-Z]+", word) or (ROOT / word).exists(), words

@@ -178,7 +178,9 @@ def _load(
     path, on_hub = root / source, str(source).startswith(HUB)
     if not on_hub and not path.exists():  # `datasets` would look whether the hub, or its cache, has one of that name
         raise DataError("missing", f"there is no {path}; give {WANTED}")
-    why = ""
+    name, why = str(source).removeprefix(HUB), ""
+    if on_hub and Path(name).exists():  # and `datasets` would take it
+        raise DataError("unreadable", f"{source}: {name} lies where you stand, too; give that path, or stand elsewhere")
     try:
         where = str(Path(folder) / "datasets") if folder else None
         if path.is_file():
@@ -189,7 +191,7 @@ def _load(
             from ptsa_lite.weights.hub import asked_once
 
             with asked_once() as why:
-                found = hf.load_dataset(str(source).removeprefix(HUB), cache_dir=where)
+                found = hf.load_dataset(name, cache_dir=where)
         else:
             found = hf.load_dataset(str(path), cache_dir=where)
     except Exception as error:  # `datasets` raises whatever a folder leads it to

@@ -53,6 +53,9 @@ class Pretrained(ModelHubMixin, library_name="ptsa-lite", tags=["multi-task-lear
         return Run.from_dict(self.config["run"])
 
     def _save_pretrained(self, save_directory: Path) -> None:
+        for path in (save_directory / "config.json", save_directory / "README.md"):
+            if path.is_file() and "ptsa" not in path.read_text(encoding="utf-8", errors="replace"):
+                raise ValueError(f"{path} is somebody else's; give a folder of its own")
         save_adapters(self.model, save_directory / ADAPTERS, **self.config)
         write_json(save_directory / "config.json", self.config)
         self.generate_model_card().save(save_directory / "README.md")  # over an older one, too

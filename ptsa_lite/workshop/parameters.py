@@ -25,8 +25,8 @@ RATES: Rule = (lambda v: v.keys() == FAMILIES and all(map(POSITIVE[0], v.values(
                f"a number above 0 for each of {', '.join(sorted(FAMILIES))}")  # fmt: skip
 
 
-def at_least(least: int) -> Rule:
-    return lambda v: v >= least, f"at least {least}"
+def between(least: int, most: int) -> Rule:
+    return lambda v: least <= v <= most, f"from {least} to {most}"
 
 
 @dataclass(frozen=True)

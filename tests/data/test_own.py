@@ -203,6 +203,13 @@ def test_paths_that_were_written_on_windows_lead_to_their_files(tmp_path):
         assert float(made[0]["reach"].unique()) == reach, "a file that changed is read again"
 
 
+def test_a_folder_where_one_stands_is_not_taken_for_a_data_set_of_the_hub(tmp_path, monkeypatch):
+    (tmp_path / "owner" / "rooms").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="hf://datasets/owner/rooms: owner/rooms lies where you stand, too"):
+        open_dataset("hf://datasets/owner/rooms", tasks={"reach": TASKS["reach"]})
+
+
 BAD_TASKS = [
     ("image", {"kind": "binary"}, "one that rows of frames have already"),
     ("index", {"kind": "regression"}, "name it otherwise, such as index_map"),

@@ -43,7 +43,10 @@ def test_a_folder_is_saved_and_loaded_and_says_the_same(trained, tmp_path):
 
 def test_the_card_holds_the_run_s_numbers_and_nothing_of_the_machine(trained, tmp_path):
     (tmp_path / "folder").mkdir()
-    (tmp_path / "folder/README.md").write_text("an older card, with other numbers")
+    (tmp_path / "folder/README.md").write_text("my own project")
+    with pytest.raises(ValueError, match="README.md is somebody else's; give a folder of its own"):
+        Pretrained.of(trained).save_pretrained(tmp_path / "folder")
+    (tmp_path / "folder/README.md").write_text("an older card by ptsa-lite, with other numbers")
     Pretrained.of(trained).save_pretrained(tmp_path / "folder")
     words, result = (tmp_path / "folder/README.md").read_text(), read_json(trained / "result.json")
     assert words.startswith("---\nlibrary_name: ptsa-lite")
