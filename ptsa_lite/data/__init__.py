@@ -11,11 +11,10 @@ Instead of an archive, nyud and pascal take a folder that `data prepare` made of
 from importlib import import_module
 
 __all__ = ["SOURCES", "count_frames", "make_loader", "open_dataset", "set_epoch"]
-HOME = {"make_loader": "loading"}  # of all others: open
 
 
 def __getattr__(name: str):
     """What is asked for, imported only then: torch takes seconds."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{HOME.get(name, 'open')}", __name__), name)
+    return getattr(import_module(".loading" if name == "make_loader" else ".open", __name__), name)
