@@ -233,7 +233,7 @@ def train(config, row, root, out, log, changes) -> None:
 
     run = read_run(config, row, ({"root": root} if root else {}) | changes)
     folder = Path(out or f"runs/train/{'-'.join(filter(None, (find(config).stem, row)))}")
-    train_run(run, folder, say, **{"watch": LOGS[known(log, LOGS, "log")](folder)} if log else {})
+    train_run(run, folder, say, LOGS[known(log, LOGS, "log")](folder) if log else None)
 
 
 @cli.command()

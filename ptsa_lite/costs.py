@@ -39,16 +39,16 @@ def count_macs(model: Any, convention: str = "paper") -> int:
     if hasattr(model, "models"):  # one for each task
         return sum(count_macs(one, convention) for one in model.models.values())
     shadow, counts = shape_only(model), Counter[str]()
-    image = next(shadow.parameters()).new_empty(1, 3, *shadow.img_size)
-    executed = macs_of(lambda: shadow.features(image)) if convention == "all" else 0
     for place in ("backbone", "heads"):
         for module in shadow.get_submodule(place).modules():
             if not any(module.children()):
                 module.register_forward_hook(partial(_count, counts, place))
-    for task, maps in shadow.features(image).items():
+    image = next(shadow.parameters()).new_empty(1, 3, *shadow.img_size)
+    found: dict = {} if convention == "all" else shadow.features(image)
+    if convention == "all":  # in place of what the modules' hooks have counted on the way
+        counts["backbone"] = macs_of(lambda: found.update(shadow.features(image)))
+    for task, maps in found.items():
         shadow.heads[task](maps)
-    if convention == "all":
-        counts["backbone"] = executed
     return counts.total()
 
 

@@ -36,7 +36,7 @@ TOUR = Path(str(files("ptsa_lite") / "assets" / "tour"))  # a run that comes wit
 
 def train_run(
     run: Run, folder: str | Path, report: Callable[[str], None] = print,
-    watch: Callable[[nn.Module, dict], None] = lambda model, record: None,
+    watch: Callable[[nn.Module, dict], None] | None = None,
 ) -> dict:  # fmt: skip
     """Trains a run in a folder, or goes on there, and returns its result; started by torchrun, with the others.
 
@@ -64,7 +64,7 @@ def train_run(
         keep_best(model, tasks, folder)  # an earlier start may have ended between an epoch and this
         for record in epochs:
             say(describe(record, tasks))
-            if first:
+            if watch and first:
                 watch(model, record)
             keep_best(model, tasks, folder)
         result = result_of(run, model, read_history(folder), sets)
