@@ -5,6 +5,7 @@ import subprocess
 from dataclasses import asdict, replace
 
 import pytest
+from archives import write_nyud
 from tiny import tiny_backbone
 
 from ptsa_lite.experiments import run as runs
@@ -89,7 +90,8 @@ def test_a_result_holds_what_a_table_needs_and_no_path_of_this_machine(tiny, tmp
     assert sum(line.startswith("epoch") for line in lines) == 3
     assert result["frames"] == [4, 4] and result["gmacs"] > 0 and result["seconds"] > 0
     assert 0 < result["parameters"]["trainable"] < result["parameters"]["total"]
-    moved = Run("decoders_only", **SMALL | {"root": str(tmp_path / "archive")})
+    root = write_nyud(tmp_path / "archive", train=4, val=4)
+    moved = Run("decoders_only", **SMALL | {"data": "nyud", "tasks": ("depth",), "root": str(root)})
     assert train_run(moved, tmp_path / "moved", report=lines.append)["run"]["root"] == "archive"
 
 
