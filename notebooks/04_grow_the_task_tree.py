@@ -314,7 +314,7 @@ for counts in ((1, 1, 1, 1), (1, 1, 1, 2), (1, 1, 2, 2), (1, 1, 2, 4), (1, 2, 2,
     every = list(TaskTree.enumerate(names, counts))
     best = max(every, key=lambda one: tree_score(one, similarity, names))
     words = split_of(best).replace(" | ", ", ").replace("\n", "; then ") if len(every) > 1 else "–"
-    lines.append(f"| {counts} | {len(every)} | {tree_score(best, similarity, names):+.3f} | {words} |")
+    lines.append(f"| {str(counts).replace(' ', chr(160))} | {len(every)} | {tree_score(best, similarity, names):+.3f} | {words} |")
 everyone = tree_score(TaskTree.shared(names), similarity, names)
 assert math.isclose(everyone, values.mean()), "sharing everything must score the mean of all pairs"
 assert tree_score(TaskTree.separate(names), similarity, names) == 0, "nobody shares, so nothing can be scored"
