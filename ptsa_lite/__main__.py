@@ -1,6 +1,7 @@
 """The command line: python -m ptsa_lite COMMAND. Each command imports what it needs, so that --help answers at once."""
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -96,7 +97,7 @@ def build(names, force) -> None:
 @click.argument("name", metavar="NAME")
 @click.option("--settings", default="", metavar="NAME", help="notebooks/settings/NAME.yaml, such as paper.")
 @SET
-@click.option("--out", default="", metavar="FILE", help="The notebook to write (default runs/NAME.ipynb).")
+@click.option("--out", default="", metavar="FILE", help="The notebook to write (default runs/NAME-CHANGES.ipynb).")
 def run(name, settings, changes, out) -> None:
     """Execute one notebook with other parameters, and write it to FILE.
 
@@ -108,7 +109,8 @@ def run(name, settings, changes, out) -> None:
     folder = notebooks_folder()
     source = notebooks.choose(folder, [name])[0]
     overlay = read_settings(Request(settings=settings), folder)[1] if settings else {}
-    output = out or Path("runs") / source.with_suffix(".ipynb").name
+    asked = re.sub(r"[^\w.=-]+", "_", "".join(f"-{key}={value}" for key, value in changes.items()))[:120]
+    output = out or Path("runs") / f"{source.stem}{asked}.ipynb"  # runs of other values are other files
     notebooks.execute(source, output, overlay.get(source.stem, {}) | changes,
                       lambda done, cells, line: line and say(line))  # fmt: skip
     say(f"executed: {output}")

@@ -183,6 +183,8 @@ def test_one_notebook_runs_where_you_stand_with_other_parameters(clone, capsys):
     )
     (folder / "settings" / "more.yaml").write_text("00_try_it: {a: 2, b: 2}\n")
     assert __main__.main(["notebooks", "run", "00", "--settings", "more", "--set", "b=3"]) == 0
-    assert "2 3 elsewhere" in capsys.readouterr().out and os.path.isfile("runs/00_try_it.ipynb")
+    assert "2 3 elsewhere" in capsys.readouterr().out and os.path.isfile("runs/00_try_it-b=3.ipynb")
+    assert __main__.main(["notebooks", "run", "00", "--set", "b=4"]) == 0
+    assert sorted(os.listdir("runs")) == ["00_try_it-b=3.ipynb", "00_try_it-b=4.ipynb"], "none replaces another"
     assert __main__.main(["notebooks", "run", "00", "--set", "c=3"]) == 2
     assert "'c'" in capsys.readouterr().err
