@@ -34,8 +34,7 @@ class HRNetHead(nn.Module):
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Maps (B, h_i, w_i, C_i), finest first -> (B, outputs, h_1, w_1)."""
         maps = [project(f) for project, f in zip(self.project, features, strict=True)]  # (B, h_i, w_i, c_i)
-        size = maps[0].shape[1:3]
-        up = [resize(z.permute(0, 3, 1, 2), size) for z in maps]  # (B, c_i, h_1, w_1)
+        up = [resize(z.permute(0, 3, 1, 2), maps[0].shape[1:3]) for z in maps]  # (B, c_i, h_1, w_1)
         x = self.fuse(torch.cat(up, dim=1).permute(0, 2, 3, 1))  # (B, h_1, w_1, 1080)
         x = self.norm(x.flatten(0, 2)).view(x.shape)
         return self.predict(self.relu(x)).permute(0, 3, 1, 2)

@@ -75,11 +75,13 @@ def build_model(
     Raises ValueError on an unknown method, no task, or a tree that is missing or not taken, or an option out of range.
     """
     row = METHODS[known(method, METHODS, "method")]
-    if not isinstance(tasks, dict) or not tasks:
-        raise ValueError("tasks must map names to tasks, at least one: PASCAL, NYUD, or a selection of them")
     check({"scale": POSITIVE, "dropout": SHARE}, options)
-    if tree is not None and not isinstance(tree, TaskTree):
-        raise ValueError(f"tree must be a TaskTree, such as TaskTree.parse reads, not {tree!r:.80}")
+    check({
+        "backbone": (lambda v: isinstance(v, Backbone), "a backbone, as load_backbone returns it"),
+        "tasks": (lambda v: isinstance(v, dict) and v and all(isinstance(task, Task) for task in v.values()),
+                  "a map of names to tasks, at least one: PASCAL, NYUD, or a selection of them"),
+        "tree": (lambda v: v is None or isinstance(v, TaskTree), "a TaskTree, such as TaskTree.parse reads"),
+    }, locals())  # fmt: skip
     if (tree is not None) != (method == "ptsa"):
         raise ValueError("ptsa needs a tree" if method == "ptsa" else f"{method} has its own tree; leave out {tree}")
     if row.alone:

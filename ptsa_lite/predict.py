@@ -96,11 +96,15 @@ def paint(task: Task, values: np.ndarray) -> np.ndarray:
     return np.concatenate([colour_labels(task, shown[..., r : r + STRIP, :], limits=limits) for r in rows])
 
 
+def _paths(places: str | Path | Sequence[str | Path]) -> list[Path]:
+    return [Path(place) for place in ([places] if isinstance(places, str | Path) else places)]
+
+
 def find_pictures(places: Sequence[Path]) -> list[Path]:
     """The pictures that are meant: a file is itself, a folder the pictures in it, without the maps that `predict_files`
     wrote there. Raises FileNotFoundError."""
     found = []
-    for place in map(Path, places):
+    for place in _paths(places):
         maps = place.glob("*.npy") if (place / "pictures.json").is_file() else ()
         inside = {path for path in place.glob("[!.]*") if path.suffix.lower() in SUFFIXES}
         inside = sorted(inside - {path.with_suffix(".png") for path in maps})
@@ -119,6 +123,7 @@ def predict_files(
     that is no map, also not from call to call, for which pictures.json in the folder keeps whose they are, and `by`
     what. Raises ValueError where the folder holds maps by something else.
     """
+    pictures, folder = _paths(pictures), Path(folder)
     names, failed = name_pictures(pictures, make_folder(folder), by), []
     for number, (path, name) in enumerate(zip(pictures, names, strict=True), 1):
         try:
@@ -177,6 +182,7 @@ def write_program(model: nn.Module, file: Path, tasks: Iterable[str] = ()) -> fl
     batches of one and of three drawn scenes: returns the largest difference from the model itself, as a share of the
     model's largest number. Raises ValueError for another suffix, where a library lacks, and where they differ.
     """
+    file = Path(file)
     readers = {".pt2": lambda file, images: torch.export.load(file).module()(images), ".onnx": _run_onnx}
     read = readers[known(file.suffix, readers, "kind of program")]
     model = (model.only(tasks) if tasks else model).eval()

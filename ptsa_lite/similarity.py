@@ -165,8 +165,7 @@ def gradient_similarity(
     readings = list(select(dict.fromkeys(READINGS), readings, "reading"))
     found: dict[tuple[str, str], list[Tensor]] = {(r, p): [] for r in readings for p in PAIRS}
     before, k = None, 0
-    gradients = sample_gradients(model, itertools.islice(samples, n_samples), tasks, theta)
-    for k, g in enumerate(gradients, 1):  # (T, P)
+    for k, g in enumerate(sample_gradients(model, itertools.islice(samples, n_samples), tasks, theta), 1):  # (T, P)
         others = {"same": g} if before is None else {"same": g, "different": before}
         for reading, pairs in itertools.product(readings, others):
             cosine = cosines(others[pairs], g, reading, sizes)  # (S+1, T, T)

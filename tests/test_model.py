@@ -280,8 +280,11 @@ def test_what_cannot_be_built_is_refused_with_the_reason(backbone):
     assert list(build_model("decoders_only", backbone, PASCAL).only("normals").tasks) == ["normals"]
     with pytest.raises(ValueError, match="tree must be a TaskTree, such as TaskTree.parse reads, not {}"):
         build_model("ptsa", backbone, PASCAL, {}, rank=2)
-    with pytest.raises(ValueError, match="at least one"):
-        build_model("decoders_only", backbone, {})
+    for tasks in ({}, ["depth"], {"depth": "depth"}):
+        with pytest.raises(ValueError, match="tasks must be a map of names to tasks, at least one"):
+            build_model("decoders_only", backbone, tasks)
+    with pytest.raises(ValueError, match="backbone must be a backbone, as load_backbone returns it, not 'swin"):
+        build_model("decoders_only", "swin_small_distilled", PASCAL)
 
 
 @pytest.mark.parametrize("method", METHODS)

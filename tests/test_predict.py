@@ -106,8 +106,9 @@ def test_a_folder_means_its_pictures_and_a_place_without_any_is_named(pictures):
                                              "round.jfif"]  # fmt: skip
     (pictures / "three").mkdir()
     for place in ("three", "nowhere.png"):
-        with pytest.raises(FileNotFoundError, match=f"no picture at .*{place}"):
-            find_pictures([pictures / place])
+        for places in ([pictures / place], str(pictures / place)):
+            with pytest.raises(FileNotFoundError, match=f"no picture at .*{place}"):
+                find_pictures(places)
 
 
 def test_no_picture_replaces_anothers_maps_and_a_broken_one_is_told_and_the_rest_done(small, pictures):

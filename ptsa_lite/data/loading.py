@@ -9,7 +9,7 @@ import numpy as np
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader
 
-from ptsa_lite.checks import COUNT, SIZE, check
+from ptsa_lite.checks import COUNT, SIZE, check, or_none
 
 from .on_device import DeviceFrames
 from .open import set_epoch
@@ -29,7 +29,7 @@ def make_loader(
     The seed decides the augmentation too, so that two runs that differ in it see different samples. The batches are
     the same for any number of workers. part: (rank, size), to load every size-th of the batches only.
     """
-    check({"batch_size": COUNT, "epoch": SIZE, "workers": SIZE}, locals())
+    check({"batch_size": COUNT, "epoch": SIZE, "workers": SIZE, "seed": or_none(SIZE)}, locals())
     batches = batches_of(len(dataset), batch_size, seed, epoch, drop_last)[part[0] :: part[1]]
     if isinstance(dataset, DeviceFrames):
         return (dataset.batch(rows, epoch, seed) for rows in batches)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ptsa_lite.checks import COUNT, FLAG, SIZE, check, or_none
+from ptsa_lite.checks import COUNT, FLAG, SIZE, Rule, check, or_none
 from ptsa_lite.scenes import SCENES_VERSION, render_scene
 from ptsa_lite.tasks import SCENES, Task, known, suite
 
@@ -24,6 +24,7 @@ from .prepared import FRAMES_VERSION, build_copy, is_prepared, open_prepared, re
 
 SOURCES = ("scenes", *ARCHIVES)
 SCENE_COUNT = {"train": 512, "val": 128}
+PATH: Rule = (lambda v: isinstance(v, str | Path), "a path, or empty")
 FIRST_SCENE = {"train": 0, "val": 1_000_000}  # far apart: no scene of val is ever one of train
 
 
@@ -87,9 +88,9 @@ def open_dataset(
 
     Raises ValueError (DataError for the archive's own faults) in one sentence.
     """
-    check({"img_size": COUNT, "seed": SIZE, "augment": or_none(FLAG)}, locals())
+    check({"img_size": COUNT, "seed": SIZE, "augment": or_none(FLAG), "root": PATH}, locals())
     check(dict.fromkeys(("n_frames", "work_size"), or_none(COUNT)), locals())
-    split = known({"test": "val"}.get(split, split), ("train", "val"), "split")
+    split = _split(split)
     if work_size and work_size < img_size:
         raise ValueError(f"work_size {work_size} is below img_size {img_size}; give at least img_size, or None")
     augment = split == "train" if augment is None else augment
@@ -116,6 +117,10 @@ def open_dataset(
     return _seen_as(table, Samples(name if augment else "", kinds, img_size, work_size, seed))
 
 
+def _split(name: str) -> str:
+    return known({"test": "val"}.get(name, name), ("train", "val"), "split")
+
+
 def is_own(name: Any, tasks: Any = None) -> bool:
     """Whether data are somebody's own, which say what their tasks are. Of SOURCES, tasks of the suite are names."""
     if not isinstance(name, str) or not isinstance(tasks, Mapping):
@@ -125,6 +130,7 @@ def is_own(name: Any, tasks: Any = None) -> bool:
 
 def count_frames(name: Any, root: str | Path, split: str, n_frames: int | None = None, tasks=None) -> int | None:
     """How many frames a split will have, without reading one. tasks: of data of one's own, as `open_dataset` has it."""
+    split = _split(split)
     if is_own(name, tasks):
         described = describe(name, tasks)
         n = len(own.order([len(table) for table in own.tables(described, split, root)], described.mix))

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
+from ptsa_lite.checks import SIZE, check
 from ptsa_lite.scenes import SCENE_CLASSES, SCENES_VERSION, render_scene
 from ptsa_lite.tasks import known
 
@@ -30,6 +31,7 @@ def write_scene_archive(name: str, root: str | Path, train: int, val: int, size=
 
     What is there already by the same seed and size is kept: the same call again only reads the lists.
     """
+    check(dict.fromkeys(("train", "val", "seed"), SIZE), locals())
     root, made = Path(root), f"{SCENES_VERSION}, {seed}, {size}"
     write, layout = WRITERS[known(name, WRITERS, "archive")], ARCHIVES[name]
     names = {"train": [f"scene_{i:05d}" for i in range(train)], "val": [f"scene_{90_000 + i}" for i in range(val)]}

@@ -34,6 +34,8 @@ def delta_m(results: Mapping[str, float], single_task: Mapping[str, float], task
     Source: Maninis et al., "Attentive Single-Tasking of Multiple Tasks" (2019), as the whole line uses it.
     """
     gains = []
+    if not tasks:
+        raise ValueError("delta_m needs a task")
     for name, task in tasks.items():
         for held, what in ((results, "result"), (single_task, "single-task reference")):
             if name not in held:

@@ -12,6 +12,7 @@ from timm.utils.model import unwrap_model
 from torch import Tensor, nn
 
 from ptsa_lite import __version__
+from ptsa_lite.checks import check, or_none
 from ptsa_lite.data.disk import write_whole
 from ptsa_lite.weights import fit_position_table
 
@@ -31,6 +32,7 @@ def save_adapters(model: nn.Module, path: str | Path, dtype: torch.dtype | None 
     dtype: of the numbers in the file, float16 for one half as large (a model that reads them keeps its own).
     about: whatever else is worth keeping beside it, as plain values.
     """
+    check({"dtype": or_none((lambda v: isinstance(v, torch.dtype), "a number format, as torch.float16"))}, locals())
     path, model = Path(path), unwrap_model(model)
     state = {name: value.cpu().contiguous() for name, value in adapter_state(model).items()}
     if dtype is not None:

@@ -278,6 +278,7 @@ def test_bad_arguments_are_refused_in_one_sentence(tmp_path):
         ("augment must be None or True or False, not 'no'", dict(name="nyud", root=root, augment="no")),
         ("work_size 64 is below img_size 128", dict(name="nyud", root=root, work_size=64)),
         ("needs root=", dict(name="nyud")),
+        ("root must be a path, or empty, not None", dict(name="nyud", root=None)),
         ("the scenes are drawn, not read from .*; leave out root", dict(name="scenes", root=root)),
         ("is no folder; expected the root of the pascal archive", dict(name="pascal", root=tmp_path / "none")),
     ):

@@ -246,6 +246,8 @@ def test_delta_m_by_hand():
 
 
 def test_delta_m_names_what_is_missing():
+    with pytest.raises(ValueError, match="delta_m needs a task"):
+        delta_m({}, {}, {})
     tasks = {"semseg": SEMSEG, "normals": NORMALS}
     with pytest.raises(ValueError, match="needs a result for task 'normals'"):
         delta_m({"semseg": 1.0}, {"semseg": 1.0, "normals": 1.0}, tasks)
