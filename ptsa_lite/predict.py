@@ -142,6 +142,8 @@ def name_pictures(pictures: Sequence[Path], folder: Path, by: str = "") -> list[
     """A name for each picture that no other has in the folder: a.jpg is a, else a.jpg, else its folder's too."""
     kept = folder / "pictures.json"
     whose = read_json(kept, then="give another --out") if kept.is_file() else {}
+    if not all(isinstance(owner, str) for owner in whose.values()):
+        raise ValueError(f"{kept} is somebody else's; give another --out")
     if by and whose.setdefault("", by) != by:
         raise ValueError(f"{folder} holds maps by {whose['']}; give another --out for those by {by}")
     there = {_key(path.name.rsplit(".", 2)[0]) for path in folder.iterdir() if path.name.count(".") > 1}

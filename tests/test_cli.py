@@ -130,7 +130,7 @@ def test_without_its_notebooks_the_package_says_how_to_get_them(tmp_path, monkey
     monkeypatch.setattr(places, "ROOT", tmp_path / "site-packages")
     monkeypatch.delenv("PTSA_TRACEBACK", raising=False)
     assert __main__.main(["notebooks", "check"]) == 2
-    assert "came without its notebooks; clone the repository" in capsys.readouterr().err
+    assert "came without its notebooks and their results; clone the repository" in capsys.readouterr().err
 
 
 def test_another_projects_notebooks_are_left_alone(clone, capsys):

@@ -65,7 +65,7 @@ def run_postbuild(folder: Path, python: str) -> subprocess.CompletedProcess:
 def test_postbuild_installs_the_package_alone_and_opens_the_first_notebook(tmp_path):
     done = run_postbuild(tmp_path, 'echo "$@"')
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["-m", "pip", "install", "--no-deps", "--no-cache-dir", "."]
+    assert done.stdout.split() == ["-m", "pip", "install", "--no-deps", "--no-cache-dir", "-e", "."]
     settings = tmp_path / "home" / ".jupyter"
     for server in json.loads((settings / "jupyter_server_config.json").read_text()).values():
         path = server["default_url"].removeprefix("/lab/tree/")

@@ -146,6 +146,13 @@ def test_maps_beside_the_pictures_replace_none_of_them_and_of_long_names_a_part_
     assert rows == [20, 21, 22, 23, 24, 25] and (tmp_path / "a.png.depth.png").is_file()
 
 
+def test_a_list_of_pictures_that_is_somebody_elses_stays(small, pictures):
+    (pictures / "pictures.json").write_text(theirs := '{"a.png": {"taken": 2020}}')
+    with pytest.raises(ValueError, match="pictures.json is somebody else's; give another --out"):
+        predict_files(small, pictures / "one" / "b.png", pictures)
+    assert (pictures / "pictures.json").read_text() == theirs
+
+
 def test_a_folder_holds_the_maps_of_one_run(small, pictures):
     for by, fits in (("one, last weights", True), ("one, last weights", True), ("two, last weights", False)):
         told = pytest.raises(ValueError, match="holds maps by one, last weights; give another --out for those by two")

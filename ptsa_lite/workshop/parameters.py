@@ -13,6 +13,8 @@ from typing import Any, get_args, get_origin
 from ptsa_lite.checks import COUNT, POSITIVE, Rule, check
 from ptsa_lite.tasks import known
 
+from .places import notebooks_folder
+
 SIMPLE = {kind.__name__: kind for kind in (int, float, str, bool, list, dict)}
 
 FAMILIES = {"low rank", "full", "biases", "decoders"}  # of methods, by what they train
@@ -46,8 +48,10 @@ def checked(names: Mapping[str, Any], **rules: Rule) -> None:
         checked(globals(), epochs=COUNT, lr=POSITIVE)
 
     names: the notebook's globals, where IPython also keeps the text of the cells that ran.
-    Raises ValueError in one sentence for the first value that is not.
+    Raises ValueError in one sentence for the first value that is not, and FileNotFoundError where the package was
+    installed without its notebooks.
     """
+    notebooks_folder()  # beside which lie the results that they read
     parameters: dict[str, Parameter] = {}
     for source in reversed(names["In"]):
         with suppress(ValueError, SyntaxError):  # which any other cell raises

@@ -13,7 +13,7 @@ def notebooks_folder() -> Path:
     """
     if not (ROOT / "pyproject.toml").is_file() or not (ROOT / "notebooks").is_dir():
         raise FileNotFoundError(
-            "this installation of ptsa_lite came without its notebooks; clone the repository and install it from "
-            "there with `python -m pip install -e .`"
+            "this installation of ptsa_lite came without its notebooks and their results; clone the repository and "
+            "install it from there with `python -m pip install -e .`"
         )
     return ROOT / "notebooks"

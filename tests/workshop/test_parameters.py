@@ -3,6 +3,7 @@
 import pytest
 
 from ptsa_lite.checks import COUNT
+from ptsa_lite.workshop import places
 from ptsa_lite.workshop.parameters import FRAMES, GROUPS, RATES, SIDE, SOME, accept, between, checked, read_cell
 
 CELL = """rank: int = 4  # LoRA rank, where a=b
@@ -67,6 +68,13 @@ def test_a_parameter_that_there_is_not_is_refused_in_the_run_too():
     names = {key: parameter.default for key, parameter in read_cell(CELL).items()}
     with pytest.raises(ValueError, match="unknown parameter 'rnak'; did you mean 'rank'"):
         checked(names | {"rnak": 8, "In": ["", CELL, "# Parameters\nrate = 0.1\nrnak = 8\n"]})
+
+
+def test_a_notebook_without_the_results_that_it_reads_says_so_first(tmp_path, monkeypatch):
+    """As where the package was installed as a copy, and the notebooks are run from a clone."""
+    monkeypatch.setattr(places, "ROOT", tmp_path / "site-packages")
+    with pytest.raises(FileNotFoundError, match="without its notebooks and their results.*pip install -e"):
+        checked({"In": ["", CELL]})
 
 
 def test_values_of_the_right_kind_pass_and_an_int_becomes_a_float_where_one_is_wanted():
