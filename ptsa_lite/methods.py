@@ -78,7 +78,7 @@ def build_model(
     check({"scale": POSITIVE, "dropout": SHARE}, options)
     check({
         "backbone": (lambda v: isinstance(v, Backbone), "a backbone, as load_backbone returns it"),
-        "tasks": (lambda v: isinstance(v, dict) and v and all(isinstance(task, Task) for task in v.values()),
+        "tasks": (lambda v: isinstance(v, dict) and bool(v) and all(isinstance(task, Task) for task in v.values()),
                   "a map of names to tasks, at least one: PASCAL, NYUD, or a selection of them"),
         "tree": (lambda v: v is None or isinstance(v, TaskTree), "a TaskTree, such as TaskTree.parse reads"),
     }, locals())  # fmt: skip
