@@ -24,9 +24,10 @@ command: str = "papermill notebooks/03_measure_task_similarity.ipynb out.ipynb" 
 
 # %% tags=["hide-input"]
 from ptsa_lite.checks import COUNT, POSITIVE, SIZE
-from ptsa_lite.workshop.parameters import FRAMES, between, checked
+from ptsa_lite.workshop.parameters import FRAMES, among, between, checked
 
-checked(globals(), limit=FRAMES, seed=SIZE, epochs=COUNT, lr=POSITIVE, n_samples=between(8, 10_000))
+checked(globals(), limit=FRAMES, seed=SIZE, epochs=COUNT, lr=POSITIVE, n_samples=between(8, 10_000),
+        reading=among("plain", "elementwise"), pairs=among("same", "different"))
 
 # %% tags=["hide-input"]
 import itertools

@@ -26,9 +26,10 @@ img_size: int = 64  # side of the frames of the quick similarity, in pixels
 
 # %% tags=["hide-input"]
 from ptsa_lite.checks import COUNT, SIZE
-from ptsa_lite.workshop.parameters import FRAMES, GROUPS, checked
+from ptsa_lite.workshop.parameters import FRAMES, GROUPS, among, checked
 
-checked(globals(), limit=FRAMES, seed=SIZE, n_groups=GROUPS, resamples=COUNT, rank=COUNT)
+checked(globals(), limit=FRAMES, seed=SIZE, n_groups=GROUPS, resamples=COUNT, rank=COUNT,
+        reading=among("plain", "elementwise"))
 
 # %% tags=["hide-input"]
 import functools

@@ -31,6 +31,10 @@ def between(least: int, most: int) -> Rule:
     return lambda v: least <= v <= most, f"from {least} to {most}"
 
 
+def among(*choices: str) -> Rule:
+    return lambda v: v in choices, f"one of {', '.join(choices)}"
+
+
 @dataclass(frozen=True)
 class Parameter:
     """One line of a parameters cell: `rank: int = 4  # LoRA rank`."""

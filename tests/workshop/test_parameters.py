@@ -4,7 +4,7 @@ import pytest
 
 from ptsa_lite.checks import COUNT
 from ptsa_lite.workshop import places
-from ptsa_lite.workshop.parameters import FRAMES, GROUPS, RATES, SIDE, SOME, accept, between, checked, read_cell
+from ptsa_lite.workshop.parameters import FRAMES, GROUPS, RATES, SIDE, SOME, accept, among, between, checked, read_cell
 
 CELL = """rank: int = 4  # LoRA rank, where a=b
 rate: float = 1e-3
@@ -104,4 +104,5 @@ def test_a_side_can_be_halved_five_times_and_a_list_holds_something():
     assert [SIDE[0](side) for side in (0, 50, 64)] == [False, False, True]
     assert [FRAMES[0](limit) for limit in (-1, 0, 7, 8)] == [False, True, False, True]
     assert not SOME[0]([]) and SOME[0](["ptsa_1124"])
+    assert among("plain", "elementwise")[0]("plain") and not among("plain", "elementwise")[0]("plian")
     assert [between(8, 9)[0](n) for n in (7, 8, 9, 10)] == [False, True, True, False]
