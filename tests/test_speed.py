@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from bench.rivals import LoopOverGroups, LoopOverTasks, Peft, random_batch, without_adapters
+from bench.rivals import LoopOverGroups, LoopOverTasks, MTLoRAInTurn, Peft, random_batch, without_adapters
 from tiny import tiny_family
 from torch import nn
 
@@ -20,23 +20,24 @@ from ptsa_lite.tree import TaskTree
 NAMES = tuple(PASCAL)
 
 
-def adapted(groups=(1, 2, 2, 4), tasks=PASCAL, **options):
-    tree = next(TaskTree.enumerate(tuple(tasks), groups))
-    model = build_model("ptsa", tiny_family("swin")[1], tasks, tree, rank=2, **options)
+def adapted(groups=(1, 2, 2, 4), tasks=PASCAL, method="ptsa", **options):
+    tree = next(TaskTree.enumerate(tuple(tasks), groups)) if method == "ptsa" else None
+    model = build_model(method, tiny_family("swin")[1], tasks, tree, rank=2, **options)
     torch.manual_seed(1)
     for name, parameter in model.named_parameters():
-        if "lora_B" in name:
+        if "_B" in name:
             nn.init.normal_(parameter, std=0.05)
     return model
 
 
 @pytest.mark.parametrize(
-    ("rival", "groups"), [(LoopOverTasks, (1, 2, 2, 4)), (LoopOverGroups, (1, 2, 2, 4)), (Peft, (1, 1, 1, 1))]
+    ("rival", "groups"),
+    [(LoopOverTasks, (1, 2, 2, 4)), (LoopOverGroups, (1, 2, 2, 4)), (Peft, (1, 1, 1, 1)), (MTLoRAInTurn, (1, 1, 1, 1))],
 )
 def test_what_the_bench_races_against_computes_and_trains_the_same(rival, groups):
     if rival is Peft:
         pytest.importorskip("peft")
-    model = adapted(groups).double()
+    model = adapted(groups, method="mtlora" if rival is MTLoRAInTurn else "ptsa").double()
     other, batch = rival(model).double(), random_batch(PASCAL, 64, 2)
     images = batch["image"].double()
     results = []

@@ -1,5 +1,6 @@
 """The plain ways to compute what the model computes, as someone would write them: a loop over tasks, one over groups,
-and `peft` where all tasks share. Blocks are timm's own. The model must meet their predictions and gradients.
+`peft` where all tasks share, and MTLoRA as its authors compute it. Blocks are timm's own. The model must meet their
+predictions and gradients.
 """
 
 import copy
@@ -7,7 +8,11 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from ptsa_lite.baselines.mtlora import MTLoRALinear, MTLoRAModel
+from ptsa_lite.fast import FastHRNetHead, FastLoRALinear
+from ptsa_lite.heads import HRNetHead
 from ptsa_lite.lora import GroupedLoRALinear
 from ptsa_lite.model import MultiTaskModel, freeze
 
@@ -98,6 +103,51 @@ class Peft(nn.Module):
     def forward(self, images: Tensor, resize: bool = False) -> dict[str, Tensor]:
         maps = self.backbone(images)
         return {task: self.heads[task](maps) for task in self.tasks}
+
+
+class MTLoRAInTurn(nn.Module):
+    """MTLoRA by its authors' operations, one after the other: each term of a sum and each scale by itself, attention
+    written out, heads of 1x1 convolutions on joined maps."""
+
+    def __init__(self, model: MTLoRAModel):
+        super().__init__()
+        self.tasks, self.model = model.tasks, copy.deepcopy(model)
+        for module in self.model.modules():
+            if type(module) in IN_TURN:
+                module.__class__ = IN_TURN[type(module)]
+            if hasattr(module, "fused_attn"):
+                module.fused_attn = False
+
+    def forward(self, images: Tensor, resize: bool = False) -> dict[str, Tensor]:
+        return self.model(images, resize)
+
+
+class SharedInTurn(GroupedLoRALinear):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.base(x) + self.dropout(x) @ self.lora_A[0].T @ self.lora_B[0].T * self.scale
+
+
+class StreamsInTurn(MTLoRALinear):
+    def streams(self, x: list[Tensor]) -> list[Tensor]:
+        layer, frozen, dropped = self.shared, self.shared.base(x[0]), self.shared.dropout(x[0])
+        low = zip(x, [layer.lora_A[0], *self.task_A], [layer.lora_B[0], *self.task_B], strict=True)
+        return [frozen + (dropped if x_t is x[0] else x_t) @ a.T @ b.T * layer.scale for x_t, a, b in low]
+
+
+class HeadInTurn(HRNetHead):
+    def forward(self, features: list[Tensor]) -> Tensor:
+        def convolved(layer: nn.Linear, x: Tensor) -> Tensor:
+            return F.conv2d(x, layer.weight[:, :, None, None], layer.bias)
+
+        maps = [convolved(layer, f.permute(0, 3, 1, 2)) for layer, f in zip(self.project, features, strict=True)]
+        up = [F.interpolate(z, maps[0].shape[2:], mode="bilinear") for z in maps]
+        x, norm = convolved(self.fuse, torch.cat(up, dim=1)), self.norm
+        x = F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, self.training, norm.momentum)
+        return convolved(self.predict, self.relu(x))
+
+
+IN_TURN = {kind: SharedInTurn for kind in (GroupedLoRALinear, FastLoRALinear)}
+IN_TURN |= {HRNetHead: HeadInTurn, FastHRNetHead: HeadInTurn, MTLoRALinear: StreamsInTurn}
 
 
 def without_adapters(model: MultiTaskModel) -> MultiTaskModel:

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from kept import kept_for_backward
-from rivals import LoopOverGroups, LoopOverTasks, Peft, random_batch, without_adapters
+from rivals import LoopOverGroups, LoopOverTasks, MTLoRAInTurn, Peft, random_batch, without_adapters
 from step_memory import now_mb, peak_mb
 
 from ptsa_lite.backbones import load_backbone
@@ -46,6 +46,7 @@ TARGETS = {
     "training step / loop over tasks": ("step", "step, loop over tasks", 0.60),
     "training step / loop over groups": ("step", "step, loop over groups", 0.95),
     "training step, all shared / peft": ("step, all shared", "step, peft", 1.05),
+    "MTLoRA's step / by its authors' operations": ("step, MTLoRA", "step, MTLoRA in turn", 0.90),
     "training step / frozen backbone's forward": ("step", "timm forward", None),
     "plain core / training step": ("step, plain", "step", None),
     "plain layer, quick head / training step": ("step, plain layer", "step", None),
@@ -55,6 +56,7 @@ TARGETS = {
     "similarity of a sample / training step": ("similarity", "step", None),
 }
 MEMORY = ("step", "step, loop over tasks", "step, loop over groups", "step, all shared", "step, peft", "step, plain")
+MTLORA = ("step, MTLoRA", "step, MTLoRA in turn")
 PLAIN = {  # what `ptsa_lite.fast` offers, taken back
     "step, plain": {"layer": GroupedLoRALinear, "head": HRNetHead},
     "step, plain layer": {"layer": GroupedLoRALinear},
@@ -62,14 +64,14 @@ PLAIN = {  # what `ptsa_lite.fast` offers, taken back
 }
 
 
-def build(groups=GROUPS, size=448, backbone=SWIN_T, tasks=PASCAL, rank=RANK, **options):
+def build(groups=GROUPS, size=448, backbone=SWIN_T, tasks=PASCAL, rank=RANK, method="ptsa", **options):
     """A model to train as the recipe does, with something in its adapters."""
     torch.manual_seed(0)
     frozen = load_backbone(backbone, "random", size, drop_path=0.2)
-    tree = next(TaskTree.enumerate(tuple(tasks), groups))
-    model = build_model("ptsa", frozen, tasks, tree, rank=rank, dropout=0.05, **fast() | options)
+    tree = next(TaskTree.enumerate(tuple(tasks), groups)) if method == "ptsa" else None
+    model = build_model(method, frozen, tasks, tree, rank=rank, dropout=0.05, **fast() | options)
     for name, parameter in model.named_parameters():
-        if "lora_B" in name:
+        if "_B" in name:
             torch.nn.init.normal_(parameter, std=0.01)
     return model.train()
 
@@ -81,8 +83,12 @@ def stepper(model, batch) -> Callable[[], object]:
 
 def variant(name: str, size: int):
     """The model of a training step, by its name in MEMORY or PLAIN."""
-    model = build(SHARED if name in ("step, all shared", "step, peft") else GROUPS, size, **PLAIN.get(name, {}))
-    rivals = {"step, loop over tasks": LoopOverTasks, "step, loop over groups": LoopOverGroups, "step, peft": Peft}
+    if name in MTLORA:
+        model = build(size=size, method="mtlora")
+    else:
+        model = build(SHARED if name in ("step, all shared", "step, peft") else GROUPS, size, **PLAIN.get(name, {}))
+    rivals = {"step, loop over tasks": LoopOverTasks, "step, loop over groups": LoopOverGroups, "step, peft": Peft,
+              "step, MTLoRA in turn": MTLoRAInTurn}  # fmt: skip
     return rivals[name](model).train() if name in rivals else model
 
 
@@ -104,7 +110,9 @@ def contestants(batch) -> dict[str, Callable[[], object]]:
     def similarity():
         task_gradients(measured, one, PASCAL, weights)
 
-    result = {name: step_of(name, batch) for name in {**dict.fromkeys(MEMORY), **PLAIN}} | {"similarity": similarity}
+    result = {name: step_of(name, batch) for name in dict.fromkeys([*MEMORY, *PLAIN, *MTLORA])} | {
+        "similarity": similarity
+    }
     return result | {name: torch.inference_mode()(call) for name, call in {
         "timm forward": lambda: frozen.backbone(images),
         "forward": lambda: ours.features(images),
