@@ -838,7 +838,7 @@ if rows:
     lines = ["| study | rank | $\\Delta_m$ % | sd | seeds |", "| --- | --- | ---: | ---: | ---: |"]
     for r in rows:
         spread = "–" if r["delta_m_sd"] is None else f"{r['delta_m_sd']:.2f}"
-        lines.append(f"| {named(r)} | {r['rank'] or '–'} | {r['delta_m']:+.2f} | {spread} | {len(r['gains'])} |")
+        lines.append(f"| {named(r)} | {r['rank'] or '–'} | {round(r['delta_m'], 2) + 0:+.2f} | {spread} | {len(r['gains'])} |")
     say("\n".join(lines))
 else:
     say(f"There is no study of {data} in figures/results yet.")
