@@ -105,12 +105,12 @@ figure
 # share. Every task comes with its own scale of success, its **metric**, and on some scales less is better:
 
 # %% tags=["hide-input"]
+lines = ["| task | outputs | metric | better | of this frame labelled |", "| --- | ---: | --- | --- | ---: |"]
 for name, task in every_task.items():
-    target = torch.as_tensor(sample[name])
-    known = target != IGNORE
+    known = torch.as_tensor(sample[name]) != IGNORE
     better = "higher" if task.higher_is_better else "lower"
-    print(f"{task_title(task):<23}{task.channels:>3} outputs   {task.metric:<14} {better:<6} is better   "
-          f"{known.float().mean():>4.0%} of this frame labelled")
+    lines.append(f"| {task_title(task)} | {task.channels} | {task.metric} | {better} | {known.float().mean():.0%} |")
+display(Markdown("\n".join(lines)))
 if data == "scenes":
     person = torch.as_tensor(sample["semseg"]) == 5
     parts = torch.as_tensor(sample["human_parts"])
