@@ -175,6 +175,18 @@ def test_a_figure_made_smaller_to_fit_stands_at_its_own_size_after_a_tap_and_the
     assert figure.bounding_box()["width"] == fitted
 
 
+def test_printed_sentences_are_wrapped_and_a_printed_table_keeps_its_columns_and_scrolls(opened):
+    tab = opened("09_bring_your_own_tasks", 800)
+    sentence = tab.locator(".output_text pre:has-text('unknown column for task')")
+    assert sentence.evaluate("pre => pre.scrollWidth <= pre.clientWidth")
+    table = tab.locator(".output_text pre:has-text('expected found missing')").first
+    lines = table.inner_text().rstrip("\n").count("\n") + 1
+    line = table.evaluate("pre => parseFloat(getComputedStyle(pre).lineHeight)")
+    assert table.bounding_box()["height"] < (lines + 3) * line and table.evaluate(
+        "pre => pre.scrollWidth > pre.clientWidth"
+    )
+
+
 def test_every_link_leads_to_a_page_and_to_a_place_on_it(site):
     pages = {path.name: BeautifulSoup(path.read_text("utf-8"), "html.parser") for path in site.glob("*.html")}
     places = {name: {tag["id"] for tag in page.select("[id]")} | {""} for name, page in pages.items()}

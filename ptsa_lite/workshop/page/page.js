@@ -44,6 +44,10 @@
     addEventListener("resize", tell);
   }
 
+  // Sentences that a cell printed are wrapped; a table of text keeps its columns, and scrolls.
+  for (const printed of document.querySelectorAll(".output_text pre"))
+    printed.classList.toggle("prose", !/\S {2,}\S.*\S {2,}\S/.test(printed.textContent));
+
   const contents = document.querySelector("details.contents"), here = contents.querySelector("[aria-current]");
   contents.open = matchMedia("(min-width: 1200px)").matches;
   const list = document.createElement("ol");
