@@ -69,5 +69,8 @@ class _Renderer(IPythonRenderer):
     def table(self, text: str) -> str:
         return f'<div class="scroll"><div>{render_table(self, text)}</div></div>'
 
+    def _html_embed_images(self, html: str) -> str:  # which closes what stays open until a later line, as <details>
+        return super()._html_embed_images(html) if "<img" in html else html
+
     def _src_to_base64(self, src: str) -> str | None:  # nbconvert takes nothing that lies above its folder
         return super()._src_to_base64(posixpath.normpath(posixpath.join(self.where, src)))

@@ -24,6 +24,7 @@ $$\\min_x \\lVert x \\rVert^2 < 3$$
 
 With $x_1 < x_2$ and ![](../figures/one.png)"""
 SECOND = "# Read it\n\n[< previous](00_draw_line.ipynb)\n\n## Table\n\n| a | b |\n| --- | --- |\n| 1 | $\\sigma$ |"
+FOLDED = "<details><summary>Words</summary>\n\n| word |\n| --- |\n| leaf |\n\n</details>"
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def folder(tmp_path):
     picture = v4.new_output("display_data", data={"image/png": PIXEL, "text/plain": "a figure that says: <a>"})
     solution = v4.new_code_cell("1 + 1", metadata={"tags": ["solution"]})
     cells = {"00_draw_line": [v4.new_markdown_cell(FIRST), v4.new_code_cell("draw(1 < 2)", outputs=[picture])],
-             "01_read_it": [v4.new_markdown_cell(SECOND), solution]}  # fmt: skip
+             "01_read_it": [v4.new_markdown_cell(SECOND), v4.new_markdown_cell(FOLDED), solution]}  # fmt: skip
     for stem, own in cells.items():
         (made / f"{stem}.py").write_text("# %%\n")
         nbformat.write(v4.new_notebook(cells=own), made / f"{stem}.ipynb")
@@ -97,6 +98,7 @@ def test_formulas_are_mathml_tables_are_tables_and_code_and_solutions_are_folded
         and 'alt="Draw a line: a figure that says: &lt;a&gt;"' in first
     )
     assert '<details class="solution">' in second
+    assert BeautifulSoup(second, "html.parser").select("details td")[0].text == "leaf"
 
 
 def test_a_notebook_that_was_not_built_and_a_readme_without_the_mark_are_named(folder):
