@@ -16,6 +16,11 @@ def gradients(output, inputs, weights):
     return torch.autograd.grad((output * weights).sum(), inputs)
 
 
+def mask(x, p):
+    """`dropped` as a tensor of x's shape, True where a value is dropped."""
+    return torch.zeros(x.numel(), dtype=torch.bool).index_fill_(0, dropped(x, p).long(), True).view(x.shape)
+
+
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_the_layers_own_gradient_is_autograds_of_the_equation(dropout):
     """For every input, the frozen weight too: the similarity of tasks is measured on it."""
@@ -27,7 +32,7 @@ def test_the_layers_own_gradient_is_autograds_of_the_equation(dropout):
     ours = layer(x)
     torch.manual_seed(1)
     rows = x.view(3, 14, 12)
-    kept = rows * ~dropped(rows, dropout) / (1 - dropout) if dropout else rows
+    kept = rows * ~mask(rows, dropout) / (1 - dropout) if dropout else rows
     low = torch.stack([kept[g] @ layer.lora_A[g].T @ layer.lora_B[g].T for g in range(3)])
     expected = layer.base(x) + 2.0 * low.view(6, 7, 20)
     torch.testing.assert_close(ours, expected)
@@ -49,13 +54,25 @@ def test_in_bfloat16_the_layer_agrees_within_that_formats_error():
     assert (one - other).float().norm() < 0.02 * plain(x).norm()
 
 
-def test_dropout_drops_the_wanted_share_of_values_and_others_each_time():
-    x = torch.empty(301, 1001)
-    first, second = dropped(x, 0.05), dropped(x, 0.05)
-    for mask in (first, second, *first.flatten()[: 4 * 70_000].view(-1, 4).T):  # four come from one random number
-        assert abs(mask.float().mean().item() - 0.05) < 5 * (0.05 / mask.numel()) ** 0.5
-    assert abs((first & second).float().mean().item() - 0.05**2) < 5 * 0.05 / x.numel() ** 0.5
-    assert abs((first[:, 1:] & first[:, :-1]).float().mean().item() - 0.05**2) < 5 * 0.05 / x.numel() ** 0.5
+@pytest.mark.parametrize("p", [0.05, 0.5])
+def test_every_value_is_dropped_with_that_probability_by_itself_and_others_each_time(p):
+    torch.manual_seed(0)
+    x = torch.empty(1501, 1001)
+    first, second = mask(x, p), mask(x, p)
+    pairs = first & second, first[:, 1:] & first[:, :-1], first[1:] & first[:-1]
+    parts = first[:, :5], first[:3], first[-3:], first  # the ends, too
+    for found, share in [*((part, p) for part in parts), *((pair, p**2) for pair in pairs)]:
+        assert abs(found.double().mean().item() - share) < 5 * (share / found.numel()) ** 0.5
+    few = torch.stack([mask(torch.empty(3), p) for _ in range(20_000)])  # a row is often dropped nowhere
+    assert (few.double().mean(0) - p).abs().max().item() < 5 * (p / len(few)) ** 0.5
+
+
+def test_the_places_that_are_dropped_rise_and_lie_within():
+    for shape in ((0, 4), (1,), (7, 5, 3)):
+        x = torch.empty(shape)
+        for _ in range(100):
+            places = dropped(x, 0.9).tolist()
+            assert places == sorted(set(places)) and all(0 <= place < x.numel() for place in places)
 
 
 def heads(dtype=torch.float32):
