@@ -33,7 +33,7 @@ from ptsa_lite.losses import total_loss
 from ptsa_lite.methods import build_model
 from ptsa_lite.recipe import TrainConfig
 from ptsa_lite.similarity import compared_weights, task_gradients
-from ptsa_lite.tasks import PASCAL
+from ptsa_lite.tasks import NYUD, PASCAL
 from ptsa_lite.training.checkpoints import write_json
 from ptsa_lite.training.step import Stepper, parameter_groups
 from ptsa_lite.tree import TaskTree
@@ -166,6 +166,16 @@ def compare(size: int, turns: int) -> dict:
     }  # fmt: skip
 
 
+def small(turns: int) -> dict:
+    """Steps of the small Swin as the notebooks train it, whose heads weigh more, and what is quick taken back."""
+    batch = random_batch(NYUD, 128, 16)
+    options = {"step": {}} | PLAIN
+    calls = {name: stepper(build((1, 1, 2, 4), 128, "swin_small_distilled", NYUD, 8, **plain), batch)
+             for name, plain in options.items()}  # fmt: skip
+    seconds = take_turns(calls, turns)
+    return {f"{name} / step": ratio(seconds[name], seconds["step"]) for name in PLAIN}
+
+
 def peak_memory(name: str, size: int) -> int:
     """Megabytes that three steps add at their peak to the process that holds model and batch."""
     step = step_of(name, random_batch(PASCAL, size, BATCH))
@@ -261,7 +271,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--turns", type=int, default=0)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--only", default="compare,memory,kept,loading,scaling", help="parts, by comma")
+    parser.add_argument("--only", default="compare,small,memory,kept,loading,scaling", help="parts, by comma")
     parser.add_argument("--memory-of", default="", help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -279,6 +289,7 @@ def main() -> None:
     }  # fmt: skip
     work = {
         "compare": lambda: compare(size, turns),
+        "small": lambda: {"small_swin": small(turns)},
         "memory": lambda: {"memory": memory(args, size)},
         "kept": lambda: {"kept_mb": kept(size)},
         "loading": lambda: {"loading": loading(args.nyud, size, 8 if args.quick else 40)},
