@@ -103,6 +103,7 @@ def test_readmes_times_of_a_step_are_those_of_the_results_files():
             for name in ("gpu_step", "gpu_step_small", "speed")}  # fmt: skip
     large, small = (read[name]["steps"] for name in ("gpu_step", "gpu_step_small"))
     ratios, memory = read["speed"]["ratios"], read["speed"]["memory"]["ratios"]
+    mtlora = "MTLoRA's step / by its authors' operations"
     for part in (
         f"{large['ptsa']['ms']} ms and {large['ptsa']['gb']:.1f} GB",
         f"{large['ptsa, no CUDA graph']['ms']} ms without",
@@ -110,8 +111,48 @@ def test_readmes_times_of_a_step_are_those_of_the_results_files():
         f"{ratios['training step / loop over tasks']['median']:.2f} of the time",
         f"{memory['peak memory / loop over tasks']['median']:.2f} of the memory",
         f"{ratios['training step / loop over groups']['median']:.2f} of the time of a loop over groups",
+        f"{ratios['training step, all shared / peft']['median']:.2f} of that of the `peft` library",
+        f"{ratios[mtlora]['median']:.2f} of the time of its authors' operations",
     ):  # fmt: skip
         assert part in text, f"README should say: {part}"
+
+
+def test_what_readme_and_tour_say_of_the_rates_at_224_pixels_is_what_their_file_holds():
+    """A shared LoRA is ahead of the tree at each of three rates, in delta_m against the best single-task models."""
+    from ptsa_lite.experiments.results import collected
+    from ptsa_lite.experiments.run import Run, run_tasks
+    from ptsa_lite.metrics import delta_m
+
+    results = collected(ROOT / "figures" / "results" / "rates_nyud_224.json")
+    found = {(one["run"]["label"] or one["run"]["method"], one["run"]["config"]["lr"]): one for one in results}
+    tasks = run_tasks(Run.from_dict(results[0]["run"]))
+    alone = [one["metrics"] for (label, _), one in found.items() if label == "single_task"]
+    best = max(alone, key=lambda metrics: delta_m(metrics, alone[0], tasks))
+    gains = {key: delta_m(one["metrics"], best, tasks) for key, one in found.items()}
+    lead = [gains["LoRA, shared", rate] - gains["PTSA", rate] for rate in (5e-4, 1e-3, 2e-3)]
+    sizes = {found[label, 1e-3]["parameters"]["trainable"] for label in ("PTSA", "LoRA, shared")}
+    assert len(sizes) == 1
+    for path in (ROOT / "README.md", ROOT / "notebooks" / "00_take_the_tour.py"):
+        text = " ".join(path.read_text(encoding="utf-8").replace("\n# ", " ").split())
+        assert f"{max(sizes) / 1e6:.1f} million parameters each" in text
+        assert f"ahead at all three rates, by {min(lead):.1f} to {max(lead):.1f} points" in text
+
+
+def test_figures_readme_names_every_file_of_results_with_its_command_and_what_its_trainings_took():
+    text = (ROOT / "figures" / "README.md").read_text(encoding="utf-8")
+    rows = [[cell.strip(" `") for cell in line.split("|")] for line in text.splitlines() if line.startswith("| `")]
+    told = {name: (command, trainings) for _, name, _, command, trainings, _ in rows}
+    results = (ROOT / "figures" / "results").glob("*.json")
+    files = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in results}
+    assert told.keys() == files.keys()
+    for name, content in files.items():
+        command, trainings = told[name]
+        assert command == content.get("command") or "written in the file" in command, name
+        if runs := content.get("runs"):
+            took = sum(run["seconds"] for run in runs) / 3600
+            assert trainings.startswith(f"{len(runs)}, {took:.1f} h"), name
+            if left := content["left"]:
+                assert f"{name}.yaml --root PATH --jobs 5`: {left} of {left + len(runs)} rates are missing" in text
 
 
 def test_readmes_sentence_on_the_study_holds_the_intervals_of_notebook_08_and_none_leaves_zero_out():
