@@ -163,7 +163,7 @@ def study(grid, root, jobs, cluster, rows, changes, out) -> None:
     from .experiments.results import collect, collected, restore
     from .experiments.run import run_tasks
     from .experiments.settings import read_runs
-    from .experiments.tables import markdown_table, summarise
+    from .experiments.tables import markdown_table, summarise, told_apart
 
     runs, name = read_runs(grid, ({"root": root} if root else {}) | changes, rows), Path(grid).stem
     folder, path = Path(out or Path("runs") / "study" / name), _results(grid)
@@ -186,9 +186,12 @@ def study(grid, root, jobs, cluster, rows, changes, out) -> None:
         run_study(runs, folder, jobs, report)
     finally:
         left = collect(runs, folder, path, command, say)
-        say(f"{left} runs left" if left else f"all runs are done: {path}")
+        say(f"runs left: {left}" if left else f"all runs are done: {path}")
     if not left and len({run.tasks for run in runs}) == 1:
-        say(markdown_table(summarise(collected(path), "mean", by_label=True), run_tasks(runs[0])))
+        rows = summarise(told_apart(collected(path)), "mean", by_label=True)
+        say(markdown_table(rows, run_tasks(runs[0])))
+        if all(row["delta_m"] is None for row in rows):
+            say("without delta_m, which needs runs of single_task in the same grid")
 
 
 @cli.command()

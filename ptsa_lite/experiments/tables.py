@@ -1,6 +1,7 @@
 """What a study's results say: the table of methods, means with spread over seeds."""
 
 import json
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 
@@ -70,6 +71,36 @@ def condition(result: dict, besides: Collection[str] = ()) -> str:
     return json.dumps({key: run[key] for key in run.keys() - {"seed", "root", *besides}}, sort_keys=True)
 
 
+def told_apart(results: Sequence[dict]) -> list[dict]:
+    """The results, under labels that say in what conditions of one label differ: "LoRA, shared, lr 0.001".
+
+    Under a label that a grid gives, trees may differ: it stands for all of them.
+    """
+    under: dict[str, list[tuple[dict, dict]]] = {}
+    apart = [result | {"run": dict(result["run"])} for result in results]
+    for result in apart:
+        run = Run.from_dict(result["run"])
+        settings = {**asdict(run), **run.config, "tree": TaskTree.from_dict(run.tree).stages if run.tree else ()}
+        for same in ("seed", "root", "config", "label", *["tree"] * bool(run.label)):
+            del settings[same]
+        under.setdefault(run.label or METHODS[run.method].title, []).append((result, settings))
+    for label, found in under.items():
+        every = [settings for _, settings in found]
+        keys = dict.fromkeys(key for settings in every for key in settings)
+        differ = [key for key in keys if any(settings.get(key) != every[0].get(key) for settings in every)]
+        for result, settings in found:
+            shown = [_tree_part(every, settings) if key == "tree" else f"{key} {settings.get(key)}" for key in differ]
+            result["run"]["label"] = ", ".join([label, *shown])
+    return apart
+
+
+def _tree_part(every: Sequence[Mapping], settings: Mapping) -> str:
+    """The stages of a tree in which not all trees are alike."""
+    stages = [{one["tree"][s : s + 1] for one in every} for s in range(len(settings["tree"]))]
+    parts = [stage for stage, found in zip(settings["tree"], stages, strict=True) if len(found) > 1]
+    return " > ".join(r" \| ".join(map("+".join, stage)) for stage in parts)
+
+
 def _summary(rows: list[dict]) -> dict:
     summary = rows[0] | {"seeds": list(dict.fromkeys(row["seed"] for row in rows))}
     summary["seconds"] = float(np.mean([row["seconds"] for row in rows]))
@@ -92,17 +123,20 @@ def _moments(values: Sequence[float]) -> tuple[float | None, float | None]:
 
 
 def markdown_table(rows: Sequence[dict], tasks: Mapping[str, Task]) -> str:
-    """Conditions from best to worst as a table for a README: metrics and delta_m, means over seeds (± sd), costs."""
-    gains = ["delta_m", *["without_edges"] * any(row["without_edges"] is not None for row in rows)]
+    """Conditions as a table for a README: metrics and delta_m, means over seeds (± sd), and costs.
+
+    From the best delta_m to the worst; what has none follows, in the order of the rows.
+    """
+    gains = [name for name in ("delta_m", "without_edges") if any(row[name] is not None for row in rows)]
     metrics = [f"{name} {task.metric} {'↑' if task.higher_is_better else '↓'}" for name, task in tasks.items()]
     headings = ["condition", *metrics, *("delta_m % ↑", "without edges % ↑")[: len(gains)],
                 "seeds", "trainable M", "GMACs"]  # fmt: skip
     lines = []
-    for row in sorted((row for row in rows if row["delta_m"] is not None), key=lambda row: -row["delta_m"]):
+    for row in sorted(rows, key=lambda row: math.inf if row["delta_m"] is None else -row["delta_m"]):
         seeds, compared = len(row["seeds"]), len(row["gains"])  # delta_m needs the single tasks of the same seed
         lines.append((
             row["label"], *(f"{row['metrics'][name]:#.4g}" for name in tasks), *(_with_spread(row, g) for g in gains),
-            str(seeds) if seeds == compared else f"{seeds}, delta_m {compared}",
+            str(seeds) if seeds == compared or not gains else f"{seeds}, delta_m {compared}",
             f"{row['trainable'] / 1e6:.3f}", f"{row['gmacs']:.3f}",
         ))  # fmt: skip
     return markdown(headings, lines)

@@ -5,7 +5,7 @@ import pytest
 
 from ptsa_lite.experiments import tables
 from ptsa_lite.experiments.run import Run
-from ptsa_lite.experiments.tables import markdown_table, summarise, table_of_methods
+from ptsa_lite.experiments.tables import markdown_table, summarise, table_of_methods, told_apart
 from ptsa_lite.tasks import NYUD, SUITES, select
 from ptsa_lite.tree import TaskTree
 
@@ -14,8 +14,8 @@ TREE = TaskTree(((TASKS,), (TASKS,), (TASKS,), (("semseg",), ("normals",)))).to_
 OTHER_TREE = TaskTree.separate(TASKS).to_dict()
 
 
-def result(method, seed=0, tree=None, **metrics):
-    run = Run(method, tree=tree, seed=seed, tasks=TASKS, rank=1)
+def result(method, seed=0, tree=None, settings=None, **metrics):
+    run = Run(method, tree=tree, seed=seed, tasks=TASKS, **{"rank": 1} | (settings or {}))
     return {"run": asdict(run), "metrics": metrics, "parameters": {"trainable": 7}, "gmacs": 0.5, "seconds": 1.0}
 
 
@@ -108,7 +108,7 @@ def test_where_edges_are_measured_by_odsf_the_table_shows_delta_m_without_them_t
     ]
 
 
-def test_the_table_for_a_readme_goes_from_best_to_worst_and_leaves_out_what_has_no_gain():
+def test_the_table_for_a_readme_goes_from_best_to_worst():
     rows = summarise(
         [
             result("single_task", semseg=40.0, normals=20.0),
@@ -122,3 +122,35 @@ def test_the_table_for_a_readme_goes_from_best_to_worst_and_leaves_out_what_has_
         "| PTSA (TGLoRA) | 44.00 | 19.00 | +7.50 | 2, delta_m 1 | 0.000 | 0.500 |",
         "| Single task | 40.00 | 20.00 | +0.00 | 1 | 0.000 | 0.500 |",
     ]
+
+
+def test_what_has_no_gain_is_in_the_table_all_the_same():
+    """Grids without single tasks ended in an empty table."""
+    ours = [result("ptsa", tree=TREE, semseg=44.0, normals=19.0), result("bitfit", semseg=45.0, normals=21.0)]
+    tasks = select(SUITES["nyud"], TASKS)
+    assert markdown_table(summarise(ours), tasks).splitlines() == [
+        "| condition | semseg mIoU ↑ | normals mean angle (°) ↓ | seeds | trainable M | GMACs |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "| PTSA (TGLoRA) | 44.00 | 19.00 | 1 | 0.000 | 0.500 |",
+        "| BitFit | 45.00 | 21.00 | 1 | 0.000 | 0.500 |",
+    ]
+    ours.append(result("single_task", seed=1, semseg=40.0, normals=20.0))
+    lines = markdown_table(summarise(ours), tasks).splitlines()[2:]
+    assert [line.split(" | ")[0] for line in lines] == ["| Single task", "| PTSA (TGLoRA)", "| BitFit"]
+
+
+def test_conditions_of_one_label_say_what_they_differ_in():
+    """The three rates of a method were one row, with the mean of all."""
+    some = {"semseg": 44.0, "normals": 19.0}
+    runs = [result("bitfit", settings={"config": {"lr": rate}}, **some) for rate in (5e-4, 1e-3)]
+    runs += [result("lora_shared", settings={"rank": rank}, seed=seed, **some) for rank in (1, 2) for seed in (0, 1)]
+    runs += [result("ptsa", tree=tree, **some) for tree in (TREE, OTHER_TREE)]
+    runs += [result("ptsa", tree=tree, settings={"label": "any tree"}, **some) for tree in (TREE, OTHER_TREE)]
+    runs += [result("decoders_only", seed=seed, **some) for seed in (0, 1)]
+    joined, apart = "semseg+normals > semseg+normals > semseg+normals", r"semseg \| normals"
+    assert [(row["label"], len(row["seeds"])) for row in summarise(told_apart(runs), by_label=True)] == [
+        ("BitFit, lr 0.0005", 1), ("BitFit, lr 0.001", 1), ("LoRA, shared, rank 1", 2), ("LoRA, shared, rank 2", 2),
+        (f"PTSA (TGLoRA), {joined}", 1), ("PTSA (TGLoRA), " + " > ".join([apart] * 3), 1), ("any tree", 1),
+        ("Decoders only", 2),
+    ]  # fmt: skip
+    assert runs[0]["run"]["label"] == ""
