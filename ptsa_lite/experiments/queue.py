@@ -27,8 +27,8 @@ from tqdm import tqdm
 
 from ptsa_lite.checks import COUNT, check
 from ptsa_lite.data.disk import make_folder, read_json
-from ptsa_lite.methods import METHODS
 
+from .labels import labels_of
 from .run import Run
 from .train import train_run
 
@@ -53,7 +53,7 @@ def run_study(
     folder = make_folder(Path(folder))
     runs = list({run.name(): run for run in runs}.values())
     left, started, watch = _left(runs, folder), time.monotonic(), _Watch(folder, patience, report)
-    before = len(runs) - len(left)
+    before, labels = len(runs) - len(left), dict(zip((run.name() for run in runs), labels_of(runs), strict=True))
     if before:
         report(f"{before} of {len(runs)} runs were done before")
     jobs = processes(min(jobs, len(left)))
@@ -62,7 +62,7 @@ def run_study(
         pace = (time.monotonic() - started) / max(1, len(runs) - before - len(left))
         for number, run in enumerate((run for run in were if run not in left), len(runs) - len(were) + 1):
             shown = ", ".join(f"{task} {value:.3g}" for task, value in result_in(folder, run)["metrics"].items())
-            report(f"{number}/{len(runs)}  {run.label or METHODS[run.method].title}, seed {run.seed}: {shown}; "
+            report(f"{number}/{len(runs)}  {labels[run.name()]}, seed {run.seed}: {shown}; "
                    f"{tqdm.format_interval(pace * len(left))} left")  # fmt: skip
         watch(at_work)
     return [result_in(folder, run) for run in runs]

@@ -13,6 +13,7 @@ from ptsa_lite.metrics import delta_m
 from ptsa_lite.tasks import Task, known
 from ptsa_lite.tree import TaskTree
 
+from .labels import labels_of
 from .run import Run, run_tasks
 
 
@@ -72,33 +73,9 @@ def condition(result: dict, besides: Collection[str] = ()) -> str:
 
 
 def told_apart(results: Sequence[dict]) -> list[dict]:
-    """The results, under labels that say in what conditions of one label differ: "LoRA, shared, lr 0.001".
-
-    Under a label that a grid gives, trees may differ: it stands for all of them.
-    """
-    under: dict[str, list[tuple[dict, dict]]] = {}
-    apart = [result | {"run": dict(result["run"])} for result in results]
-    for result in apart:
-        run = Run.from_dict(result["run"])
-        settings = {**asdict(run), **run.config, "tree": TaskTree.from_dict(run.tree).stages if run.tree else ()}
-        for same in ("seed", "root", "config", "label", *["tree"] * bool(run.label)):
-            del settings[same]
-        under.setdefault(run.label or METHODS[run.method].title, []).append((result, settings))
-    for label, found in under.items():
-        every = [settings for _, settings in found]
-        keys = dict.fromkeys(key for settings in every for key in settings)
-        differ = [key for key in keys if any(settings.get(key) != every[0].get(key) for settings in every)]
-        for result, settings in found:
-            shown = [_tree_part(every, settings) if key == "tree" else f"{key} {settings.get(key)}" for key in differ]
-            result["run"]["label"] = ", ".join([label, *shown])
-    return apart
-
-
-def _tree_part(every: Sequence[Mapping], settings: Mapping) -> str:
-    """The stages of a tree in which not all trees are alike."""
-    stages = [{one["tree"][s : s + 1] for one in every} for s in range(len(settings["tree"]))]
-    parts = [stage for stage, found in zip(settings["tree"], stages, strict=True) if len(found) > 1]
-    return " > ".join(r" \| ".join(map("+".join, stage)) for stage in parts)
+    """The results under the labels of `labels_of`, which say in what those of one label differ."""
+    labels = labels_of([Run.from_dict(result["run"]) for result in results])
+    return [result | {"run": result["run"] | {"label": label}} for result, label in zip(results, labels, strict=True)]
 
 
 def _summary(rows: list[dict]) -> dict:
@@ -135,7 +112,8 @@ def markdown_table(rows: Sequence[dict], tasks: Mapping[str, Task]) -> str:
     for row in sorted(rows, key=lambda row: math.inf if row["delta_m"] is None else -row["delta_m"]):
         seeds, compared = len(row["seeds"]), len(row["gains"])  # delta_m needs the single tasks of the same seed
         lines.append((
-            row["label"], *(f"{row['metrics'][name]:#.4g}" for name in tasks), *(_with_spread(row, g) for g in gains),
+            row["label"].replace("|", r"\|"), *(f"{row['metrics'][name]:#.4g}" for name in tasks),
+            *(_with_spread(row, name) for name in gains),
             str(seeds) if seeds == compared or not gains else f"{seeds}, delta_m {compared}",
             f"{row['trainable'] / 1e6:.3f}", f"{row['gmacs']:.3f}",
         ))  # fmt: skip

@@ -147,10 +147,12 @@ def test_conditions_of_one_label_say_what_they_differ_in():
     runs += [result("ptsa", tree=tree, **some) for tree in (TREE, OTHER_TREE)]
     runs += [result("ptsa", tree=tree, settings={"label": "any tree"}, **some) for tree in (TREE, OTHER_TREE)]
     runs += [result("decoders_only", seed=seed, **some) for seed in (0, 1)]
-    joined, apart = "semseg+normals > semseg+normals > semseg+normals", r"semseg \| normals"
+    joined, apart = "semseg+normals > semseg+normals > semseg+normals", "semseg | normals"
     assert [(row["label"], len(row["seeds"])) for row in summarise(told_apart(runs), by_label=True)] == [
         ("BitFit, lr 0.0005", 1), ("BitFit, lr 0.001", 1), ("LoRA, shared, rank 1", 2), ("LoRA, shared, rank 2", 2),
         (f"PTSA (TGLoRA), {joined}", 1), ("PTSA (TGLoRA), " + " > ".join([apart] * 3), 1), ("any tree", 1),
         ("Decoders only", 2),
     ]  # fmt: skip
     assert runs[0]["run"]["label"] == ""
+    tasks = select(SUITES["nyud"], TASKS)
+    assert r"| PTSA (TGLoRA), semseg \| normals > " in markdown_table(summarise(told_apart(runs), by_label=True), tasks)
