@@ -784,10 +784,10 @@ display(Markdown(f"""
 # first row: never sharing gains most, for one and a half times the work of the tree on this small Swin (on Swin-Tiny it is
 # 1.9 times, as the first table of this page shows). So the small size and the short training seem to have hidden
 # differences. But each row of adapters also trains more parameters than the one below it, and is it then the tree that
-# gains, or its size? Where we searched for learning rates at 224 pixels, the tree and a shared LoRA have 2.6 million
-# parameters each, and there the shared LoRA is ahead at all three rates, by 1.4 to 2.2 points (one seed, measured on
-# training frames that were held out; [notebook 08](08_question_the_result.ipynb) has the table). One seed and two seeds
-# decide nothing. A study of twelve that holds the parameters equal is prepared, with its tests fixed beforehand
-# (`figures/grids/nyud_224.yaml`). It has not been run.
+# gains, or its size? Where we searched for learning rates at 224 pixels, the tree and a shared LoRA train 2.6 million
+# parameters each, and there the shared LoRA is ahead at all three rates, by 1.4 to 2.2 points; with a second seed it is
+# ahead by 2.5 (measured on training frames that were held out; [notebook 08](08_question_the_result.ipynb) has the
+# table). Two seeds decide nothing. A study of twelve that holds the parameters equal is prepared, with its tests fixed
+# beforehand (`figures/grids/nyud_224.yaml`). It has not been run.
 #
 # **Next:** [Freeze a Swin](01_freeze_a_swin.ipynb): what is in the grey boxes, and what they already know.
