@@ -10,9 +10,9 @@
 # **gradients** agree. It reports that one such network beats four separate ones, by 3.93 % on average. We rebuilt the
 # method until its printed cost came out to the last digit, 38.37 billion multiply-adds for an image. Then we asked
 # whether it is the *grouping* that gains, and in 114 short trainings on small pictures we could not distinguish it from
-# adapters of the same size without groups. A first look at larger pictures shows the paper's order, but it is also the
-# order of how much each method trains (the numbers stand at the end of this tour). You need the basics of PyTorch, no
-# GPU and no network, and a minute of patience.
+# adapters of the same size without groups. A first look at larger pictures shows the paper's order, but among the
+# adapters it is also the order of their sizes (the numbers stand at the end of this tour). You need the basics of
+# PyTorch, no GPU and no network, and a minute of patience.
 
 # %% tags=["parameters", "hide-input"]
 data: str = "scenes"  # scenes, nyud or pascal
