@@ -11,8 +11,9 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("seed", "workers"), SIZE),
     **dict.fromkeys(("base_lr", "clip_norm"), POSITIVE),
     **dict.fromkeys(("warmup_lr", "min_lr", "warmup_epochs", "weight_decay"), AT_LEAST_0),
-    **dict.fromkeys(("gradient_checkpointing", "compile", "cuda_graph"), FLAG),
+    **dict.fromkeys(("gradient_checkpointing", "cuda_graph"), FLAG),
     "lr": or_none(POSITIVE),
+    "compile": (lambda v: v == "auto" or isinstance(v, bool), "'auto', True or False"),
     "betas": (lambda v: isinstance(v, tuple) and len(v) == 2 and all(map(SHARE[0], v)),
               "two numbers from 0 to below 1"),
     "amp": (lambda v: v in ("auto", "float32", "bfloat16", "float16"),
@@ -44,7 +45,7 @@ class TrainConfig:
     amp: str = "auto"  # of the forward pass: float32, bfloat16, float16 (scaled); auto: bfloat16 on a GPU, else float32
     gradient_checkpointing: bool = False  # recompute activations in the backward pass: less memory, more time
     accumulate: int = 1  # parts that a process computes its batch in, one after the other: less memory
-    compile: bool = False  # torch.compile the forward and backward pass
+    compile: bool | str = "auto"  # torch.compile blocks, heads and loss; auto: on one GPU, if that saves time in all
     cuda_graph: bool = True  # on one GPU, record a step's kernels once and replay them
 
     def __post_init__(self) -> None:

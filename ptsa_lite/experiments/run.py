@@ -226,7 +226,7 @@ def build(run: Run, backbone: nn.Module) -> nn.Module:
     if run.groups and not tree:
         tree = next(TaskTree.enumerate(run.tasks, run.groups))
     options = dict(rank=run.rank, dropout=run.dropout, scale=run.scale, **fast(_device()))
-    if run.config.get("compile"):
+    if run.config.get("compile") is True:
         options["layer"] = GroupedLoRALinear  # the quicker one has a gradient of its own, which is not compiled
     with torch.random.fork_rng():
         torch.manual_seed(run.seed)

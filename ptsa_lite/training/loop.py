@@ -89,6 +89,7 @@ def _epochs(model, train_set, val_set, tasks, config, stepper, history, checkpoi
         train_set, config.batch_size, config.seed, config.workers, (distributed.rank(), distributed.size()),
         pin=stepper.device.type == "cuda",
     )  # fmt: skip
+    stepper.expect((config.epochs - len(history)) * len(loader))
     durations = []
     for epoch in range(len(history), config.epochs):
         start, last = time.perf_counter(), epoch + 1 == config.epochs

@@ -10,17 +10,16 @@ import math
 from collections.abc import Callable, Mapping
 
 import torch
-from timm.layers import DropPath
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ptsa_lite.families import Backbone
 from ptsa_lite.losses import label_counts, total_loss
-from ptsa_lite.model import ROLES, MultiTaskModel, role_of
+from ptsa_lite.model import ROLES, role_of
 from ptsa_lite.recipe import TrainConfig
 from ptsa_lite.tasks import Task
 
 from . import distributed
+from .compiling import Trial, compile_regions, plain_regions
 
 FORMATS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -41,13 +40,28 @@ class Stepper:
         fused = self.device.type in ("cpu", "cuda")  # the same update in a fraction of the time
         self.optimizer = torch.optim.AdamW(groups, betas=config.betas, fused=fused)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.amp == "float16")
-        self.loss = total_loss
-        if config.compile:
-            compile_regions(model)
-            self.loss = torch.compile(total_loss, dynamic=False)
+        self.model, self.loss, self.trial = model, total_loss, None
         self.forward = _over_processes(model, self.device) if distributed.size() > 1 else model
-        fixed = distributed.size() == 1 and config.amp != "float16" and not config.gradient_checkpointing
-        self.recorded = Recorded() if config.cuda_graph and fixed and self.device.type == "cuda" else None
+        self.on_one_gpu = distributed.size() == 1 and self.device.type == "cuda"
+        self.recorded = self._recorded()
+        if config.compile is True:
+            self.use(compiled=True)
+
+    def _recorded(self) -> "Recorded | None":
+        fixed = self.config.amp != "float16" and not self.config.gradient_checkpointing
+        return Recorded() if self.config.cuda_graph and fixed and self.on_one_gpu else None
+
+    def expect(self, steps: int) -> None:
+        """Tells how many steps are to come, which `compile: auto` asks: on one GPU, and where rounding may differ."""
+        repeated = torch.are_deterministic_algorithms_enabled()  # what a trial finds may not be what another finds
+        if self.config.compile == "auto" and self.on_one_gpu and not repeated:
+            self.trial = Trial(self, steps)
+
+    def use(self, compiled: bool) -> None:
+        """From the next step on, regions and loss are compiled, or plain again."""
+        (compile_regions if compiled else plain_regions)(self.model)
+        self.loss = torch.compile(total_loss, dynamic=False) if compiled else total_loss
+        self.recorded = self._recorded()
 
     def __call__(self, batch: Mapping[str, Tensor], rate: float) -> dict[str, float]:
         """{"loss": weighted sum, task: loss, ...} of the whole batch, of which every process brings its part.
@@ -57,8 +71,7 @@ class Stepper:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         batch = to_device(batch, self.tasks, self.device)
-        values = self.recorded(self._gradients, batch) if self.recorded else self._gradients(batch)
-        values = values.tolist()  # one transfer a step tells all the host must know
+        values = self.trial(batch) if self.trial else self.compute(batch)
         if self.config.amp == "float16":  # there an overflow is no error: the scaler skips the step and scales less
             values = values[: 1 + len(self.tasks)]
         if not all(map(math.isfinite, values)):
@@ -66,6 +79,11 @@ class Stepper:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return dict(zip(("loss", *self.tasks), values, strict=False))
+
+    def compute(self, batch: dict[str, Tensor]) -> list[float]:
+        """What `_gradients` leaves and returns; its values are known, so the step has been computed."""
+        values = self.recorded(self._gradients, batch) if self.recorded else self._gradients(batch)
+        return values.tolist()  # one transfer a step tells all the host must know
 
     def _gradients(self, batch: dict[str, Tensor]) -> Tensor:
         """Leaves the clipped gradients of a batch; (1 + T + n,) its loss, each task's, and the n groups' norms."""
@@ -165,38 +183,6 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     decayed = [p for name, p in trained if decays(name, p)]
     spared = [p for name, p in trained if not decays(name, p)]
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": spared, "weight_decay": 0.0}]
-
-
-def compile_regions(model: nn.Module) -> None:
-    """Compiles every block of a backbone and every head where they are: for training, evaluation and whatever follows.
-
-    Blocks of one shape share their code, so that a deep model compiles in the time of a shallow one, and what lies
-    between the regions stays plain Python. Names of parameters, copies and files of the model are as before.
-    """
-    for module in model.modules():
-        if type(module) is DropPath:
-            module.__class__ = SharedDropPath
-            rate = torch.tensor(module.drop_prob, device=next(model.parameters()).device)
-            module.register_buffer("rate", rate, persistent=False)
-    torch._dynamo.config.cache_size_limit = 128  # kinds of regions: widths and groups of a stage, shifts, modes, sizes
-    for module in list(model.modules()):
-        regions = []
-        if isinstance(module, Backbone):
-            regions = [block for stage in range(module.n_stages) for block in module.blocks(stage)]
-        elif isinstance(module, MultiTaskModel):
-            regions = module.heads.values()
-        for region in regions:
-            region.compile(dynamic=False)
-
-
-class SharedDropPath(DropPath):
-    """timm's stochastic depth with its rate in a tensor: blocks that differ in their rate alone share compiled code."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
-            return x
-        kept = torch.rand(len(x), *(1,) * (x.ndim - 1), device=x.device) >= self.rate
-        return x * (kept / (1 - self.rate)).to(x.dtype)
 
 
 def autocast(device: torch.device, amp: str) -> torch.autocast:

@@ -28,6 +28,14 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path, stop_af
         assert_same(a["optimizer"]["state"][index], state)
 
 
+def test_a_training_tells_its_steps_how_many_are_to_come_also_when_it_goes_on(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(training.Stepper, "expect", lambda stepper, steps: told.append(steps))
+    for stop_after in (1, 4, 4):
+        run(tmp_path, stop_after)
+    assert told == [4 * 2, 3 * 2]  # two steps an epoch; a finished training makes none
+
+
 def test_writing_checkpoints_changes_nothing_and_the_same_seed_gives_the_same_run(tmp_path):
     with_files, without, other = run(tmp_path)[0], run()[0], run(config=training.TrainConfig(**{
         **CONFIG.to_dict(), "seed": 1}))[0]  # fmt: skip

@@ -13,7 +13,8 @@ from ptsa_lite.methods import METHODS, build_model
 from ptsa_lite.model import MultiTaskModel
 from ptsa_lite.recipe import TrainConfig
 from ptsa_lite.tasks import PASCAL, select
-from ptsa_lite.training.step import SharedDropPath, Stepper, autocast, compile_regions, parameter_groups
+from ptsa_lite.training.compiling import SharedDropPath, Trial, compile_regions
+from ptsa_lite.training.step import Stepper, autocast, parameter_groups
 from ptsa_lite.tree import TaskTree
 
 
@@ -168,6 +169,83 @@ def test_every_block_and_head_of_every_method_is_compiled_and_a_copy_is_plain(me
     inner = [m for m in model.modules() if isinstance(m, MultiTaskModel)]
     assert len(compiled) == sum(5 + len(m.heads) for m in inner)  # the tiny backbone has five blocks
     assert not any(module._compiled_call_impl for module in copy.deepcopy(model).modules())
+
+
+def as_on_a_gpu(monkeypatch, left=10_000, **settings):
+    """A stepper that takes its processor for a GPU and any time for long enough, and its model."""
+    monkeypatch.setattr(Trial, "SECONDS", 0)
+    monkeypatch.setattr(Trial, "STEPS", 2)
+    torch.manual_seed(0)
+    model = build_model("ptsa", tiny_family("swin")[1], TWO, PARTED, rank=2).train()
+    config = changed(batch_size=2, cuda_graph=False, **settings)
+    stepper = Stepper(model, TWO, config, parameter_groups(model, 0.05))
+    stepper.on_one_gpu = True
+    stepper.expect(left)
+    return stepper, model
+
+
+def is_compiled(model) -> bool:
+    return any(module._compiled_call_impl for module in model.modules())
+
+
+@pytest.mark.parametrize("quicker", [True, False])
+def test_a_training_in_which_compiling_is_tried_is_the_training(graphs, monkeypatch, quicker):
+    seen = []
+    for compiled in (False, "auto"):
+        stepper, model = as_on_a_gpu(monkeypatch, compile=compiled)
+        answers = iter([1.0, 0.5 if quicker else 2.0])  # plain, then compiled
+        monkeypatch.setattr("statistics.median", lambda times, answers=answers: next(answers))
+        losses = []
+        for step in range(6):
+            losses.append(stepper(labelled(TWO), 1e-3)["loss"])
+            assert is_compiled(model) == (compiled == "auto" and step >= 1 and (quicker or step < 3))
+        assert bool(graphs) == (compiled == "auto") and stepper.trial is None
+        seen.append(losses)
+    assert seen[1] == pytest.approx(seen[0], rel=1e-4) and len(set(seen[0])) == 6
+
+
+def test_where_nothing_compiles_the_training_is_the_plain_one_to_the_bit(monkeypatch, capsys):
+    def fails(*inputs, **options):
+        raise RuntimeError("no compiler")
+
+    seen = []
+    for compiled in (False, "auto"):
+        stepper, model = as_on_a_gpu(monkeypatch, compile=compiled)
+        monkeypatch.setattr(torch, "compile", lambda code, **options: fails)
+        seen.append([stepper(labelled(TWO), 1e-3) for _ in range(5)])
+        assert not is_compiled(model) and stepper.trial is None
+    assert seen[0] == seen[1]
+    assert "cannot be had here (RuntimeError): the training goes on without it" in capsys.readouterr().out
+
+
+def test_compiling_is_tried_on_one_gpu_alone_and_where_a_training_need_not_repeat_to_the_bit(monkeypatch):
+    stepper, _ = as_on_a_gpu(monkeypatch)
+    assert stepper.config.compile == "auto" and stepper.trial.left == 10_000
+    assert as_on_a_gpu(monkeypatch, compile=False)[0].trial is None
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert as_on_a_gpu(monkeypatch)[0].trial is None
+    finally:
+        torch.use_deterministic_algorithms(False)
+    stepper.trial, stepper.on_one_gpu = None, False
+    stepper.expect(10_000)
+    assert stepper.trial is None
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_compiling_is_tried_and_the_training_goes_on(monkeypatch, capsys):
+    losses = []
+    for compiled in (False, "auto"):
+        monkeypatch.setattr(Trial, "SECONDS", 0)
+        torch.manual_seed(0)
+        model = build_model("ptsa", tiny_family("swin")[1], TWO, PARTED, rank=2).cuda().train()
+        config = changed(amp="bfloat16", batch_size=2, compile=compiled)
+        stepper = Stepper(model, TWO, config, parameter_groups(model, 0.05))
+        stepper.expect(10_000)
+        losses.append([stepper(labelled(TWO), 1e-3)["loss"] for _ in range(20)])
+        assert stepper.trial is None
+    assert losses[1] == pytest.approx(losses[0], rel=2e-2)
+    assert "a step takes" in capsys.readouterr().out  # not that it cannot be had
 
 
 @pytest.mark.gpu
