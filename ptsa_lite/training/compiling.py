@@ -27,7 +27,7 @@ def compile_regions(model: nn.Module) -> None:
     """Compiles the regions of a model where they are: for training, evaluation and whatever follows.
 
     Blocks of one shape share their code, so that a deep model compiles in the time of a shallow one. Names of
-    parameters, copies and files of the model are as before.
+    parameters, copies and files of the model are as before. torch keeps the code on disk ($TORCHINDUCTOR_CACHE_DIR).
     """
     for module in model.modules():
         if type(module) is DropPath:
