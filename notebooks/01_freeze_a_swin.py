@@ -549,8 +549,9 @@ figure
 
 # %% [markdown]
 # Not noise at all: the scene is easy to recognise. A random network is a random *mixing* of its input, and mixing
-# keeps alike what was alike. But look down the columns. What it keeps is **paint**. A person is torn into shirt and
-# trousers, and the grey fence on the lawn melts into the grey sky, at every depth. Its fourth stage is just a
+# keeps alike what was alike. But look down the columns. What it keeps is **paint**. In the middle row the person is
+# torn into striped shirt and dark trousers, at every depth; in the other two, where shirt and trousers are both dark,
+# the person stays in one piece. The grey fence on the lawn melts into the grey sky. Its fourth stage is just a
 # blurrier first. What pre-training adds is that each stage of the distilled network forgets some of the paint and keeps
 # what things are. (The borders are not crisp: these weights were distilled in hours, not weeks.)
 #
@@ -586,8 +587,9 @@ Explorable("likeness", ask | {"start": {"stage": 4, "frame": 1, "row": 0.34, "co
 
 # %% [markdown]
 # Red is alike, blue is opposite; the small square is the token that asks. It sits on a face. In the distilled Swin
-# the person answers far beyond the face, down the shirt and the trousers, and so do other people in other places. In
-# the random Swin next to nobody does: this paint occurs nowhere else.
+# the person answers far beyond the face, down the shirt and, faintly, the trousers, and so do other people in other
+# places. So do the sofa and the pictures on the walls: to these features a face is less "a person" than "a thing in
+# front of something". In the random Swin next to nobody answers: this paint occurs nowhere else.
 #
 # Now move the token down to the dark trousers: click there, or use the arrow keys. The random Swin has found friends,
 # too: whatever is dark. Put it on the floor, on a wall, and try stage 1. Ask each time: does it find the same *paint*,
@@ -827,7 +829,7 @@ display(Markdown(f"""
   of them, nearly all in three patch mergings.
 - A token's nearest token in other frames carries the same class in {agree["distilled"][2]:.0%} of cases with distilled
   features and in {agree["random"][2]:.0%} with random ones, after stage 3. Random features keep the paint at every depth;
-  distilled ones turn, with depth, to what things are.
+  distilled ones tell better what things are, at every depth.
 - Heads alone, after {steps} steps: {outcome[0].lower() + outcome[1:]}
 - The doubt: one seed, one short training, drawn scenes and a small Swin.
 """))

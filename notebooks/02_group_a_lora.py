@@ -8,9 +8,9 @@
 # A frozen network can be bent by small trained matrices, and the paper ([arXiv
 # 2509.19602](https://arxiv.org/abs/2509.19602)) lets groups of tasks share them. In this notebook we build its layer,
 # TGLoRA, from a plain linear layer, put it into a [Swin](https://arxiv.org/abs/2103.14030), and work out what sharing
-# costs: if $c$ is the cosine between what two tasks want, sharing loses exactly $(1-c)/2$ of it, at any rank. Then we
-# look whether trainings show that loss; at our small size they do not. You need notebook 01 for the frozen Swin; it takes
-# half a minute on a laptop, without GPU or network.
+# costs: if $c$ is the cosine between what two tasks want, sharing loses at least $(1-c)/2$ of it, in squared length and
+# whatever the rank. Then we look whether trainings show that loss; at our small size they do not. You need notebook 01
+# for the frozen Swin; it takes half a minute on a laptop, without GPU or network.
 
 # %% tags=["parameters", "hide-input"]
 data: str = "scenes"  # scenes, nyud or pascal
@@ -298,8 +298,9 @@ print("\n".join(f"step {i}: length of dL/dA {a:8.2f}, of dL/dB {b:8.2f}" for i, 
 # ## Several tasks, one pair: what sharing costs
 #
 # Four tasks want four different updates $\Delta W_t$, each of length one. If they share one update $M$, the best they
-# can do is to meet at the mean. With $n$ tasks, and $\bar c$ the mean cosine between two of them, what is lost on
-# average is
+# can do is to meet at the mean. From here on we count *squared* lengths, because squares add up over tasks and
+# directions: a third of the length lost is a ninth of the square. With $n$ tasks, and $\bar c$ the mean cosine between
+# two of them, what is lost on average is
 #
 # $$\frac1n \sum_t \lVert \Delta W_t - M \rVert^2 \;\ge\; \Bigl(1 - \frac1n\Bigr)\,(1 - \bar c).$$
 #
@@ -375,8 +376,8 @@ Explorable("rank", rank_data(updates, 16, budgets) | looks, figure)
 best, worst = (curves[f"two and two, at {which}"][-1] for which in ("best", "worst"))
 display(Markdown(
     f"**So**, on this layer, one pair for all loses {curves['shared by all'][-1]:.0%} of what the {n} tasks want, "
-    f"two pairs lose {best:.0%} to {worst:.0%}, four pairs {curves['one each'][-1]:.0%}. *How many* groups there are "
-    f"matters by tens of points, *who sits with whom* by {100 * (worst - best):.0f}. That is one layer, one step and the "
+    f"two pairs of two tasks each {best:.0%} to {worst:.0%}, four pairs {curves['one each'][-1]:.0%}. *How many* groups "
+    f"there are matters by tens of points, *who sits with whom* by {100 * (worst - best):.0f}. That is one layer, one step and the "
     f"training frames, without an error bar, so it does not say that the choice of groups will show in a metric."
 ))
 
@@ -686,7 +687,7 @@ cheapest = min((sum(p * r * g for p, r, g in zip(price, ranks, similar.n_groups,
                if sum(float(reach[stage, r - 1]) for stage, r in enumerate(ranks)) / 4 >= equal - 1e-9)
 everywhere = sum(p * rank_here * g for p, g in zip(price, similar.n_groups, strict=True))
 display(Markdown(f"**So** ranks {cheapest[1]} reach as much as rank {rank_here} everywhere, {equal:.1%} of what the tasks "
-                 f"want on average of the stages, for {cheapest[0]:,} numbers in place of {everywhere:,}."))
+                 f"want, averaged over the stages, for {cheapest[0]:,} numbers in place of {everywhere:,}."))
 
 # %% [markdown]
 # ## Merge the pairs away
@@ -828,8 +829,8 @@ display(Markdown(f"""
 - A fresh pair changes no output, and its $A$ gets no gradient in the first step.
 - What a task wants has few directions: rank {needed[names[0]]} loses less than half of the length of what
   {names[0]} wants, where the frozen matrix would need {needed["W itself"]}.
-- Sharing one pair loses {lost(updates, c_in):.0%} of what the {n} tasks want at any rank, two pairs lose {best:.0%} to
-  {worst:.0%} by who sits with whom.
+- Sharing one pair loses at least {lost(updates, c_in):.0%} of what the {n} tasks want, whatever the rank; two pairs of
+  two tasks each lose {best:.0%} to {worst:.0%}, by who sits with whom.
 - The layer, a dozen lines of code, equals a loop over groups and the package's layer, in outputs and gradients. Put into
   a Swin by `insert` and `run`, it gives the maps of the package's model. In Swin-Tiny with groups (1, 1, 2, 4) it has
   {181_248 * rank:,} numbers at rank {rank}.

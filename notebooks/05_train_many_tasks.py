@@ -560,7 +560,9 @@ display(figure)
 # no further. A *bottleneck* adapter stands in the stream, whereas a pair stands beside it; between its two matrices there
 # is a GELU, so it cannot be merged into $W$ afterwards. A *hypernetwork* $H$ is one network, shared by all tasks, whose
 # outputs are the matrices of the adapters: each task owns only the short vector that it puts in (a dot) and the biases of
-# its adapters. Methods that train a part of $W$ itself, such as its biases, need no drawing.
+# its adapters. DoRA trains, beside the pair, the length $m$ of every output of $W$; DiTASK bends the singular values $S$
+# of $W$ by a trained curve $f$; prompts are trained tokens that are put before a block's own. Methods that train a part of
+# $W$ itself, such as its biases, need no drawing.
 #
 # The table is computed from the package: each method is built for our tasks on our small backbone, and its trained
 # parameters and the multiply-adds of one frame are counted.
@@ -810,8 +812,9 @@ if usable:
         "the other.")
 
 # %% [markdown]
-# That is the same model, so the whole difference is chance. Much of it moves all methods alike, since all are measured
-# on the same frames, and with half of the frames it is larger than with all.
+# That is the same model, so the whole difference is chance. But it overstates what a comparison suffers: the references
+# are those of all frames, and where one half is easier, it is so for every method. With half of the frames chance is also
+# larger than with all.
 #
 # *The seed of the training* decides heads, adapters, the order of frames and their augmentation. To see its effect one
 # has to train again with other seeds. The study has done so with the same frames, size and rank: the same methods, all
@@ -948,7 +951,7 @@ if order:
         if "ptsa" in places else ""))
 if usable:
     say(f"**The doubt.** The same PTSA model measures {halves[0]:+.1f} or {halves[1]:+.1f} %, depending on which half "
-        f"of the validation frames is used. {verdict}")
+        f"of the validation frames is used; part of that is one half being easier for every model. {verdict}")
 if not sound:
     say("A single-task reference is missing or has learned nothing yet, so we rank nothing.")
 

@@ -559,13 +559,13 @@ gains = {name: (ours["metrics"][name] - floor["metrics"][name]) / floor["metrics
 gains = {name: 100 * (gain if described.tasks[name].higher_is_better else -gain) for name, gain in gains.items()}
 third = " | ".join("+".join(group) for group in tree.stages[2])
 display(Markdown(f"""
-- {len(tasks)} tasks that the package did not know were trained from two files and one description, in
+- {len(tasks)} tasks, two of which the package had never met, were trained from two files and one description, in
   {(time.monotonic() - started) / 60:.1f} minutes; no file of the package was changed.
 - In the third stage the similarity put the tasks together as `{third}`.
 - The error of a task that nobody trained before, *inside*, is {ours['metrics']['inside']:.3f} with the tree; a constant
   would have {blind:.3f}.
 - Against heads on the frozen backbone, adapters change the metrics by
-  {", ".join(f"{gain:+.0f} % in {name}" for name, gain in gains.items())}, where plus is better.
+  {", ".join(f"{gain:+.1f} % in {name}" for name, gain in gains.items())}, where plus is better.
 - $\\Delta_m$ is {ours['delta_m']:+.1f} % with the tree, {shared['delta_m']:+.1f} % with one set of adapters for all, and
   {floor['delta_m']:+.1f} % with heads alone. That is one seed, so small differences mean nothing.
 - What has to travel is {(own / 'adapters' / 'adapters.safetensors').stat().st_size / 1e6:.1f} MB, and it answered bit for

@@ -214,11 +214,11 @@ for (name, values), colour in zip(spectra.items(), ("#0b3954", "#D55E00"), stric
     axis.semilogy(range(1, len(values) + 1), values / values[0], color=colour)
     axis.text(64, 1.6 * float(values[63] / values[0]), name, color=in_words(colour), fontweight="bold", ha="center")
 axis.set(xlabel="singular value, largest first", ylabel="share of the largest", ylim=(1e-4, 3))
-axis.set_title("The gradient pulls in a few directions, Muon's step in nearly all")
+axis.set_title("The gradient pulls in a few directions, Muon's step in most")
 figure
 
 # %% [markdown]
-# So a plain gradient step moves along a handful of directions and hardly along the others. AdamW scales every *entry* of the matrix by itself, which helps a little. Muon takes the matrix as one thing. With $G = U S V^\top$ it steps along $U V^\top$: the same directions, nearly every singular value near one. No decomposition is needed for that. A polynomial with $p(\sigma) \to 1$, applied five times, is fifteen matrix products (Newton and Schulz's iteration). The very smallest, a thousandth of the largest, it leaves behind.
+# So a plain gradient step moves along a handful of directions and hardly along the others. AdamW scales every *entry* of the matrix by itself, which helps a little. Muon takes the matrix as one thing. With $G = U S V^\top$ it steps along $U V^\top$: the same directions, about two thirds of the singular values above half of the largest. No decomposition is needed for that. A polynomial with $p(\sigma) \to 1$, applied five times, is fifteen matrix products (Newton and Schulz's iteration). The very smallest, a thousandth of the largest, it leaves behind.
 #
 # Both optimisers now get the same student and 30 steps on the same eight crops. A tie, or a difference one can see?
 
@@ -271,7 +271,7 @@ assert last > first or len(done["history"]) < 2, "the student explains no more o
 # %% [markdown]
 # ## What the real run gave
 #
-# The packaged weights were made by `distil` above, with `size=128`, twelve views of about 3,400 photographs, and the trained teacher. The student trained for 80 minutes; crops and the teacher's answers took a quarter of an hour before. (The teacher was run by onnxruntime there, whose answers agree with PyTorch's to 1e-4.) The history is kept in `figures/results/`. Which stage will be explained best? The first sees edges and colours, which are easy to copy, but its targets come from one level deeper. The last has all the context there is, and the hardest question. Guess an order, then look.
+# The packaged weights were made by `distil` above, with `size=128`, twelve views of about 3,400 photographs, and the trained teacher. Among the photographs were 2,600 of VOC, the 795 training frames of NYUD-v2 and 196 of PASCAL, all without labels, so the decoders below train on pictures that the backbone has seen; no test frame was among them. The student trained for 80 minutes; crops and the teacher's answers took a quarter of an hour before. (The teacher was run by onnxruntime there, whose answers agree with PyTorch's to 1e-4.) The history is kept in `figures/results/`. Which stage will be explained best? The first sees edges and colours, which are easy to copy, but its targets come from one level deeper. The last has all the context there is, and the hardest question. Guess an order, then look.
 
 # %% tags=["hide-input"]
 real = json.loads((RESULTS / "distil.json").read_text())

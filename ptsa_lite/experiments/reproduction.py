@@ -90,6 +90,11 @@ def training_flops(macs: int, frames: Sequence[int], epochs: int, eval_every: in
     return 2 * macs * (3 * frames[0] * epochs + frames[1] * (epochs // eval_every))
 
 
+def share_of_peak(macs: int, batch: int, ms: float, tflops: float) -> float:
+    """What a step that takes so long makes of a GPU's peak, by the count of `training_flops`: 3 forwards a frame."""
+    return 3 * 2 * macs * batch / (tflops * 1e12 * ms / 1000)
+
+
 def hours(flops: float, tflops: float, utilisation: float) -> float:
     """flops / (tflops 10^12 utilisation) seconds, in hours."""
     return flops / (tflops * 1e12 * utilisation) / 3600

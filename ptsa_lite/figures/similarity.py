@@ -79,7 +79,7 @@ def draw_gradients(names: Sequence[str]) -> Figure:
         x, y = _arrow(right, name, degrees, head=",head_width=0.35,head_length=0.7")
         right.text(1.2 * x, 1.2 * y, name, color=task_ink(name), ha="center", va="center", fontweight="bold")
     right.plot(0, 0, "o", color=INK, markersize=5)
-    right.set(xlim=(-1.75, 1.75), ylim=(-1.3, 1.3), aspect="equal", title="The same weights, four wishes (invented)")
+    right.set(xlim=(-1.75, 1.75), ylim=(-1.3, 1.3), aspect="equal", title="The same weights, four gradients (invented)")
     for axes in (left, right):
         axes.axis("off")
     return figure
