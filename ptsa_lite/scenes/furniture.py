@@ -35,13 +35,11 @@ def ball_at(at, radius, paint, label, stretch=(1.0, 1.0, 1.0)) -> Shape:
 
 
 def wood(rng, gloss=0.15) -> Paint:
-    first, second = WOODS[rng.integers(len(WOODS))]
-    return Paint("wood", rgb(first), rgb(second), 1.5, gloss)
+    return Paint("wood", *map(rgb, rng.choice(WOODS)), 1.5, gloss)
 
 
 def fabric(rng) -> Paint:
-    colour = rgb(rng.choice(FABRICS))
-    return Paint("cloth", colour, colour, 1.2)
+    return Paint("cloth", rgb(rng.choice(FABRICS)), scale=1.2)
 
 
 def table(rng, height=0.74):
@@ -102,8 +100,7 @@ def cabinet(rng):
 
 def bookcase(rng):
     half_w, half_h, frame = rng.uniform(0.35, 0.6), rng.choice([0.9, 1.05]), wood(rng)
-    books = Paint("books", (0, 0, 0), (0, 0, 0))
-    shapes = [box((0, -0.02, half_h), (half_w, 0.15, half_h), books, CABINET)]
+    shapes = [box((0, -0.02, half_h), (half_w, 0.15, half_h), Paint("books"), CABINET)]
     shapes += [box((x * half_w, 0, half_h), (0.02, 0.17, half_h), frame, CABINET) for x in (-1, 1)]
     shapes.append(box((0, 0, 2 * half_h), (half_w + 0.02, 0.17, 0.02), frame, CABINET))
     return shapes, half_w + 0.02, 0.18
@@ -111,9 +108,9 @@ def bookcase(rng):
 
 def crate(rng):
     half = rng.uniform(0.18, 0.32)
-    paint = Paint("fence", *(rgb(c) for c in WOODS[rng.integers(len(WOODS))]), 1.3)
+    paint = Paint("fence", *map(rgb, rng.choice(WOODS)), 1.3)
     if rng.random() < 0.4:
-        paint = Paint("plain", rgb(rng.choice(CLOTHES)), (0, 0, 0))
+        paint = plain(rng.choice(CLOTHES))
     return [box((0, 0, half), (half, half, half), paint, CABINET)], half * 1.3, half * 1.3
 
 
@@ -137,7 +134,7 @@ def _shade(rng):
 
 def pot(rng, x=0.0, z=0.0, size=0.55):
     clay = plain(rng.choice(["bc6c4a", "f1faee", "457b9d", "e9c46a"]), 0.1)
-    leaf = Paint("leaves", *(rgb(c) for c in GREENS[rng.integers(len(GREENS))]), 3.0)
+    leaf = Paint("leaves", *map(rgb, rng.choice(GREENS)), 3.0)
     shapes = [tube((x, 0, z + 0.16 * size), 0.11 * size, 0.17 * size, 0.16 * size, clay, PLANT)]
     start = rng.uniform(0, 6.28)
     for k in range(9):
@@ -155,7 +152,7 @@ def potted_plant(rng):
 
 def ball(rng, radius=None):
     radius = radius or rng.uniform(0.1, 0.2)
-    first, second = (rgb(c) for c in rng.choice(CLOTHES, 2, replace=False))
+    first, second = map(rgb, rng.choice(CLOTHES, 2, replace=False))
     paint = Paint(rng.choice(["beach", "plain", "dots", "stripes"]), first, second, 1.4 / radius, 0.5)
     rolled = np.linalg.qr(rng.standard_normal((3, 3)))[0]
     return [replace(ball_at((0, 0, radius), radius, paint, BALL), axes=rolled)], radius, radius
@@ -165,7 +162,7 @@ def tree(rng, autumn=0.2):
     bark = Paint("wood", rgb("6b4a32"), rgb("3f2a1c"), 3.0)
     conifer = rng.random() < 0.3
     pairs = AUTUMN if not conifer and rng.random() < autumn else GREENS
-    leaf = Paint("leaves", *(rgb(c) for c in pairs[rng.integers(len(pairs))]), 1.4)
+    leaf = Paint("leaves", *map(rgb, rng.choice(pairs)), 1.4)
     height = rng.uniform(2.6, 4.5)
     shapes = [tube((0, 0, height * 0.3), 0.05 * height, 0.03 * height, height * 0.3, bark, PLANT)]
     if conifer:  # three skirts
@@ -181,7 +178,7 @@ def tree(rng, autumn=0.2):
 
 
 def bush(rng):
-    leaf = Paint("leaves", *(rgb(c) for c in GREENS[rng.integers(len(GREENS))]), 2.0)
+    leaf = Paint("leaves", *map(rgb, rng.choice(GREENS)), 2.0)
     at = [(rng.uniform(-0.35, 0.35), rng.uniform(-0.15, 0.15), rng.uniform(0.2, 0.4)) for _ in range(4)]
     return [ball_at(p, rng.uniform(0.28, 0.4), leaf, PLANT) for p in at], 0.6, 0.45
 

@@ -69,9 +69,8 @@ def _backdrop(scene: Scene) -> None:
     if kind == "house":
         shapes = _house(rng)
     else:
-        white = rng.random() < 0.5
-        fence = Paint("fence", rgb("f1f3f5" if white else "a98467"), rgb("cdd5da" if white else "6c584c"))
-        paint = Paint("brick", rgb("a4553f"), rgb("cbbfae")) if kind == "brick" else fence
+        fence = ("f1f3f5", "cdd5da") if rng.random() < 0.5 else ("a98467", "6c584c")
+        paint = Paint(kind, *map(rgb, ("a4553f", "cbbfae") if kind == "brick" else fence))
         high = rng.uniform(0.8, 1.25)
         shapes = [box((0, 0, high), (16, 0.12, high), paint, WALL)]
     scene.put(shapes, x, y, np.pi + turn)
@@ -80,7 +79,7 @@ def _backdrop(scene: Scene) -> None:
 
 
 def _house(rng) -> list:
-    half, pane = rng.uniform(2.5, 4), Paint("plain", rgb("39556b"), (0, 0, 0), 1.0, 0.8)
+    half, pane = rng.uniform(2.5, 4), plain("39556b", 0.8)
     roof = Paint("brick", rgb(rng.choice(["8d4a3a", "5c4b51", "4a5759"])), rgb("3b3030"), 0.5)
     shapes = [
         box((0, 0, 1.5), (half, 1.5, 1.5), plain(rng.choice(WALL_COLOURS)), WALL),

@@ -122,10 +122,9 @@ def _wardrobe(rng):
     first, second = rng.choice(CLOTHES, 2, replace=False)
     pattern = rng.choice(["cloth", "stripes", "checker", "dots"], p=[0.6, 0.2, 0.1, 0.1])
     scale = {"cloth": 1.5, "stripes": 13, "checker": 10, "dots": 11}[pattern]
-    second = first if pattern == "cloth" else second
     top = Paint(pattern, rgb(first), rgb(second), scale)
     leg = rng.choice(TROUSERS) if rng.random() < 0.75 else rng.choice(CLOTHES)
-    trousers = Paint("cloth", rgb(leg), rgb(leg), 2.0)
+    trousers = Paint("cloth", rgb(leg), scale=2.0)
     return skin, hair, top, rng.random() < 0.45, rng.random() < 0.25, trousers, shoes
 
 

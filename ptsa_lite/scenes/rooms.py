@@ -43,7 +43,7 @@ def _at_wall(wall: int, along: float, half: float, depth: float, gap: float = 0.
 def _shell(scene: Scene, half: float, depth: float, height: float) -> None:
     """Floor, ceiling, three walls with skirting boards, the ceiling's light and what the walls reflect."""
     rng, mid, high, skirting = scene.rng, depth / 2, height / 2, plain("f2efe9")
-    colour, boards = rng.choice(WALL_COLOURS), make.WOODS[rng.integers(len(make.WOODS))]
+    colour, boards = rng.choice(WALL_COLOURS), rng.choice(make.WOODS)
     accent = rng.choice(ACCENTS) if rng.random() < 0.35 else colour
     floor = rectangle((0, mid, 0), X, Y, half + 0.01, mid + 0.01, _floor_paint(rng, boards), FLOOR)
     ceiling = rectangle((0, mid, height), X, -Y, half + 0.01, mid + 0.01, plain("f4f1ea"), CEILING)
@@ -67,13 +67,12 @@ def _shell(scene: Scene, half: float, depth: float, height: float) -> None:
 def _floor_paint(rng, boards) -> Paint:
     kind = rng.choice(["planks", "checker", "tiles", "cloth"], p=[0.5, 0.18, 0.2, 0.12])
     if kind == "planks":
-        return Paint(kind, rgb(boards[0]), rgb(boards[1]), 1.0, 0.25)
+        return Paint(kind, *map(rgb, boards), 1.0, 0.25)
     if kind == "checker":
         return Paint(kind, rgb("e9e4d8"), rgb(rng.choice(["8d99ae", "a98467", "6b705c", "2b2d42"])), 2.0, 0.3)
     if kind == "tiles":
         return Paint(kind, rgb(rng.choice(["b8a48c", "c6b8a5", "8f9b9e", "b56a4a"])), rgb("efe9df"), 2.2, 0.2)
-    carpet = rgb(rng.choice(["7d8597", "a89f91", "8a9a7b", "9a6a6a"]))
-    return Paint(kind, carpet, carpet)
+    return Paint(kind, rgb(rng.choice(["7d8597", "a89f91", "8a9a7b", "9a6a6a"])))
 
 
 def _wall_paint(rng, tone) -> Paint:
@@ -93,8 +92,7 @@ def _window(scene: Scene, half: float, depth: float) -> tuple[int, float]:
     bars = ((0, half_h, half_w + 0.06, 0.05), (0, -half_h, half_w + 0.1, 0.05), (half_w, 0, 0.05, half_h),
             (-half_w, 0, 0.05, half_h), (0, 0, 0.025, half_h), (0, 0.1, half_w, 0.02))  # fmt: skip
     shapes = [box((bx, 0.03, bz), (w, 0.03, h), frame, WALL, solid=False) for bx, bz, w, h in bars]
-    glass = Paint("sky", (0, 0, 0), (0, 0, 0))
-    shapes.append(rectangle((0, 0.012, 0), -X, Z, half_w, half_h, glass, 0, solid=False))
+    shapes.append(rectangle((0, 0.012, 0), -X, Z, half_w, half_h, Paint("sky"), 0, solid=False))
     scene.put(shapes, x, y, yaw, 1.5)
     frame_of_wall = scene.things.pop()  # so that its outline is no boundary: only the opening is
     scene.things[2 + wall] += frame_of_wall
@@ -127,7 +125,7 @@ def _along_walls(scene: Scene, half, depth, area, window) -> list[tuple]:
 
 
 def _picture(rng, half_w, half_h) -> list[Shape]:
-    first, second = (rgb(c) for c in rng.choice(make.CLOTHES, 2, replace=False))
+    first, second = map(rgb, rng.choice(make.CLOTHES, 2, replace=False))
     rim = plain(rng.choice(["2b2d42", "f8f9fa", "b08968", "d4a017"]), 0.3)
     canvas = Paint("art", first, second, rng.uniform(1, 50))
     return [box((0, 0.012, 0), (half_w + 0.035, 0.012, half_h + 0.035), rim, PICTURE, solid=False),
@@ -173,7 +171,6 @@ def _on_top(scene: Scene, x, y, z) -> None:
 
 
 def _rug(scene: Scene, x, y, half_w, half_d) -> None:
-    first, second = (rgb(c) for c in scene.rng.choice(make.FABRICS, 2, replace=False))
-    paint = Paint("weave", first, second)
+    paint = Paint("weave", *map(rgb, scene.rng.choice(make.FABRICS, 2, replace=False)))
     # Part of the floor, the first thing of a room: its outline is no boundary of a class, nor of depth.
     scene.things[0].append(rectangle((x, y, 0.008), X, Y, half_w, half_d, paint, FLOOR, solid=False))

@@ -13,11 +13,14 @@ TILE = 512  # cells of the noise tile; it spans two metres at scale 1
 
 
 class Paint(NamedTuple):
-    """What a surface looks like: texture of two colours, its scale, shininess (0..1) and emitted light."""
+    """What a surface looks like: texture of two colours, its scale, shininess (0..1) and emitted light.
+
+    Colours that the texture does not use need not be given.
+    """
 
     texture: str
-    first: tuple
-    second: tuple
+    first: tuple = (0, 0, 0)
+    second: tuple = (0, 0, 0)
     scale: float = 1.0
     gloss: float = 0.0
     emit: float = 0.0
