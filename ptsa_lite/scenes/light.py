@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .raycast import Camera, View, slope_of
-from .textures import soft_noise
+from .textures import column, soft_noise
 
 BIAS = 0.012  # metres that a shadow ray starts above its surface, so that neighbours in contact do not shade it wrongly
 
@@ -116,7 +116,7 @@ def _box_outline(o, d, size):
     its distance to the edge is that, times |d_i d_j| / hypot(d_i, d_j)."""
     d = np.where(np.abs(d) < 1e-6, np.float32(1e-6), d)
     inverse = 1 / d
-    middle, reach = -o * inverse, np.abs(inverse) * np.array(size, np.float32)[:, None]
+    middle, reach = -o * inverse, np.abs(inverse) * column(size)
     enter, leave = middle - reach, middle + reach
     squared = inverse * inverse
     depth = None
@@ -152,7 +152,7 @@ def openness(view: View, points, normals, reach: float = 0.35) -> np.ndarray:
 def _distance(shape, q) -> np.ndarray:
     """Distance outside a shape, in local units (negative or zero inside)."""
     if shape.kind == "box":
-        out = np.maximum(np.abs(q) - np.array(shape.size, np.float32)[:, None], 0)
+        out = np.maximum(np.abs(q) - column(shape.size), 0)
         return np.sqrt(np.einsum("ij,ij->j", out, out))
     rho2 = q[0] * q[0] + q[1] * q[1]
     if shape.kind == "cone":
@@ -166,7 +166,7 @@ def _distance(shape, q) -> np.ndarray:
 
 def sky_colour(sky: Sky, camera: Camera, x, y) -> np.ndarray:
     """Light (3, N) along rays (x, y, 1) that hit nothing: clouds, two painted ranges of hills, a hazy plain."""
-    horizon, zenith, hills = (np.array(c, np.float32)[:, None] for c in (sky.horizon, sky.zenith, sky.hills))
+    horizon, zenith, hills = map(column, (sky.horizon, sky.zenith, sky.hills))
     way = camera.rotation.T.astype(np.float32) @ np.stack([x, y, np.ones_like(x)])
     rise, around = way[2] / np.hypot(way[0], way[1]), np.arctan2(way[0], way[1])
     up = np.clip(rise, 0, 1)

@@ -7,7 +7,7 @@ coordinates q = S^-1 A (p - c): axes A (rows), centre c, stretch S. Stretch make
     cone   a "round cone", the hull of a sphere of radius size_0 at q = 0 and one of radius size_1 at (0, 0, size_2):
            with size_2 = 0 a sphere, with equal radii a capsule
     tube   a capped cone between q_z = -size_2 (radius size_0) and q_z = size_2 (radius size_1): cylinder, disc, shade
-    rect   |q_x| <= size_0, |q_y| <= size_1, q_z = 0, seen from q_z > 0 only: a wall, a rug
+    rect   |q_x| <= size_0, |q_y| <= size_1, q_z = 0 = size_2, seen from q_z > 0 only: a wall, a rug
 
 The world has x right, y away, z up. The camera frame is that of the labels: x right, y down, z forward.
 """
@@ -15,6 +15,8 @@ The world has x right, y away, z up. The camera frame is that of the labels: x r
 from dataclasses import dataclass, replace
 
 import numpy as np
+
+from .textures import Paint, column
 
 NEAR = 0.05  # metres in front of the camera where shapes begin to be seen
 
@@ -27,13 +29,13 @@ def cross(a, b) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Shape:
-    """One solid with its paint and labels; `solid` shapes cast shadows, `thing` numbers the object it belongs to."""
+    """One solid with its paint and labels; `solid` shapes cast shadows."""
 
     kind: str
     centre: np.ndarray  # (3,)
     axes: np.ndarray  # (3, 3), rows: local axes in the parent's frame
     size: tuple[float, float, float]
-    paint: tuple  # textures.Paint
+    paint: Paint
     label: int = 0
     part: int = 0
     stretch: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -65,17 +67,20 @@ class Camera:
         scale = 1.0 / (self.focal * min(height, width))
         x = (np.arange(width, dtype=np.float32) + 0.5 - width / 2) * scale
         y = (np.arange(height, dtype=np.float32) + 0.5 - height / 2) * scale
-        x, y = np.meshgrid(x.astype(np.float32), y.astype(np.float32))
-        return x, y
+        return tuple(np.meshgrid(x, y))
 
 
 class View:
-    """Things as one camera sees them: for P shapes the maps q = maps p + offsets, screen bounds, bounding spheres."""
+    """Things as one camera sees them: for P shapes the maps q = maps p + offsets, screen bounds, bounding spheres.
+
+    label, part, thing (P + 1,): class, part and object of each shape; the last entry, number -1, is the sky's.
+    """
 
     def __init__(self, things: list[list[Shape]], camera: Camera):
-        self.camera, self.n_things = camera, len(things)
+        self.camera = camera
         self.shapes = shapes = [shape for thing in things for shape in thing]
-        self.thing = np.repeat(np.arange(len(things)), [len(thing) for thing in things])
+        self.label, self.part = np.array([(s.label, s.part) for s in shapes] + [(0, 0)], np.uint8).T
+        self.thing = np.repeat(np.arange(len(things) + 1), [*map(len, things), 1])
         centres = (np.stack([s.centre for s in shapes]) - camera.position) @ camera.rotation.T  # (P, 3)
         axes = np.stack([s.axes for s in shapes]) @ camera.rotation.T  # (P, 3, 3)
         stretch = np.array([s.stretch for s in shapes])
@@ -89,11 +94,11 @@ class View:
         self.middles, self.radii = _balls(self.corners)  # bounding spheres of the shapes
         # The solid shapes of each thing that has some, and its bounding sphere (rectangles shade by their plane).
         solid = np.array([s.solid and s.kind != "rect" for s in shapes])
-        members = [np.flatnonzero(solid & (self.thing == k)) for k in range(self.n_things)]
+        members = [np.flatnonzero(solid & (self.thing[:-1] == k)) for k in range(len(things))]
         self.members = [m for m in members if m.size]
         balls = [_balls(self.corners[m].reshape(1, -1, 3)) for m in self.members]
-        self.thing_middles = np.concatenate([b[0] for b in balls] or [np.empty((0, 3), np.float32)])
-        self.thing_radii = np.concatenate([b[1] for b in balls] or [np.empty(0, np.float32)])
+        self.thing_middles = np.array([middle for middle, _ in balls], np.float32).reshape(-1, 3)
+        self.thing_radii = np.array([radius for _, radius in balls], np.float32).ravel()
 
     @property
     def bounds(self) -> np.ndarray:
@@ -135,7 +140,7 @@ def surface(kind: str, size, q: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.
     if kind == "rect":
         return np.broadcast_to(np.array([[0], [0], [1]], np.float32), q.shape), x, y
     if kind == "box":
-        side = np.argmax(np.abs(q) / np.array(size, np.float32)[:, None], axis=0)
+        side = np.argmax(np.abs(q) / column(size), axis=0)
         normal = np.where(np.arange(3)[:, None] == side, np.sign(q), np.float32(0))
         return normal, np.where(side == 0, y, x), np.where(side == 2, y, z)
     around = np.arctan2(x, y) * size[0]
@@ -163,7 +168,6 @@ def _extent(shape: Shape) -> tuple:
     """Lowest and highest local corner, before the stretch."""
     a, b, c = shape.size
     if shape.kind in ("box", "rect"):
-        c = c if shape.kind == "box" else 0.0
         return (-a, -b, -c), (a, b, c)
     r = max(a, b)
     return ((-r, -r, -c), (r, r, c)) if shape.kind == "tube" else ((-r, -r, -a), (r, r, c + b))

@@ -7,15 +7,14 @@ one exact sample a pixel. Only the image is smoothed, by three more rays where c
 
 import numpy as np
 
-from .furniture import BALL, CABINET, CHAIR, LAMP, PERSON, PICTURE, PLANT, SOFA, TABLE
+from .furniture import GROUND, PERSON
 from .grounds import open_ground
 from .layout import Scene
 from .light import openness, sky_colour, tone, visible_share
 from .raycast import View, surface
 from .rooms import room
-from .textures import albedo
+from .textures import albedo, column
 
-MOVABLE = (PERSON, TABLE, CHAIR, SOFA, CABINET, LAMP, PICTURE, BALL, PLANT)
 PROBE = 24  # side of the coarse picture by which subjects are chosen, whatever the size of the frame
 NEIGHBOURS = ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:], np.s_[:-1]))  # each pair of adjacent pixels once
 
@@ -44,7 +43,7 @@ def render_scene(index: int, seed: int = 0, size: int | tuple[int, int] = 128) -
     scene, view, subjects = _scene(index, seed)
     x, y = scene.camera.rays(height, width)
     depth, seen = _look(view, x, y)
-    label, part, thing = _lookup(view, seen)
+    label, part, thing = view.label[seen], view.part[seen], view.thing[seen]
     edge = _edges(seen, thing, part, depth)
     radiance, normals = _radiance(scene, view, *(a.ravel() for a in (x, y, depth, seen)))
     typical = float(np.exp(np.log(radiance.mean(0) + 1e-3).mean()))  # the geometric mean of the frame's light
@@ -88,12 +87,12 @@ def _subjects(view: View) -> tuple[list[int], float]:
     """
     x, y = view.camera.rays(PROBE, PROBE)
     _, seen = _look(view, x, y)
-    label, _, thing = _lookup(view, seen)
-    people = np.bincount(thing[label == PERSON], minlength=view.n_things) / PROBE**2
+    label, thing = view.label[seen], view.thing[seen]
+    people = np.bincount(thing[label == PERSON], minlength=1) / PROBE**2
     if people.max() > 0.015:
         return np.flatnonzero(people >= 0.4 * people.max()).tolist(), float(people.max())
-    free, middle = np.isin(label, MOVABLE), np.exp(-6 * view.camera.focal**2 * (x * x + y * y))
-    weight = np.bincount(thing[free], middle[free], minlength=view.n_things)
+    free, middle = label > GROUND, np.exp(-6 * view.camera.focal**2 * (x * x + y * y))  # the classes after it can move
+    weight = np.bincount(thing[free], middle[free], minlength=1)
     return [int(weight.argmax())], float((thing == weight.argmax()).mean())
 
 
@@ -104,13 +103,6 @@ def _look(view: View, x, y):
         if shape.paint.texture == "sky":
             depth[seen == i], seen[seen == i] = np.inf, -1
     return depth, seen
-
-
-def _lookup(view: View, seen) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Class, part and thing of each pixel; -1, the last entry of each table, is the sky."""
-    label = np.array([s.label for s in view.shapes] + [0], np.uint8)
-    part = np.array([s.part for s in view.shapes] + [0], np.uint8)
-    return label[seen], part[seen], np.append(view.thing, view.n_things)[seen]
 
 
 def _edges(seen, thing, part, depth) -> np.ndarray:
@@ -135,10 +127,7 @@ def _radiance(scene: Scene, view: View, x, y, depth, seen) -> tuple[np.ndarray, 
     order = np.argsort(seen, kind="stable")
     cuts = np.searchsorted(seen[order], np.arange(len(view.shapes) + 1))
     sky, hit = order[: cuts[0]], order[cuts[0] :]
-    if sky.size:
-        radiance[:, sky] = sky_colour(scene.sky, scene.camera, x[sky], y[sky])
-    if not hit.size:
-        return radiance, normals
+    radiance[:, sky] = sky_colour(scene.sky, scene.camera, x[sky], y[sky])
     points = np.stack([x[hit], y[hit], np.ones(hit.size, np.float32)]) * depth[hit]
     normal, colour = np.empty_like(points), np.empty_like(points)
     gloss, emit = np.zeros(hit.size, np.float32), np.zeros(hit.size, np.float32)
@@ -161,13 +150,13 @@ def _shade(scene: Scene, view: View, points, normal, colour, gloss, emit, own) -
     """Light (3, N) that leaves points towards the camera."""
     rotation, sky = scene.camera.rotation.astype(np.float32), scene.sky
     upward = (rotation[:, 2] @ normal) * 0.5 + 0.5
-    above, below = (np.array(c, np.float32)[:, None] for c in (sky.above, sky.below))
+    above, below = map(column, (sky.above, sky.below))
     light = (below + (above - below) * upward) * openness(view, points, normal)
     shine = np.zeros_like(points)
     eye = -points / np.sqrt(np.einsum("ij,ij->j", points, points))
     glossy = np.flatnonzero(gloss)
     for lamp in scene.lights:
-        tint = np.array(lamp.colour, np.float32)[:, None]
+        tint = column(lamp.colour)
         share = visible_share(view, lamp, points, normal, own)
         way = (rotation @ (lamp.position - scene.camera.position)).astype(np.float32)[:, None] - points
         if np.isfinite(lamp.reach):
@@ -180,7 +169,7 @@ def _shade(scene: Scene, view: View, points, normal, colour, gloss, emit, own) -
     result = colour * (light + emit) + shine
     if sky.haze:
         veil = 1 - np.exp(-np.float32(sky.haze) * points[2])
-        result += (np.array(sky.horizon, np.float32)[:, None] - result) * veil
+        result += (column(sky.horizon) - result) * veil
     return result
 
 

@@ -32,6 +32,11 @@ def rgb(code: str) -> tuple[float, float, float]:
     return tuple(np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).tolist())
 
 
+def column(three) -> np.ndarray:
+    """(3, 1) float32 of a colour or a size, to stand beside (3, N)."""
+    return np.array(three, np.float32)[:, None]
+
+
 def plain(code: str, gloss: float = 0.0, emit: float = 0.0) -> Paint:
     """One colour with a faint grain."""
     return Paint("plain", rgb(code), rgb(code), 1.0, gloss, emit)
@@ -158,7 +163,7 @@ def _face(paint, u, v, q):
     eye = np.hypot(x - 0.38, (z - 0.08) * 1.2) < 0.16
     brow = (np.abs(x - 0.38) < 0.2) & (np.abs(z - 0.34) < 0.05)
     mouth = (x < 0.3) & (np.abs(z + 0.5 - 0.3 * x**2) < 0.07)
-    return _column(paint.first) * np.where((eye | brow) & (y > 0), 0.12, np.where(mouth & (y > 0), 0.45, 1.0))
+    return column(paint.first) * np.where((eye | brow) & (y > 0), 0.12, np.where(mouth & (y > 0), 0.45, 1.0))
 
 
 def _art(paint, u, v, q):
@@ -166,8 +171,8 @@ def _art(paint, u, v, q):
     seed = paint.scale
     u, v = u / seed, v / seed
     a, b = soft_noise(u + seed, v, 0.3), soft_noise(v + seed, u + 0.7 * seed, 0.17)
-    third = _column((0.8, 0.55, 0.15) if seed % 1 < 0.6 else (0.05, 0.12, 0.3))
-    colour = np.where(b > 0.62, third, np.where(a > 0.5, _column(paint.second), _column(paint.first)))
+    third = column((0.8, 0.55, 0.15) if seed % 1 < 0.6 else (0.05, 0.12, 0.3))
+    colour = np.where(b > 0.62, third, np.where(a > 0.5, column(paint.second), column(paint.first)))
     sun = np.hypot(u - 0.25 * np.sin(seed * 9), v - 0.12 * np.sin(seed * 5)) < 0.05 + 0.08 * (seed * 3 % 1)
     return np.where(sun, np.float32(0.85), colour)
 
@@ -175,15 +180,11 @@ def _art(paint, u, v, q):
 def _beach(paint, u, v, q):
     """A beach ball of radius 1.4 / scale: sectors of two colours and white, white poles."""
     sector = np.floor(np.arctan2(q[0], q[1]) / 1.0472) % 3
-    colour = np.where(sector == 1, _column(paint.first), _column(paint.second))
+    colour = np.where(sector == 1, column(paint.first), column(paint.second))
     return np.where((sector == 0) | (np.abs(q[2]) > 1.3), np.float32(0.8), colour)
 
 
 COLOURED = {"books": _books, "face": _face, "art": _art, "beach": _beach}  # these return colours
-
-
-def _column(colour) -> np.ndarray:
-    return np.array(colour, np.float32)[:, None]
 
 
 def albedo(paint: Paint, u, v, q) -> np.ndarray:
@@ -193,5 +194,5 @@ def albedo(paint: Paint, u, v, q) -> np.ndarray:
     if paint.texture in COLOURED:
         return COLOURED[paint.texture](paint, u, v, q).astype(np.float32)
     weight, tone = MIXED[paint.texture](u, v, q)
-    first = _column(paint.first)
-    return ((first + (_column(paint.second) - first) * weight) * tone).astype(np.float32)
+    first = column(paint.first)
+    return ((first + (column(paint.second) - first) * weight) * tone).astype(np.float32)
