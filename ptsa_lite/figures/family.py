@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from .parts import FROZEN, RIBBON, adapter, arrow, box, plus, sheet, strands, stream
+from .parts import FROZEN, adapter, arrow, box, plus, sheet, spread, strands, stream
 from .style import INK, PAPER, SOFT, task_colour
 
 WIDE, HIGH, COLUMNS = 3.9, 2.75, 3
@@ -53,16 +53,9 @@ def _beside(axes, x, y, names, n_groups: int, after: str = "") -> None:
         axes.text(x + 1.4, y - 0.05, after, ha="center", color=INK, fontsize=9)
 
 
-def _apart(names: Sequence[str], y: float, step: float = 0.5) -> tuple[dict[str, float], dict[str, float]]:
-    """Heights of the strands while they run together, and after they have parted."""
-    offsets = np.arange(len(names)) - (len(names) - 1) / 2
-    together, parted = ({n: y - width * o for n, o in zip(names, offsets, strict=True)} for width in (RIBBON, step))
-    return together, parted
-
-
 def _in_line(axes, x, y, names, made_by: str = "") -> None:
     """A bottleneck for each task in the stream behind W, trained itself or made by a shared network."""
-    together, parted = _apart(names, y - 0.1)
+    together, parted = spread(names, y - 0.1), spread(names, y - 0.1, 0.5)
     end = x + (0.75 if made_by else 1.7)
     strands(axes, [together, together, parted, parted], [x - 1.7, x - 0.85, x - 0.1, end])
     box(axes, x - 1.05, y - 0.1, 0.75, 0.7, FROZEN, zorder=3, words="W", fontweight="bold")
@@ -78,8 +71,7 @@ def _in_line(axes, x, y, names, made_by: str = "") -> None:
 
 def _at_the_end(axes, x, y, names) -> None:
     """One pair for all; where a stage ends a small one for each task, from which its head reads."""
-    together, _ = _apart(names, y + 0.5)
-    _, parted = _apart(names, y - 0.5, 0.32)
+    together, parted = spread(names, y + 0.5), spread(names, y - 0.5, 0.32)
     stream(axes, x - 1.7, x + 1.7, y + 0.5, names)
     strands(axes, [together, together, parted, parted], [x - 0.3, x - 0.05, x + 0.75, x + 1.7])
     axes.text(x + 1.7, y + 0.85, "to the next stage", ha="right", va="center", fontsize=8, color=SOFT)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from .parts import FROZEN, adapter, arrow, box, plus, sheet, stream
+from .parts import FROZEN, adapter, arrow, box, plus, sheet, spread, stream
 from .style import BOX, INK, PAPER, SOFT, task_colour, task_ink
 
 
@@ -46,9 +46,9 @@ def draw_layer(groups: Sequence[Sequence[str]]) -> Figure:
     words = "W, b\n\nfrozen,\nthe same for\nevery group"
     box(axes, 2.5, -0.7, 1.7, 2.1, FROZEN, zorder=3, words=words)
     for number, group, y, side in ((1, first, 0.0, 1), (2, second, -1.4, -1)):
-        for j, name in enumerate(group):
+        for name, place in spread(group, y, 0.28).items():
             for x in (0.0, 6.1):
-                box(axes, x, y - 0.28 * (j - (len(group) - 1) / 2), 0.26, 0.26, task_colour(name), zorder=5)
+                box(axes, x, place, 0.26, 0.26, task_colour(name), zorder=5)
         arrow(axes, (0.16, y), (5.93, y), zorder=1, linewidth=1.3)
         detour = y + side * 0.8
         axes.plot([0.6, 0.6, 5.2, 5.2], [y, detour, detour, y], color=INK, linewidth=1.3, zorder=1)

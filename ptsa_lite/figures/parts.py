@@ -26,6 +26,11 @@ def sheet(xlim: tuple[float, float], ylim: tuple[float, float]) -> tuple[Figure,
     return figure, axes
 
 
+def spread(names: Sequence[str], middle: float, step: float = RIBBON) -> dict[str, float]:
+    """Each name's height, the first on top, a step above the next, all around a middle."""
+    return {name: middle - step * (i - (len(names) - 1) / 2) for i, name in enumerate(names)}
+
+
 def leaves(tree: TaskTree, step: float) -> dict[str, float]:
     """Each task's height, a step below the one before: in an order in which every group of every stage is together."""
     stages = range(len(tree.stages))
@@ -35,7 +40,7 @@ def leaves(tree: TaskTree, step: float) -> dict[str, float]:
 
 def heights(
     tree: TaskTree, leaf: Mapping[str, float], ribbon: float = RIBBON, opened: Sequence[float] | None = None
-) -> list[dict[str, float]]:
+) -> list[Mapping[str, float]]:
     """At the image, in each stage and at the heads: how high each task's ribbon runs, side by side within a group.
 
     leaf: each task's height at its head. opened: how far the groups of each stage have left the middle, from 0 (all
@@ -43,13 +48,16 @@ def heights(
     """
 
     def column(groups: Sequence[Sequence[str]]) -> dict[str, float]:
-        return {name: np.mean([leaf[n] for n in group]) - ribbon * (i - (len(group) - 1) / 2)
-                for group in groups for i, name in enumerate(sorted(group, key=list(leaf).index))}  # fmt: skip
+        found = {}
+        for group in groups:
+            middle = np.mean([leaf[name] for name in group])
+            found |= spread(sorted(group, key=list(leaf).index), middle, ribbon)
+        return found
 
     together, shares = column([tuple(leaf)]), opened or [1.0] * len(tree.stages)
     stages = [{name: share * y + (1 - share) * together[name] for name, y in column(groups).items()}
               for groups, share in zip(tree.stages, shares, strict=True)]  # fmt: skip
-    return [together, *stages, column([(name,) for name in leaf])]
+    return [together, *stages, leaf]
 
 
 def strands(
@@ -70,8 +78,7 @@ def strands(
 
 def stream(axes, start: float, end: float, y: float, names: Sequence[str]) -> None:
     """The tasks' strands side by side around a height, straight from start to end."""
-    for i, name in enumerate(names):
-        height = y - RIBBON * (i - (len(names) - 1) / 2)
+    for name, height in spread(names, y).items():
         look = dict(color=task_colour(name), linewidth=STRAND, solid_capstyle="butt", zorder=2)
         axes.plot([start, end], [height] * 2, **look)
 
