@@ -18,23 +18,17 @@ BY_STAGE = {"what all trees have": FROZEN, **{f"stage {s}": shade for s, shade i
 
 
 def draw_bars(
-    axes, names: Sequence[str], parts: Sequence[Sequence[float]], shades: Mapping[str, str], words: str | Sequence[str],
+    axes, names: Sequence[str], parts: Sequence[Sequence[float]], shades: Mapping[str, str], words: Sequence[str],
     **look,
-) -> np.ndarray:  # fmt: skip
-    """A horizontal bar per name from the top down, made of its parts, each {part: shade}; returns where bars end.
-
-    words: what stands behind each bar, or how its end is written, as in "{:.2f}".
-    """
+) -> None:  # fmt: skip
+    """A horizontal bar per name from the top down, made of its parts, each {part: shade}, with words behind it."""
     ends = np.zeros(len(names))
     for (part, shade), lengths in zip(shades.items(), np.transpose(parts), strict=True):
-        axes.barh(range(len(names)), lengths, left=ends, color=shade, label=part, **look)
+        bars = axes.barh(range(len(names)), lengths, left=ends, color=shade, label=part, **look)
         ends = ends + lengths
-    for y, end in enumerate(ends):
-        said = words.format(end) if isinstance(words, str) else words[y]
-        axes.text(end, y, f" {said}", va="center", fontsize=9)
+    axes.bar_label(bars, [f" {said}" for said in words], fontsize=9)
     axes.set(ylim=(len(names) - 0.5, -0.5), xlim=(0, 1.3 * ends.max()))
     axes.set_yticks(range(len(names)), names)
-    return ends
 
 
 def draw_costs(costs: Sequence[Mapping], title: str = "") -> Figure:
@@ -61,8 +55,8 @@ def draw_work_and_size(
     """
     figure = Drawing(figsize=(11, 0.35 * len(names) + 1.15), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    draw_bars(left, names, gmacs, shades, "  {:.1f}")
-    draw_bars(right, names, millions, shades, "{:.2f}")
+    draw_bars(left, names, gmacs, shades, [f"  {sum(parts):.1f}" for parts in gmacs])
+    draw_bars(right, names, millions, shades, [f"{sum(parts):.2f}" for parts in millions])
     for name, value in (published or {}).items():
         left.plot(value, list(names).index(name), "D", color=PAPER, markeredgecolor=INK, zorder=3)
     left.set(xlabel="GMACs for one image, lower is better", title=titles[0])

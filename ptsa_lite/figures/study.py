@@ -7,6 +7,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ptsa_lite.checks import known
 from ptsa_lite.metrics import delta_m
 from ptsa_lite.tasks import Task
 
@@ -14,6 +15,7 @@ from .costs import draw_bars
 from .style import BOX, CHOSEN, INK, OURS, PAPER, SOFT, THEIRS, Drawing, canvas, name_ends, plain_ticks, task_colour
 
 GAIN = "Δm against single task, %, higher is better"
+COSTS = {"trainable": ("trainable parameters, millions", 1e-6), "gmacs": ("GMACs, one image", 1)}  # and one's unit
 
 
 def draw_curves(losses: Mapping[str, Sequence[float]], xlabel: str = "epoch", title: str = "", axes=None) -> Figure:
@@ -42,15 +44,14 @@ def draw_tradeoff(rows: Sequence[Mapping], x: str = "trainable", title: str = ""
     rows: {"label", "delta_m", "trainable" (a count) or "gmacs"}; "gains" {seed: delta_m} adds a small point per seed,
     "published" makes a hollow diamond, "strong" lets it stand out. Rows without a gain or a cost are left out.
     """
-    if x not in ("trainable", "gmacs"):
-        raise ValueError(f"cost {x!r} is neither 'trainable' nor 'gmacs'")
+    xlabel, unit = COSTS[known(x, COSTS, "cost")]
     figure, axes = canvas((8.6, 4.6), axes)
     axes.axhline(0, color=SOFT, linewidth=1, linestyle=(0, (4, 3)))
     ends = []
     for row in rows:
         if row.get("delta_m") is None or row.get(x) is None:
             continue
-        cost, gains = row[x] * (1e-6 if x == "trainable" else 1), list(row.get("gains", {}).values())
+        cost, gains = row[x] * unit, list(row.get("gains", {}).values())
         axes.plot([cost] * len(gains), gains, ".", color=OURS, alpha=0.45)
         look = dict(marker="o", markersize=9, color=OURS)
         if row.get("published"):
@@ -58,8 +59,7 @@ def draw_tradeoff(rows: Sequence[Mapping], x: str = "trainable", title: str = ""
                         markeredgecolor=OURS if row.get("strong") else THEIRS)  # fmt: skip
         axes.plot(cost, row["delta_m"], linestyle="", zorder=3, **look)
         ends.append((cost, row["delta_m"], row["label"], dict(fontweight="bold" if row.get("strong") else "normal")))
-    axes.set(xlabel="trainable parameters, millions" if x == "trainable" else "GMACs, one image", ylabel=GAIN,
-             title=title)  # fmt: skip
+    axes.set(xlabel=xlabel, ylabel=GAIN, title=title)
     if x == "trainable":
         axes.set_xscale("log")
         plain_ticks(axes.xaxis)
@@ -160,7 +160,7 @@ def draw_choices(bootstrap: Sequence[dict], names: Mapping[str, str], title: str
     shades = dict(zip([names.get(tree, tree) for tree in trees],
                       colormaps["viridis"](np.linspace(0.15, 0.95, len(trees))), strict=True))  # fmt: skip
     shares = [[row["trees"].get(tree, 0.0) for tree in trees] for row in bootstrap]
-    draw_bars(axes, [row["n"] for row in bootstrap], shares, shades, "", edgecolor=PAPER)
+    draw_bars(axes, [row["n"] for row in bootstrap], shares, shades, [""] * len(shares), edgecolor=PAPER)
     axes.set(xlabel="share of redraws", ylabel="samples", xlim=(0, 1), title=title)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8.5)
     return figure
