@@ -75,12 +75,11 @@ def task_title(task: Task | str) -> str:
 def use_style() -> None:
     """The project's look for every figure drawn after this call."""
     plt.rcParams.update({
-        "figure.dpi": 110, "savefig.dpi": 160, "savefig.bbox": "tight", "svg.hashsalt": "ptsa_lite",
-        "figure.facecolor": PAPER, "axes.facecolor": PAPER, "savefig.facecolor": PAPER, "axes.edgecolor": SOFT,
+        "figure.dpi": 110, "figure.facecolor": PAPER, "axes.facecolor": PAPER, "axes.edgecolor": SOFT,
         "text.color": INK, "axes.labelcolor": INK, "xtick.labelcolor": INK, "ytick.labelcolor": INK,
-        "xtick.color": SOFT, "ytick.color": SOFT, "grid.color": "#dde1e4", "axes.grid": False,
-        "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "lines.linewidth": 2,
-        "font.size": 10, "axes.titlesize": 11, "axes.titlelocation": "left", "axes.titleweight": "bold",
+        "xtick.color": SOFT, "ytick.color": SOFT, "grid.color": "#dde1e4", "lines.linewidth": 2,
+        "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "font.size": 10,
+        "axes.titlesize": 11, "axes.titlelocation": "left", "axes.titleweight": "bold",
     })  # fmt: skip
 
 
@@ -131,9 +130,10 @@ def save_figure(figure: Figure, name: str, out_dir: str | Path) -> Path:
         raise ValueError(f"figure {name!r} must be named after its notebook's number, as in '03_similarity'")
     folder = Path(out_dir) / "figures"
     folder.mkdir(parents=True, exist_ok=True)
+    look = dict(dpi=160, facecolor=PAPER, bbox_inches="tight")
     with plt.rc_context({"svg.hashsalt": "ptsa_lite"}):
-        figure.savefig(folder / f"{name}.svg", metadata={"Date": None}, facecolor=PAPER, bbox_inches="tight")
-        figure.savefig(pixels := BytesIO(), dpi=160, facecolor=PAPER, bbox_inches="tight")
+        figure.savefig(folder / f"{name}.svg", metadata={"Date": None}, **look)
+        figure.savefig(pixels := BytesIO(), **look)
     picture = Image.open(pixels).convert("RGB")
     if not any(axes.images for axes in figure.axes):
         picture = picture.quantize(256, dither=Image.Dither.NONE)
