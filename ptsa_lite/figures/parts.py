@@ -10,7 +10,7 @@ from matplotlib.path import Path as Curve
 
 from ptsa_lite.tree import TaskTree
 
-from .style import FROZEN, INK, PAPER, SOFT, Drawing, task_colour
+from .style import FROZEN, INK, PAPER, Drawing, task_colour
 
 RIBBON = 0.13  # height of one task's strand, in the drawing's units
 INCH = 0.8  # inches a unit
@@ -130,10 +130,7 @@ def box(axes, x: float, y: float, width: float, height: float, colour: str, edge
 
 
 def picture(axes, image: Any, x: float, y: float, side: float, alpha: float = 1.0) -> None:
-    """A picture by its centre; an empty frame where there is none."""
-    if image is None:
-        box(axes, x, y, side, side, PAPER, edge=SOFT, zorder=3)
-        return
+    """A picture by its centre."""
     limits = axes.get_xlim(), axes.get_ylim()
     extent = (x - side / 2, x + side / 2, y - side / 2, y + side / 2)
     axes.imshow(image, extent=extent, alpha=alpha, zorder=3, interpolation="nearest")

@@ -52,12 +52,12 @@ def draw_tree_beside(tree: TaskTree, similarity: Any, error: Any, names: Sequenc
 
 
 def draw_adaptation(
-    tree: TaskTree, image: Any = None, outputs: Mapping[str, Any] | None = None,
-    highlight: Collection[str] | None = None, opened: Sequence[float] | None = None,
+    tree: TaskTree, image: Any, outputs: Mapping[str, Any] | None = None, highlight: Collection[str] | None = None,
+    opened: Sequence[float] | None = None,
 ) -> Figure:  # fmt: skip
     """The frozen backbone in grey, its adapters in colour, splitting stage by stage: a TaskTree at work.
 
-    image (H, W, 3) and outputs {task: (H, W, 3)}, uint8, are shown at both ends where given. `highlight` names tasks
+    image (H, W, 3) and, where given, outputs {task: (H, W, 3)}, uint8, are shown at the ends. `highlight` names tasks
     whose paths keep their colour while the others fade. opened: how far each stage's groups have separated, from 0 to
     1, for a drawing that moves.
     """

@@ -1,5 +1,6 @@
 """Idea figures: a box per group, an hourglass per group, paths lit as gradients flow."""
 
+import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.patches import Polygon
@@ -20,6 +21,7 @@ from ptsa_lite.tasks import PASCAL
 from ptsa_lite.tree import TaskTree
 
 TASKS = ("semseg", "human_parts", "saliency", "normals")
+IMAGE = np.zeros((2, 2, 3), np.uint8)
 TREES = [next(TaskTree.enumerate(TASKS, (1, 1, 2, 4))), TaskTree.shared(TASKS), TaskTree.separate(TASKS)]
 CROSSED = TaskTree((
     (TASKS,), (TASKS,), (("semseg", "saliency"), ("human_parts", "normals")), tuple((name,) for name in TASKS),
@@ -65,7 +67,7 @@ def test_beside_the_tree_each_row_of_the_matrix_meets_its_leaf():
 
 @pytest.mark.parametrize("tree", TREES, ids=str)
 def test_every_group_of_every_stage_has_one_hourglass(tree):
-    figure = draw_adaptation(tree)
+    figure = draw_adaptation(tree, IMAGE)
     assert len(outlines(figure)) == sum(tree.n_groups)
     counts = [int(text.split()[0]) for text in texts(figure) if "adapter" in text]
     assert tuple(counts) == tree.n_groups
@@ -74,7 +76,7 @@ def test_every_group_of_every_stage_has_one_hourglass(tree):
 @pytest.mark.parametrize("task", TASKS)
 def test_a_lit_path_is_the_groups_that_hold_the_task(task):
     tree = TREES[0]
-    lit = [patch for patch in outlines(draw_adaptation(tree, highlight=[task])) if patch.get_alpha() == 1]
+    lit = [patch for patch in outlines(draw_adaptation(tree, IMAGE, highlight=[task])) if patch.get_alpha() == 1]
     assert len(lit) == len(tree.stages), "one group a stage"
     stages = {round(float(patch.get_xy()[:, 0].mean()), 1) for patch in lit}
     assert len(stages) == len(tree.stages), "each in another stage"
