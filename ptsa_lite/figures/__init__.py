@@ -1,7 +1,7 @@
 """Every figure of the project: pure functions that return a Figure, in one style (`style`)."""
 
 # ruff: noqa: F401, I001
-from .costs import BILL, BY_STAGE, draw_bars, draw_costs, draw_work_and_size
+from .costs import BILL, draw_costs, draw_work_and_size
 from .family import draw_family
 from .layer import draw_block, draw_layer, draw_sharing
 from .pictures import colour_labels, draw_frames, draw_grid, draw_pca, draw_predictions, draw_progress

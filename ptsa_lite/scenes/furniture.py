@@ -158,10 +158,10 @@ def ball(rng, radius=None):
     return [replace(ball_at((0, 0, radius), radius, paint, BALL), axes=rolled)], radius, radius
 
 
-def tree(rng, autumn=0.2):
+def tree(rng):
     bark = Paint("wood", rgb("6b4a32"), rgb("3f2a1c"), 3.0)
     conifer = rng.random() < 0.3
-    pairs = AUTUMN if not conifer and rng.random() < autumn else GREENS
+    pairs = AUTUMN if not conifer and rng.random() < 0.2 else GREENS
     leaf = Paint("leaves", *map(rgb, rng.choice(pairs)), 1.4)
     height = rng.uniform(2.6, 4.5)
     shapes = [tube((0, 0, height * 0.3), 0.05 * height, 0.03 * height, height * 0.3, bark, PLANT)]

@@ -9,8 +9,6 @@ import numpy as np
 from .raycast import Shape, cross
 from .textures import Paint, plain, rgb
 
-PARTS = ("background", "head", "torso", "upper arms", "lower arms", "upper legs", "lower legs")
-
 SKIN = ("f3cfb3", "e8b796", "d29c78", "b97a56", "8d5a3b", "6b4229")
 HAIR = ("1f1a17", "3b2a20", "5a3a22", "8a5a2b", "c9a25f", "8f8f8f", "a3402a")
 CLOTHES = ("d1495b", "edae49", "2e86ab", "3d5a80", "66a182", "f4f1de", "8e5572", "f28f3b", "1b998b", "5f0f40",
