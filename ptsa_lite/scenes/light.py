@@ -101,14 +101,11 @@ def _cone_outline(o, d, shape):
         o[2] += length
         length *= 2
     square, along = np.einsum("ij,ij->j", d, d), np.einsum("ij,ij->j", d, o)
-    s, slope = 0.0, 0.0
-    if length:
-        s = np.clip((square * o[2] - d[2] * along) / np.maximum(square - d[2] * d[2], 1e-9), 0, length)
-        slope = (r0 - r1) / length
+    s = np.clip((square * o[2] - d[2] * along) / np.maximum(square - d[2] * d[2], 1e-9), 0, length)
     t = np.maximum((d[2] * s - along) / square, 0)
     gap = o + t * d
     gap[2] -= s
-    return r0 - slope * s - np.sqrt(np.einsum("ij,ij->j", gap, gap)), t
+    return r0 - slope_of((r0, r1, length)) * s - np.sqrt(np.einsum("ij,ij->j", gap, gap)), t
 
 
 def _box_outline(o, d, size):
