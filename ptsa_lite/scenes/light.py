@@ -43,7 +43,7 @@ def visible_share(view: View, light: Light, points, normals, own) -> np.ndarray:
 
     points and normals: (3, N) in the camera frame; own (N,): the shape a point lies on, which does not shade it.
     """
-    position = (view.camera.rotation @ (light.position - view.camera.position)).astype(np.float32)[:, None]
+    position = column(view.camera.rotation @ (light.position - view.camera.position))
     way = position - points
     distance = np.sqrt(np.einsum("ij,ij->j", way, way))
     way /= distance
@@ -116,10 +116,10 @@ def _box_outline(o, d, size):
     middle, reach = -o * inverse, np.abs(inverse) * column(size)
     enter, leave = middle - reach, middle + reach
     squared = inverse * inverse
-    depth = None
+    depth = np.inf
     for i, j in ((0, 1), (0, 2), (1, 2)):
         spare = np.minimum(leave[j] - enter[i], leave[i] - enter[j]) / np.sqrt(squared[i] + squared[j])
-        depth = spare if depth is None else np.minimum(depth, spare)
+        depth = np.minimum(depth, spare)
     first, last = enter.max(0), leave.min(0)
     t = np.where(np.maximum(first, last) > 0, np.maximum((first + last) / 2, 1e-3), 0)
     return depth, t

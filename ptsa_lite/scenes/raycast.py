@@ -7,7 +7,7 @@ coordinates q = S^-1 A (p - c): axes A (rows), centre c, stretch S. Stretch make
     cone   a "round cone", the hull of a sphere of radius size_0 at q = 0 and one of radius size_1 at (0, 0, size_2):
            with size_2 = 0 a sphere, with equal radii a capsule
     tube   a capped cone between q_z = -size_2 (radius size_0) and q_z = size_2 (radius size_1): cylinder, disc, shade
-    rect   |q_x| <= size_0, |q_y| <= size_1, q_z = 0 = size_2, seen from q_z > 0 only: a wall, a rug
+    rect   |q_x| <= size_0, |q_y| <= size_1, q_z = size_2 = 0, seen from q_z > 0 only: a wall, a rug
 
 The world has x right, y away, z up. The camera frame is that of the labels: x right, y down, z forward.
 """

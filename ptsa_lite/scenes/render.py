@@ -158,7 +158,7 @@ def _shade(scene: Scene, view: View, points, normal, colour, gloss, emit, own) -
     for lamp in scene.lights:
         tint = column(lamp.colour)
         share = visible_share(view, lamp, points, normal, own)
-        way = (rotation @ (lamp.position - scene.camera.position)).astype(np.float32)[:, None] - points
+        way = column(rotation @ (lamp.position - scene.camera.position)) - points
         if np.isfinite(lamp.reach):
             share = share * (2 / (1 + np.einsum("ij,ij->j", way, way) / np.float32(lamp.reach**2)))
         light += tint * share
