@@ -42,7 +42,8 @@ def draw_tradeoff(rows: Sequence[Mapping], x: str = "trainable", title: str = ""
     """delta_m against cost, a point per row; names stand to the right by gain.
 
     rows: {"label", "delta_m", "trainable" (a count) or "gmacs"}; "gains" {seed: delta_m} adds a small point per seed,
-    "published" makes a hollow diamond, "strong" lets it stand out. Rows without a gain or a cost are left out.
+    "published" makes a hollow diamond, "strong" lets it stand out. A row with an empty label is a point without a name;
+    rows without a gain or a cost are left out.
     """
     xlabel, unit = COSTS[known(x, COSTS, "cost")]
     figure, axes = canvas((8.6, 4.6), axes)
@@ -58,7 +59,9 @@ def draw_tradeoff(rows: Sequence[Mapping], x: str = "trainable", title: str = ""
             look = dict(marker="D", markersize=7, markerfacecolor=PAPER, markeredgewidth=1.5,
                         markeredgecolor=OURS if row.get("strong") else THEIRS)  # fmt: skip
         axes.plot(cost, row["delta_m"], linestyle="", zorder=3, **look)
-        ends.append((cost, row["delta_m"], row["label"], dict(fontweight="bold" if row.get("strong") else "normal")))
+        if row["label"]:
+            weight = "bold" if row.get("strong") else "normal"
+            ends.append((cost, row["delta_m"], row["label"], dict(fontweight=weight)))
     axes.set(xlabel=xlabel, ylabel=GAIN, title=title)
     if x == "trainable":
         axes.set_xscale("log")
