@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ptsa_lite.checks import known
 from ptsa_lite.losses import balanced_error, label_counts, unit
@@ -54,15 +53,6 @@ class MeanIoU(Meter):
     In the MTLoRA line's code it counts as 0; on the full test sets every class occurs, and the two agree.
     """
 
-    def __init__(self, task: Task):
-        super().__init__(task)
-        self.confusion = torch.zeros(task.channels, task.channels, dtype=torch.int64)  # (label, prediction)
-
-    def compute(self) -> float:
-        hits = self.confusion.diagonal().double()
-        iou = 100 * hits / (self.confusion.sum(0) + self.confusion.sum(1) - hits)  # (C,), nan of a class not there
-        return iou.nanmean().item()
-
     def _rows(self, prediction: Tensor, target: Tensor) -> Tensor:
         classes, valid = self.task.channels, target != IGNORE
         chosen = prediction.permute(0, 2, 3, 1).argmax(-1)  # (B, H, W)
@@ -78,10 +68,13 @@ class MeanIoU(Meter):
                 f"task {self.task.name!r}: labels run from {lowest} to {highest}; "
                 f"expected ids 0..{classes - 1}, or {IGNORE} where there is no label"
             )
-        self.confusion = self.confusion + rows[:, :-2].sum(0).view_as(self.confusion)
+        super()._keep(rows[:, :-2])
 
-    def _seen(self) -> Tensor:
-        return F.pad(self.confusion.view(1, -1), (0, 2))
+    def _metric(self, totals: list[float]) -> float:
+        confusion = torch.tensor(totals, dtype=torch.float64).view(-1, self.task.channels)  # (label, prediction)
+        hits = confusion.diagonal()
+        iou = 100 * hits / (confusion.sum(0) + confusion.sum(1) - hits)  # (C,), nan of a class not there
+        return iou.nanmean().item()
 
 
 class MaxIoU(Meter):
@@ -92,10 +85,6 @@ class MaxIoU(Meter):
     """
 
     STEPS = 15
-
-    def compute(self) -> float:
-        totals = self._totals()
-        return 100 * max(totals[:-1]) / totals[-1] if totals and totals[-1] else math.nan
 
     def _rows(self, prediction: Tensor, target: Tensor) -> Tensor:
         valid = target != IGNORE
@@ -109,6 +98,9 @@ class MaxIoU(Meter):
         jaccard = (above[:, 1].double() / union.clamp(min=1)).where(union > 0, 1.0)
         seen = valid.flatten(1).any(1, keepdim=True)
         return torch.cat([jaccard * seen, seen.double()], 1)
+
+    def _metric(self, totals: list[float]) -> float:
+        return 100 * max(totals[:-1]) / totals[-1] if totals[-1] else math.nan
 
 
 class MeanAngle(Meter):
@@ -127,11 +119,11 @@ class MeanAngle(Meter):
 class RMSE(Meter):
     """sqrt of the mean over all valid pixels of the set of (prediction - label)^2, in the task's unit."""
 
-    def compute(self) -> float:
-        return math.sqrt(super().compute())
-
     def _rows(self, prediction: Tensor, target: Tensor) -> Tensor:
         return _sum_and_count((prediction.double() - target).square(), target != IGNORE)
+
+    def _metric(self, totals: list[float]) -> float:
+        return math.sqrt(super()._metric(totals))
 
 
 class MeanLoss(Meter):

@@ -12,10 +12,11 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 from torch import Tensor
 from torch.nn import functional as F
 
-from ptsa_lite.tasks import IGNORE, Task
+from ptsa_lite.tasks import IGNORE
 
 from .meter import Meter
 
+N_THRESHOLDS = 99  # 0.01, 0.02, ... 0.99
 E, NE, N, NW, W, SW, S, SE = range(8)  # the neighbours of a pixel, anticlockwise
 
 
@@ -24,31 +25,20 @@ class BoundaryF(Meter):
 
     HELD = 2**24  # thinning holds much more than the predictions
     DISTANCE = 0.011  # of the diagonal: NYUD's; the benchmark's own pictures and PASCAL take 0.0075
-    N_THRESHOLDS = 99  # 0.01, 0.02, ... 0.99
-
-    def __init__(self, task: Task):
-        super().__init__(task)
-        self.counts = torch.zeros(3, self.N_THRESHOLDS, dtype=torch.int64)
-
-    def compute(self) -> float:
-        return best_f(self.counts.numpy())
 
     def _rows(self, prediction: Tensor, target: Tensor) -> Tensor:
         label = target[:, 0]  # (B, H, W)
         probability = prediction[:, 0].sigmoid().where(label != IGNORE, 0)
-        pictures = zip(thin(probability, self.N_THRESHOLDS).cpu(), (label == 1).cpu(), strict=True)
-        counts = [match_counts(a.numpy(), b.numpy(), self.DISTANCE, self.N_THRESHOLDS) for a, b in pictures]
+        pictures = zip(thin(probability).cpu(), (label == 1).cpu(), strict=True)
+        counts = [match_counts(a.numpy(), b.numpy(), self.DISTANCE) for a, b in pictures]
         return torch.from_numpy(np.stack(counts)).flatten(1)
 
-    def _keep(self, rows: Tensor) -> None:
-        self.counts = self.counts + rows.sum(0).view_as(self.counts)
-
-    def _seen(self) -> Tensor:
-        return self.counts.view(1, -1)
+    def _metric(self, totals: list[float]) -> float:
+        return best_f(np.reshape(totals, (3, N_THRESHOLDS)))
 
 
-def match_counts(bits: np.ndarray, label: np.ndarray, distance: float, n_thresholds: int) -> np.ndarray:
-    """What one picture adds to precision and recall at each threshold, (3, n_thresholds) int64.
+def match_counts(bits: np.ndarray, label: np.ndarray, distance: float) -> np.ndarray:
+    """What one picture adds to precision and recall at each threshold, (3, N_THRESHOLDS) int64.
 
     bits: of `thin`, (words, H, W) int64. label: (H, W) bool, counted as given, however thick its lines are.
     distance: how far apart two pixels of a pair may lie, as a share of the picture's diagonal.
@@ -63,9 +53,9 @@ def match_counts(bits: np.ndarray, label: np.ndarray, distance: float, n_thresho
     near = _near(drawn[beside], label, radius)
     words = bits.reshape(len(bits), -1)[:, drawn]
 
-    counts = np.zeros((3, n_thresholds), dtype=np.int64)
+    counts = np.zeros((3, N_THRESHOLDS), dtype=np.int64)
     counts[2] = label.sum()
-    for k in range(n_thresholds):
+    for k in range(N_THRESHOLDS):
         on = (words[k // 64] >> (k % 64)) & 1
         counts[1, k] = on.sum()
         chosen = np.flatnonzero(on[beside])
@@ -85,16 +75,16 @@ def best_f(counts: np.ndarray) -> float:
     return float((200 * matched / (drawn + labelled)).max()) if labelled[0] else float("nan")
 
 
-def thin(probability: Tensor, n_thresholds: int) -> Tensor:
+def thin(probability: Tensor) -> Tensor:
     """Lines one pixel wide in the middle of what is drawn, at every threshold: (B, words, H, W) int64 of bits.
 
-    probability: (B, H, W) in 0..1, on any device. Bit k % 64 of word k // 64 is threshold (k + 1) / (n_thresholds + 1).
+    probability: (B, H, W) in 0..1, on any device. Bit k % 64 of word k // 64 is threshold (k + 1) / (N_THRESHOLDS + 1).
     Guo and Hall's two half steps in turn ("Parallel thinning with two-subiteration algorithms", 1989), until nothing
     changes: the benchmark's `bwmorph(..., "thin", inf)`.
     """
-    steps = torch.arange(1, n_thresholds + 1, dtype=torch.float64, device=probability.device)
-    passed = torch.bucketize(probability.double(), steps / (n_thresholds + 1), right=True)
-    first = torch.stack([_first_bits(passed - k) for k in range(0, n_thresholds, 64)], 1)
+    steps = torch.arange(1, N_THRESHOLDS + 1, dtype=torch.float64, device=probability.device)
+    passed = torch.bucketize(probability.double(), steps / (N_THRESHOLDS + 1), right=True)
+    first = torch.stack([_first_bits(passed - k) for k in range(0, N_THRESHOLDS, 64)], 1)
     planes = F.pad(first, (1, 1, 1, 1))  # with a frame of pixels that are off
     bits, row = planes.view(-1), planes.shape[-1]
     around = torch.tensor([1, 1 - row, -row, -row - 1, -1, row - 1, row, row + 1, 1], device=bits.device)[:, None]

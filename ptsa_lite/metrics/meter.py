@@ -1,7 +1,8 @@
 """What every meter does: count batch by batch, and merge with the meters of other processes, exactly.
 
-A meter keeps integer counts, or one row of sums per image that `compute` adds up with `math.fsum`, whose result does
-not depend on the order. So meters of parts of a set, merged in any order, give exactly what one meter gives.
+A meter keeps counts, which are whole numbers, or one row of sums per image; `compute` adds them up with `math.fsum`,
+whose result does not depend on the order. So meters of parts of a set, merged in any order, give exactly what one meter
+gives.
 """
 
 import math
@@ -18,7 +19,7 @@ class Meter:
 
     update(prediction, target): shapes and labels as in `losses.task_loss`. An image's row is its own, so the result
         does not depend on the batch size. The rows leave a GPU at once; only `BoundaryF` waits for it besides.
-    merge(other): takes over what another meter of the same task has seen, and returns self.
+    merge(other): takes over what another meter of the same task has seen.
     compute(): the metric as a float; nan where no valid pixel was seen.
     """
 
@@ -26,7 +27,7 @@ class Meter:
 
     def __init__(self, task: Task):
         self.task = task
-        self.rows: list[list[float]] = []  # one per image
+        self.rows: list[Tensor] = []  # (n, k), to be added up
 
     @torch.no_grad()
     def update(self, prediction: Tensor, target: Tensor) -> None:
@@ -42,26 +43,23 @@ class Meter:
             rows.append(self._rows(resize(x, size), y))
         self._keep(torch.cat(rows).cpu())
 
-    def merge(self, other: "Meter") -> "Meter":
-        if other.task != self.task:
-            raise ValueError(f"a meter of task {self.task.name!r} cannot take over one of {other.task.name!r}")
-        self._keep(other._seen())
-        return self
+    def merge(self, other: "Meter") -> None:
+        self.rows += other.rows
 
     def compute(self) -> float:
-        """Sum of the rows' first entries over the sum of their last: the mean over pixels."""
-        totals = self._totals()
-        return totals[0] / totals[-1] if totals and totals[-1] else math.nan
+        return self._metric([math.fsum(x) for x in torch.cat(self.rows).T.tolist()]) if self.rows else math.nan
 
     def _rows(self, prediction: Tensor, target: Tensor) -> Tensor:
         """What each image of (B, C, H, W) and its target adds, (B, k); ignored pixels are masked, never picked out."""
         raise NotImplementedError
 
     def _keep(self, rows: Tensor) -> None:
-        self.rows += rows.tolist()
+        """Counts are added up at once, so that a meter stays as small as one row of them."""
+        if rows.is_floating_point():
+            self.rows.append(rows)
+        else:
+            self.rows = [sum(self.rows) + rows.sum(0, keepdim=True)]
 
-    def _seen(self) -> Tensor:
-        return torch.tensor(self.rows, dtype=torch.float64)
-
-    def _totals(self) -> list[float]:
-        return [math.fsum(column) for column in zip(*self.rows, strict=True)]
+    def _metric(self, totals: list[float]) -> float:
+        """The sum of the rows' first entries over that of their last: the mean over pixels."""
+        return totals[0] / totals[-1] if totals[-1] else math.nan

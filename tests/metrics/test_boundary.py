@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 from skimage.morphology import thin as skimage_thin
 
 from ptsa_lite.metrics import make_meter
-from ptsa_lite.metrics.boundary import BoundaryF, best_f, match_counts, thin
+from ptsa_lite.metrics.boundary import best_f, match_counts, thin
 from ptsa_lite.tasks import IGNORE, NYUD
 
 SIDE = 40
@@ -24,9 +24,8 @@ def lines(*columns, value=1.0):
     return drawn
 
 
-def counted(probability, label, distance, n_thresholds=99):
-    bits = thin(torch.from_numpy(probability)[None], n_thresholds)[0].numpy()
-    return match_counts(bits, label, distance, n_thresholds)
+def counted(probability, label, distance):
+    return match_counts(thin(torch.from_numpy(probability)[None])[0].numpy(), label, distance)
 
 
 def f_measure(probability, label, distance=2.5 * PIXEL):
@@ -107,30 +106,10 @@ def smooth_map(seed, shape=(31, 26)):
 def test_thinning_equals_scikit_images_at_every_threshold(seed):
     probability = smooth_map(seed)
     other = smooth_map(seed + 1)  # thinned in the same batch
-    bits = thin(torch.from_numpy(np.stack([other, probability])), 99)[1].numpy()
+    bits = thin(torch.from_numpy(np.stack([other, probability])))[1].numpy()
     for k, threshold in enumerate(np.arange(1, 100) / 100):
         ours = (bits[k // 64] >> (k % 64) & 1).astype(bool)
         assert np.array_equal(ours, skimage_thin(probability >= threshold)), threshold
-
-
-@pytest.mark.parametrize("n", [1, 9, 64, 199])
-def test_fewer_or_more_thresholds_are_a_choice(n):
-    probability, label = smooth_map(0), smooth_map(4) > 0.7
-    drawn = counted(probability, label, 0.05, n)[1]
-    assert drawn.tolist() == [skimage_thin(probability >= (k + 1) / (n + 1)).sum() for k in range(n)]
-
-
-def test_every_fourth_threshold_has_the_count_of_its_fine_one_in_the_meter():
-    class Coarse(BoundaryF):
-        N_THRESHOLDS = 24
-
-    generator = torch.Generator().manual_seed(0)
-    logits, label = torch.randn(2, 1, 30, 30, generator=generator), torch.zeros(2, 1, 30, 30)
-    label[..., 10] = 1
-    fine, coarse = (kind(replace(NYUD["edge"], metric="odsF")) for kind in (BoundaryF, Coarse))
-    fine.update(logits, label)
-    coarse.update(logits, label)
-    assert torch.equal(coarse.counts, fine.counts[:, 3::4])
 
 
 def most_pairs(mine, theirs, radius):
