@@ -76,8 +76,17 @@ def read_runs(path: str | Path, changes: Mapping | None = None, names: Sequence[
     """
     path = find(path)
     content = _read(path)
-    rows = _rows(content)
-    return _runs(content, {n: rows[known(n, rows, f"row of {path.name}")] for n in names or rows}, changes, path)
+    base = {key: value for key, value in content.items() if key not in PARTS}
+    rows, grid, changed, runs = _rows(content), content.get("grid", {}), _nested(changes or {}), {}
+    for values in itertools.product(*grid.values()):
+        point = _nested(dict(zip(grid, values, strict=True)))
+        for name in names or rows:
+            settings = _join(base, point, rows[known(name, rows, f"row of {path.name}")], changed)
+            try:
+                runs |= {run.name(): run for run in _with_trees(settings)}  # named again, it takes the last label
+            except ValueError as error:
+                raise ValueError(f"{path}{f', row {name}' if name else ''}: {error}") from None
+    return list(runs.values())
 
 
 def read_plan(path: str | Path) -> dict:
@@ -144,20 +153,6 @@ def _rows(content: Mapping) -> dict[str, dict]:
     return content.get("rows", {}) | numbered or {"": {}}
 
 
-def _runs(content: Mapping, rows: Mapping[str, dict], changes: Mapping | None, path: Path) -> list[Run]:
-    base = {key: value for key, value in content.items() if key not in ("rows", "runs", "grid", "plan")}
-    changed = _nested(changes or {})
-    grid, runs = content.get("grid", {}), {}
-    for values in itertools.product(*grid.values()):
-        for name, row in rows.items():
-            settings = _join(_join(_join(base, _nested(dict(zip(grid, values, strict=True)))), row), changed)
-            try:
-                runs |= {run.name(): run for run in _with_trees(settings)}  # named again, it takes the last label
-            except ValueError as error:
-                raise ValueError(f"{path}{f', row {name}' if name else ''}: {error}") from None
-    return list(runs.values())
-
-
 def _nested(settings: Mapping) -> dict:
     """{"config.epochs": 3} as {"config": {"epochs": 3}}."""
     nested = {}
@@ -167,24 +162,23 @@ def _nested(settings: Mapping) -> dict:
     return nested
 
 
-def _join(first: Mapping, second: Mapping) -> dict:
-    """second over first; what are maps in both are joined setting by setting."""
-    joined = {**first, **second}
-    for key in JOINED:
-        if isinstance(first.get(key), dict) and isinstance(second.get(key), dict):
-            joined[key] = {**first[key], **second[key]}
+def _join(*layers: Mapping) -> dict:
+    """Each over those before it; of the keys in `JOINED`, what are maps in both are joined setting by setting."""
+    joined: dict = {}
+    for layer in layers:
+        for key, value in layer.items():
+            below = joined.get(key) if key in JOINED else None
+            joined[key] = below | value if isinstance(below, dict) and isinstance(value, dict) else value
     return joined
 
 
 def _with_trees(settings: dict) -> Iterator[Run]:
     """One run; or, of settings that ask for it, one with every tree."""
-    check({"data": RULES["data"]}, settings)
+    check({key: RULES[key] for key in ("data", "tasks", "metrics")}, settings)
     if isinstance(data := settings.get("data", "scenes"), str):
         settings.setdefault("tasks", list(default_tasks(data)))
-    check({key: RULES[key] for key in ("tasks", "metrics")}, settings)
-    if isinstance(data, str):  # of a file's metrics, those of tasks that are left out say nothing
-        left = suite(data).keys() - {*settings["tasks"]}
-        settings = settings | {"metrics": {t: m for t, m in settings.get("metrics", {}).items() if t not in left}}
+        left = suite(data).keys() - {*settings["tasks"]}  # what a file says of their metrics says nothing here
+        settings["metrics"] = {t: m for t, m in settings.get("metrics", {}).items() if t not in left}
     tree = settings.get("tree")
     if isinstance(tree, dict) and "by_seed" in tree:
         tree = tree["by_seed"][settings.get("seed", 0) % len(tree["by_seed"])]
