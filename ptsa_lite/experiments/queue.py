@@ -40,19 +40,18 @@ LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.
 
 
 def run_study(
-    runs: Sequence[Run], folder: str | Path, jobs: int = 1, report: Callable[[str], None] = print,
-    patience: float = PATIENCE,
-) -> list[dict]:  # fmt: skip
+    runs: Sequence[Run], folder: str | Path, jobs: int = 1, report: Callable[[str], None] = print
+) -> list[dict]:
     """Do every run that is not done, and wait for those that other processes do; all results, in the order of `runs`.
 
     jobs: processes on this machine, each with its share of the cores, fewer where its memory does not hold as many.
-    patience: a run that another process is at, and that makes no progress for so many seconds, is named.
-    A run that fails raises here, at once: what the others have finished is kept, and the same call goes on.
+    A run that another process is at, and that makes no progress for `PATIENCE`, is named. A run that fails raises here,
+    at once: what the others have finished is kept, and the same call goes on.
     """
     check({"jobs": COUNT}, locals())
     folder = make_folder(Path(folder))
     runs = list({run.name(): run for run in runs}.values())
-    left, started, watch = _left(runs, folder), time.monotonic(), _Watch(folder, patience, report)
+    left, started, watch = _left(runs, folder), time.monotonic(), _Watch(folder, report)
     before, labels = len(runs) - len(left), dict(zip((run.name() for run in runs), labels_of(runs), strict=True))
     if before:
         report(f"{before} of {len(runs)} runs were done before")
@@ -184,10 +183,10 @@ def _begin(threads: int) -> None:
 
 
 class _Watch:
-    """Names a run whose folder has not changed for `patience` seconds, and again after as long."""
+    """Names a run whose folder has not changed for `PATIENCE`, and again after as long."""
 
-    def __init__(self, folder: Path, patience: float, report: Callable[[str], None]):
-        self.folder, self.patience, self.report = folder, patience, report
+    def __init__(self, folder: Path, report: Callable[[str], None]):
+        self.folder, self.report = folder, report
         self.seen: dict[str, tuple] = {}  # by run: its newest change, and when that was first seen
 
     def __call__(self, at_work: Sequence[Run]) -> None:
@@ -195,9 +194,10 @@ class _Watch:
         self.seen = {run.name(): self.seen.get(run.name(), (None, now)) for run in at_work}
         for name, (before, since) in self.seen.items():
             newest = _changes(self.folder / name)
-            if newest != before or now - since > self.patience:
-                self.seen[name] = newest, now
-            if newest == before and now - since > self.patience:
+            if newest == before and now - since <= PATIENCE:
+                continue
+            self.seen[name] = newest, now
+            if newest == before:
                 self.report(f"{name} has made no progress for {tqdm.format_interval(now - since)}: no epoch of it has "
                             "ended; if that is too long, stop this study, and the same command goes on")  # fmt: skip
 

@@ -198,11 +198,12 @@ def test_processes_of_a_study_end_with_the_one_that_started_them_however_it_ends
     _wait_for(lambda: not any(map(_alive, below)), 60)
 
 
-def test_a_run_that_makes_no_progress_is_named(fake, tmp_path):
+def test_a_run_that_makes_no_progress_is_named(fake, monkeypatch, tmp_path):
+    monkeypatch.setattr(queue, "PATIENCE", 0.5)
     (run,), lines = [Run("bitfit", **SMALL)], []
     place = make_folder(tmp_path / "study" / run.name())
     with FileLock(place.with_suffix(".lock")):
-        waiting = threading.Thread(target=run_study, args=([run], tmp_path / "study", 1, lines.append, 0.5))
+        waiting = threading.Thread(target=run_study, args=([run], tmp_path / "study", 1, lines.append))
         waiting.start()
         _wait_for(lambda: lines, 30)
     waiting.join(60)
