@@ -10,8 +10,7 @@ The frozen backbone is not in it: it is read again from where the run says, and 
     model = Pretrained.from_pretrained("folder").model             # or "owner/name"
 """
 
-import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from ptsa_lite.training.adapters import load_adapters, save_adapters
 from ptsa_lite.tree import TaskTree
 from ptsa_lite.weights.hub import asked_once
 
-from .run import Run, make_model, named_only, run_tasks
+from .run import Run, make_model, run_tasks
 from .train import folder_of, load_run
 
 ADAPTERS = "adapters.safetensors"
@@ -43,10 +42,10 @@ class Pretrained(ModelHubMixin, library_name="ptsa-lite", tags=["multi-task-lear
         """What `train` left in a folder after its last epoch, with the numbers of that epoch."""
         run, model = load_run(folder)
         result = read_json(folder_of(folder) / "result.json", then="train to the end first")
-        settings = asdict(replace(run, root=Path(run.root).name)) | {"data": named_only(run.data)}
+        config = {key: result[key] for key in ("run", *KEPT)}
         if Path(run.weights).is_file():
-            settings["weights"] = Path(run.weights).name
-        return cls(model, json.loads(json.dumps({"run": settings} | {key: result[key] for key in KEPT})))
+            config["run"]["weights"] = Path(run.weights).name
+        return cls(model, config)
 
     @property
     def run(self) -> Run:

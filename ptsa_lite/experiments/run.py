@@ -30,6 +30,7 @@ from ptsa_lite.tasks import Task, known, select, suite
 from ptsa_lite.training import adapters
 from ptsa_lite.training.checkpoints import FREE
 from ptsa_lite.training.formats import short_norms
+from ptsa_lite.training.sameness import plain
 from ptsa_lite.tree import TaskTree, check_n_groups
 
 N_STAGES = 4  # of every family of backbones here
@@ -125,7 +126,7 @@ class Run:
         settings["config"] = run_config(self).to_dict()
         settings["weights"] = weights_content(self.backbone, self.weights)
         settings["scenes"] = SCENES_VERSION if self.data == "scenes" else None
-        return json.loads(json.dumps(settings))
+        return plain(settings)
 
     def name(self) -> str:
         """Readable, and different for different runs: method-rank-seed-hash of `content`."""
