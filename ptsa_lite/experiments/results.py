@@ -9,6 +9,7 @@ Whatever else somebody wrote into the file stays as it is.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 from filelock import FileLock
@@ -32,7 +33,7 @@ def restore(path: Path, runs: Sequence[Run], folder: Path) -> int:
     Raises ValueError where one is of another run than its name says, and where they were measured on other numbers of
     frames than the archive has now.
     """
-    content, wanted, lists = _read(path), {run.name(): run for run in runs}, {}
+    content, wanted, counted = _read(path), {run.name(): run for run in runs}, cache(count_frames)
     found = {r["name"]: r for r in (*content["others"], *content["runs"]) if r["name"] in wanted}
     for name, result in found.items():
         run = wanted[name]
@@ -40,12 +41,11 @@ def restore(path: Path, runs: Sequence[Run], folder: Path) -> int:
         if Run.from_dict(theirs | {"root": run.root, "weights": run.weights}).name() != name:
             raise ValueError(f"{path} holds under {name} a result of another run; give it its own name, or take it out")
         if isinstance(run.data, str) and run.data in ARCHIVES and run.root and not run.holdout:
-            key = run.data, run.root, run.n_frames
-            lists[key] = lists.get(key) or [count_frames(*key[:2], split, key[2]) for split in ("train", "val")]
-            if lists[key] != result["frames"]:
+            there = [counted(run.data, run.root, split, run.n_frames) for split in ("train", "val")]
+            if there != result["frames"]:
                 raise ValueError(
                     f"{path} holds results on {result['frames'][0]} and {result['frames'][1]} frames, {run.root} has "
-                    f"{lists[key][0]} and {lists[key][1]}: they belong in two files; give the settings another name"
+                    f"{there[0]} and {there[1]}: they belong in two files; give the settings another name"
                 )
     new = [result for name, result in found.items() if not (make_folder(folder) / f"{name}.json").exists()]
     for result in new:
