@@ -222,7 +222,8 @@ def compare(grid, without) -> None:
 @click.argument("row", default="", metavar="[ROW]")
 @ROOT
 @click.option("--out", default="", metavar="DIR", help="Folder of the run (default runs/train/CONFIG-ROW).")
-@click.option("--log", default="", metavar="NAME", help="Tell each epoch also to tensorboard, in the run's folder.")
+@click.option("--log", type=click.Choice(["tensorboard"]), metavar="NAME",
+              help="Tell each epoch also to tensorboard, in the run's folder.")  # fmt: skip
 @SET
 def train(config, row, root, out, log, changes) -> None:
     """Train at full size what a YAML file describes, on one GPU or, under torchrun, on several.
@@ -233,12 +234,11 @@ def train(config, row, root, out, log, changes) -> None:
     """
     from .experiments.settings import find, read_run
     from .experiments.train import train_run
-    from .tasks import known
-    from .training.logs import LOGS
+    from .training.logs import to_tensorboard
 
     run = read_run(config, row, ({"root": root} if root else {}) | changes)
     folder = Path(out or f"runs/train/{'-'.join(filter(None, (find(config).stem, row)))}")
-    train_run(run, folder, say, LOGS[known(log, LOGS, "log")](folder) if log else None)
+    train_run(run, folder, say, to_tensorboard(folder) if log else None)
 
 
 @cli.command()

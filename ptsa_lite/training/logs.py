@@ -28,6 +28,3 @@ def to_tensorboard(folder: str | Path) -> Callable[[nn.Module, dict], None]:
         writer().flush()
 
     return log
-
-
-LOGS = {"tensorboard": to_tensorboard}
