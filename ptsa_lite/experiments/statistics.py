@@ -28,14 +28,15 @@ def paired_difference(one: Mapping[int, float], other: Mapping[int, float]) -> d
         raise ValueError(f"no seed in common: {sorted(one)} and {sorted(other)}; run both with the same seeds")
     values = np.array(list(differences.values()))
     n, mean = len(values), float(values.mean())
-    found = {"n": n, "mean": mean, "sd": None, "low": None, "high": None, "p": None, "differences": differences}
-    if n > 1:
-        sd = float(values.std(ddof=1))
-        found |= {"sd": sd} | _interval(mean, sd / math.sqrt(n), n - 1)
-    return found
+    sd = float(values.std(ddof=1)) if n > 1 else None
+    found = {"n": n, "mean": mean, "sd": sd, "differences": differences}
+    return found | _interval(mean, (sd or 0.0) / math.sqrt(n), n - 1)
 
 
 def _interval(mean: float, error: float, freedom: int) -> dict:
+    """{"low", "high", "p"} of a mean by Student's t; all None without a degree of freedom."""
+    if not freedom:
+        return {"low": None, "high": None, "p": None}
     half = float(stats.t.ppf(0.975, freedom)) * error
     p = float(2 * stats.t.sf(abs(mean) / max(error, TINY), freedom))
     return {"low": mean - half, "high": mean + half, "p": p}
@@ -73,8 +74,6 @@ class TwoWay:
         contrast = np.zeros(len(self._covariance))
         contrast[[self.labels.index(one), self.labels.index(other)]] = 1, -1
         mean = float(self.effects[one] - self.effects[other])
-        if not self.freedom:
-            return {"mean": mean, "low": None, "high": None, "p": None}
         error = math.sqrt(self.variance * float(contrast @ self._covariance @ contrast))
         return {"mean": mean} | _interval(mean, error, self.freedom)
 
