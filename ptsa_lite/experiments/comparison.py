@@ -101,10 +101,10 @@ def tree_test(
     no seeds that join them, or no degree of freedom.
     """
     cells, rows = gains_of(results, without), table_of_methods(results, "mean", without)
-    alike = [(condition(result, ("tree", "groups", "similarity", "label")), row["tree"])  # but for seed and tree
-             for result, row in zip(results, rows, strict=True)]  # fmt: skip
-    family = {key for key, row in zip(alike, rows, strict=True) if row["label"] == chosen and row["groups"]}
-    grown = [row for key, row in zip(alike, rows, strict=True) if row["groups"] and key in family]
+    alike = [((condition(result, ("tree", "groups", "similarity", "label")), row["tree"]), row)  # but for seed and tree
+             for result, row in zip(results, rows, strict=True) if row["groups"]]  # fmt: skip
+    family = {key for key, row in alike if row["label"] == chosen}
+    grown = [row for key, row in alike if key in family]
     if not grown:
         return None
     rivals = [(label, seed, y) for label in beside if label not in {row["label"] for row in grown}
