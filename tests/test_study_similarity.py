@@ -63,7 +63,7 @@ def test_the_order_of_tasks_chooses_no_tree_under_any_condition_that_was_measure
 
 
 def test_a_study_of_conditions_goes_on_where_it_stopped(monkeypatch, tmp_path):
-    monkeypatch.setattr(one_run, "load_backbone", lambda name, weights, img_size: tiny_backbone(img_size))
+    monkeypatch.setattr(one_run, "load_backbone", lambda name, weights, img_size, **_: tiny_backbone(img_size))
     monkeypatch.setattr(script, "conditions", lambda tasks, n: [
         Condition(epochs=1, n_samples=n), Condition("weights 1", 1, 0, dict.fromkeys(tasks, 1.0), n)])  # fmt: skip
     path, lines = tmp_path / "similarity.json", []
@@ -108,7 +108,7 @@ def test_the_file_names_the_whole_command_that_made_it(monkeypatch, tmp_path):
 
 
 def test_a_few_conditions_of_three_tasks(monkeypatch, tmp_path):
-    monkeypatch.setattr(one_run, "load_backbone", lambda name, weights, img_size: tiny_backbone(img_size))
+    monkeypatch.setattr(one_run, "load_backbone", lambda name, weights, img_size, **_: tiny_backbone(img_size))
     names = ("semseg", "saliency", "normals")
     settings = dict(img_size=64, n_frames=6, n_samples=4, names=names, n_conditions=1, report=lambda line: None)
     (found,) = study_similarity("scenes", "", tmp_path / "similarity.json", **settings)["conditions"]

@@ -210,8 +210,7 @@ def run_config(run: Run) -> TrainConfig:
 
 def make_model(run: Run) -> nn.Module:
     """The model of a run as its training begins; every call draws the same. On the GPU if there is one."""
-    stochastic = {"drop_path": run.drop_path} if run.drop_path else {}
-    return build(run, load_backbone(run.backbone, run.weights, run.img_size, **stochastic)).to(_device())
+    return build(run, load_backbone(run.backbone, run.weights, run.img_size, drop_path=run.drop_path)).to(_device())
 
 
 def _device() -> str:

@@ -18,7 +18,7 @@ TWO_STEPS = {"epochs": 1, "batch_size": 2, "lr": 1e-3, "warmup_epochs": 0.0}  # 
 
 
 def test_every_method_trains_two_steps_on_scenes_and_has_its_line_in_one_table(monkeypatch, tmp_path):
-    monkeypatch.setattr(one_run, "load_backbone", lambda name, weights, img_size: tiny_backbone(img_size))
+    monkeypatch.setattr(one_run, "load_backbone", lambda name, weights, img_size, **_: tiny_backbone(img_size))
     monkeypatch.setattr(one_run, "count_macs", lambda model: 10**9)  # counted in test_costs and test_rivals, at length
     settings = dict(rank=4, n_frames=4, img_size=64, config=TWO_STEPS)
     runs = [Run(method, TASKS, TREE if method == "ptsa" else None, **settings) for method in METHODS]

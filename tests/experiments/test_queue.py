@@ -33,7 +33,7 @@ needs_fork = pytest.mark.skipif(FORK is None, reason="this system cannot fork a 
 
 @pytest.fixture
 def tiny(monkeypatch):
-    monkeypatch.setattr(one_run, "load_backbone", lambda name, weights, img_size: tiny_backbone(img_size))
+    monkeypatch.setattr(one_run, "load_backbone", lambda name, weights, img_size, **_: tiny_backbone(img_size))
 
 
 @pytest.fixture

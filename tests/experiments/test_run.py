@@ -21,7 +21,7 @@ SMALL = dict(tasks=TASKS, rank=1, n_frames=4, img_size=64, config=CONFIG)
 
 @pytest.fixture
 def tiny(monkeypatch):
-    monkeypatch.setattr(runs, "load_backbone", lambda name, weights, img_size: tiny_backbone(img_size))
+    monkeypatch.setattr(runs, "load_backbone", lambda name, weights, img_size, **_: tiny_backbone(img_size))
 
 
 def test_runs_that_differ_in_anything_that_counts_have_different_names():
