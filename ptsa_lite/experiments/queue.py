@@ -75,16 +75,16 @@ def do_run(run: Run, folder: Path) -> bool:
     except Timeout:
         return False
     with held:
-        if path.is_file():  # it may have been finished between the look and the lock
-            return False
-        train_run(run, place, report=lambda line: None)
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()  # others share the GPU
-        (place / "result.json").replace(path)
-        shutil.rmtree(place)
+        left = not path.is_file()  # it may have been finished between the look and the lock
+        if left:
+            train_run(run, place, report=lambda line: None)
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()  # others share the GPU
+            (place / "result.json").replace(path)
+            shutil.rmtree(place)
         with contextlib.suppress(PermissionError):  # Windows keeps a file that is open
-            path.with_suffix(".lock").unlink()
-        return True
+            path.with_suffix(".lock").unlink(missing_ok=True)
+        return left
 
 
 def result_in(folder: Path, run: Run) -> dict:
@@ -125,33 +125,27 @@ def _left(runs: Sequence[Run], folder: Path) -> list[Run]:
 
 
 def _here(runs: Sequence[Run], folder: Path) -> Iterator[list[Run]]:
-    """Does runs in this process until all are done; now and then, the runs that others are at."""
+    """Does one run after the other in this process until all are done; where others are at all that are left, these."""
     while left := _left(runs, folder):
-        for run in left:
-            if do_run(run, folder):
-                yield []
-        if left := _left(left, folder):
+        if any(do_run(run, folder) for run in left):
+            yield []
+        else:
             yield left
             time.sleep(LOOK)
 
 
 def _beside(runs: Sequence[Run], folder: Path, jobs: int) -> Iterator[list[Run]]:
-    """Does runs in processes of its own until all are done; now and then, the runs that these or others are at."""
+    """Has processes of its own make the same call until all are done; now and then, the runs that somebody is at."""
     threads, others = max(1, torch.get_num_threads() // jobs), multiprocessing.active_children()
     spawn = multiprocessing.get_context("spawn")  # nothing is forked: this process may have threads
     pool = ProcessPoolExecutor(jobs, spawn, _begin, (threads,))
     try:
-        while left := _left(runs, folder):
-            going = {pool.submit(do_run, run, folder): run for run in left}
-            while going:
-                done, _ = wait(going, LOOK, FIRST_COMPLETED)
-                for future in done:
-                    del going[future]
-                    future.result()  # raises what the run has raised
-                yield [r for future, r in going.items() if future.running() and (folder / f"{r.name()}.lock").exists()]
-            if left := _left(left, folder):
-                yield left
-                time.sleep(LOOK)
+        working = {pool.submit(run_study, runs, folder, report=str) for _ in range(jobs)}  # they tell nobody
+        while working:
+            done, working = wait(working, LOOK, FIRST_COMPLETED)
+            for future in done:
+                future.result()  # raises what a run has raised
+            yield [run for run in _left(runs, folder) if (folder / f"{run.name()}.lock").exists()]
         pool.shutdown()  # a process that is killed leaves semaphores behind
     except BrokenProcessPool as error:
         raise OSError(
