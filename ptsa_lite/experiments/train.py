@@ -23,7 +23,7 @@ from ptsa_lite.data.disk import alone, read_json, write_json
 from ptsa_lite.metrics import delta_m
 from ptsa_lite.tasks import Task, known
 from ptsa_lite.training import distributed
-from ptsa_lite.training.adapters import load_adapters, read_metadata, save_adapters
+from ptsa_lite.training.adapters import load_adapters, save_adapters
 from ptsa_lite.training.checkpoints import FREE, read_history
 from ptsa_lite.training.loop import describe, evaluate, train_epochs
 from ptsa_lite.training.sameness import differences
@@ -129,11 +129,10 @@ def keep_best(model: nn.Module, tasks: dict[str, Task], folder: Path) -> None:
                   if first[n] and math.isfinite(first[n]) and math.isfinite(metrics[n])}  # fmt: skip
         return delta_m(metrics, first, usable) if usable else 0.0
 
-    best, path = max(evaluated, key=score), folder / "best.safetensors"
-    known_best = path.is_file() and read_metadata(path)["about"].get("epoch") == best["epoch"]
-    if best is history[-1] and not known_best:
+    best = max(evaluated, key=score)
+    if best is history[-1]:
         words = "picked by its metrics on the test frames: not a fair result"
-        save_adapters(model, path, epoch=best["epoch"], metrics=best["metrics"], picked=words)
+        save_adapters(model, folder / "best.safetensors", epoch=best["epoch"], metrics=best["metrics"], picked=words)
 
 
 def load_run(folder: str | Path, weights: str = "last", root: str = "") -> tuple[Run, nn.Module]:
