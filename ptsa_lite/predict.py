@@ -23,7 +23,7 @@ from ptsa_lite.scenes import render_scene
 
 from .losses import unit
 from .resize import interpolation
-from .tasks import REAL, Task, known, select
+from .tasks import REAL, Task, known
 
 STRIP = 256  # rows of a map that are computed at once: 40 classes of a large photograph would not fit
 # Of pictures, where a folder is given; what Pillow does not read of them is told, not passed over.
@@ -31,7 +31,7 @@ SUFFIXES = (".jpg", ".jpeg", ".jfif", ".jp2", ".png", ".webp", ".bmp", ".ppm", "
             ".heif", ".avif")  # fmt: skip
 
 
-def predict(model: nn.Module, pictures: Any, tasks: Iterable[str] | None = None) -> dict | list[dict]:
+def predict(model: nn.Module, pictures: Any) -> dict | list[dict]:
     """{task: map} of a picture of any size H x W, each map at that size; of a list of pictures, a list of these.
 
     ============ ==========================================
@@ -44,16 +44,15 @@ def predict(model: nn.Module, pictures: Any, tasks: Iterable[str] | None = None)
 
     A picture is a path, a PIL picture or an array, read by the rules of `data.pictures`, and turned as its EXIF says.
     It is resized to the model's size as test frames are, without keeping the aspect. The model is put into evaluation
-    mode. Raises ValueError for what is no picture, and for a task that the model does not have.
+    mode; `model.only(tasks)` answers some of the tasks, in less time. Raises ValueError for what is no picture.
     """
     if isinstance(pictures, list | tuple):
-        return [predict(model, picture, tasks) for picture in pictures]
-    return dict(answers(model, pictures, tasks))
+        return [predict(model, picture) for picture in pictures]
+    return dict(answers(model, pictures))
 
 
-def answers(model: nn.Module, picture: Any, tasks: Iterable[str] | None = None) -> Iterator[tuple[str, np.ndarray]]:
+def answers(model: nn.Module, picture: Any) -> Iterator[tuple[str, np.ndarray]]:
     """The maps of `predict`, one task after the other, so that only one of full size need be in memory."""
-    chosen = select(model.tasks, tasks or model.tasks)
     pixels = read_picture(picture)
     height, width = model.img_size
     small = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC)
@@ -62,10 +61,10 @@ def answers(model: nn.Module, picture: Any, tasks: Iterable[str] | None = None) 
     with torch.inference_mode():
         inputs = normalise(np.asarray(small))[None].to(next(model.parameters()).device)
         out = model.eval()(inputs, resize=False)
-        for name in chosen:
+        for name, task in model.tasks.items():
             whole = None
             for row, strip in zip(range(0, size[0], STRIP), strips(out[name], size), strict=True):
-                part = answer(model.tasks[name], strip)
+                part = answer(task, strip)
                 whole = np.empty((size[0], *part.shape[1:]), part.dtype) if whole is None else whole
                 whole[row : row + STRIP] = part
             yield name, whole
@@ -96,15 +95,11 @@ def paint(task: Task, values: np.ndarray) -> np.ndarray:
     return np.concatenate([colour_labels(task, shown[..., r : r + STRIP, :], limits=limits) for r in rows])
 
 
-def _paths(places: str | Path | Sequence[str | Path]) -> list[Path]:
-    return [Path(place) for place in ([places] if isinstance(places, str | Path) else places)]
-
-
 def find_pictures(places: Sequence[Path]) -> list[Path]:
     """The pictures that are meant: a file is itself, a folder the pictures in it, without the maps that `predict_files`
     wrote there. Raises FileNotFoundError."""
     found = []
-    for place in _paths(places):
+    for place in places:
         maps = place.glob("*.npy") if (place / "pictures.json").is_file() else ()
         inside = {path for path in place.glob("[!.]*") if path.suffix.lower() in SUFFIXES}
         inside = sorted(inside - {path.with_suffix(".png") for path in maps})
@@ -123,7 +118,6 @@ def predict_files(
     that is no map, also not from call to call, for which pictures.json in the folder keeps whose they are, and `by`
     what. Raises ValueError where the folder holds maps by something else.
     """
-    pictures, folder = _paths(pictures), Path(folder)
     names, failed = name_pictures(pictures, make_folder(folder), by), []
     for number, (path, name) in enumerate(zip(pictures, names, strict=True), 1):
         try:
@@ -184,7 +178,6 @@ def write_program(model: nn.Module, file: Path, tasks: Iterable[str] = ()) -> fl
     batches of one and of three drawn scenes: returns the largest difference from the model itself, as a share of the
     model's largest number. Raises ValueError for another suffix, where a library lacks, and where they differ.
     """
-    file = Path(file)
     readers = {".pt2": lambda file, images: torch.export.load(file).module()(images), ".onnx": _run_onnx}
     read = readers[known(file.suffix, readers, "kind of program")]
     model = (model.only(tasks) if tasks else model).eval()

@@ -63,11 +63,7 @@ def test_a_path_a_picture_an_array_and_a_list_of_them_are_answered_alike(small, 
     answers = [predict(small, picture), predict(small, np.asarray(picture)), *predict(small, [path, str(path)])]
     for other in answers[1:]:
         assert all(np.array_equal(answers[0][name], other[name]) for name in ("semseg", "depth"))
-    assert list(predict(small, picture, tasks=["depth"])) == ["depth"]
-    assert list(predict(small, picture, tasks="depth")) == ["depth"]
-    for tasks, told in ((["dept"], "unknown task 'dept'; did you mean 'depth'"), (["depth", "depth"], "each once")):
-        with pytest.raises(ValueError, match=told):
-            predict(small, picture, tasks=tasks)
+    assert list(predict(small.only(["depth"]), picture)) == ["depth"]
 
 
 def test_a_large_map_painted_in_strips_has_one_scale(small):
@@ -106,9 +102,8 @@ def test_a_folder_means_its_pictures_and_a_place_without_any_is_named(pictures):
                                              "round.jfif"]  # fmt: skip
     (pictures / "three").mkdir()
     for place in ("three", "nowhere.png"):
-        for places in ([pictures / place], str(pictures / place)):
-            with pytest.raises(FileNotFoundError, match=f"no picture at .*{place}"):
-                find_pictures(places)
+        with pytest.raises(FileNotFoundError, match=f"no picture at .*{place}"):
+            find_pictures([pictures / place])
 
 
 def test_no_picture_replaces_anothers_maps_and_a_broken_one_is_told_and_the_rest_done(small, pictures):
@@ -149,7 +144,7 @@ def test_maps_beside_the_pictures_replace_none_of_them_and_of_long_names_a_part_
 def test_a_list_of_pictures_that_is_somebody_elses_stays(small, pictures):
     (pictures / "pictures.json").write_text(theirs := '{"a.png": {"taken": 2020}}')
     with pytest.raises(ValueError, match="pictures.json is somebody else's; give another --out"):
-        predict_files(small, pictures / "one" / "b.png", pictures)
+        predict_files(small, [pictures / "one" / "b.png"], pictures)
     assert (pictures / "pictures.json").read_text() == theirs
 
 
