@@ -135,7 +135,7 @@ def test_without_its_notebooks_the_package_says_how_to_get_them(tmp_path, monkey
 
 def test_another_projects_notebooks_are_left_alone(clone, capsys):
     """In the root of somebody's own project, whose notebooks are called alike."""
-    (clone / "notebooks" / "02_ours_here.py").write_text("# %%\n1\n")
+    (clone / "notebooks" / "02_ours_here.py").write_text('# %% tags=["parameters"]\ndata: str = "scenes"\n')
     os.mkdir("notebooks")
     with open("notebooks/01_clean_table.py", "w") as theirs:
         theirs.write("# %%\nopen('harm', 'w')\n")

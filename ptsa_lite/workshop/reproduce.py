@@ -12,14 +12,13 @@ import sys
 import time
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from tqdm import tqdm
 
-from ptsa_lite.checks import SIZE, check
+from ptsa_lite.checks import SIZE, check, known
 from ptsa_lite.data.disk import alone, read_json, write_json
 from ptsa_lite.experiments.yaml_files import read_yaml
-from ptsa_lite.tasks import known
 
 from . import notebooks
 from .fingerprint import fingerprint
@@ -29,14 +28,15 @@ from .places import notebooks_folder
 from .progress import Progress
 from .report import read_results, remarks, results_table, write_report
 
-SPINE = 5  # notebooks 00 to 05 always run; a later one joins by declaring a parameter `data`
-END = 90  # from here on notebooks make what the package ships, and are no part of the series
 GUESS = 1.0  # minutes expected of a notebook of which the settings say nothing
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of the series; the same request gives the same run."""
+    """What is asked of the series; the same request gives the same run.
+
+    Raises ValueError or FileNotFoundError in one sentence where it cannot be served.
+    """
 
     data: str = "scenes"
     root: str = ""
@@ -44,8 +44,7 @@ class Request:
     seed: int = 0
     settings: str = ""  # a name in notebooks/settings or a YAML file; empty for the one named like the data
 
-    def check(self) -> "Request":
-        """The request itself; ValueError or FileNotFoundError in one sentence where it cannot be served."""
+    def __post_init__(self):
         known(self.data, ("scenes", "nyud", "pascal"), "data")
         if self.data != "scenes" and not self.root:
             raise ValueError(f"--data {self.data} needs --root PATH, the folder of the archive")
@@ -54,32 +53,29 @@ class Request:
         if self.root and not Path(self.root).is_dir():
             raise FileNotFoundError(f"--root {self.root} is no folder; give the one that holds the {self.data} archive")
         check({"limit": SIZE, "seed": SIZE}, vars(self))
-        return self
 
     def command(self) -> str:
         given = (f"--{f.name} {getattr(self, f.name)}" for f in fields(self) if getattr(self, f.name) != f.default)
         return " ".join(["python -m ptsa_lite reproduce", *given])
 
 
-def reproduce(
-    request: Request, out: str = "", resume: str = "", folder: Path | None = None, stream: TextIO | None = None
-) -> int:
+def reproduce(request: Request, out: str = "", resume: str = "", folder: Path | None = None) -> int:
     """Execute the series; returns the exit status: 0 all finished, 1 a notebook failed, 130 interrupted.
 
     `out` is the folder to write (default runs/TIME), `resume` one that an earlier run began: what is finished there
     is kept, unless the notebook's text or its parameters have changed since, or those of one before it.
     """
-    run, request = _place(request.check(), out, resume)
+    run, request = _place(request, out, resume)
     folder = Path(folder or notebooks_folder()).resolve()
     minutes, overlay = read_settings(request, folder)
     root = str(Path(request.root).resolve()) if request.root else ""
     common = asdict(request) | {"root": root, "out_dir": str(run), "command": request.command()}
     jobs = plan(folder, common, overlay)
     with alone(run):
-        return _series(request, run, jobs, minutes, stream or sys.stderr)
+        return _series(request, run, jobs, minutes)
 
 
-def _series(request: Request, run: Path, jobs: list, minutes: dict[str, float], stream: TextIO) -> int:
+def _series(request: Request, run: Path, jobs: list, minutes: dict[str, float]) -> int:
     """Execute the jobs in the run's folder; the exit status."""
     state = {
         "request": asdict(request),
@@ -90,7 +86,7 @@ def _series(request: Request, run: Path, jobs: list, minutes: dict[str, float], 
     before = read_json(run / "run.json").get("notebooks", {}) if (run / "run.json").is_file() else {}
     write_json(run / "run.json", state)  # from here on it can be resumed
     status, kept = 0, True
-    progress = Progress({source.stem: 60 * minutes.get(source.stem, GUESS) for source, _ in jobs}, stream)
+    progress = Progress({source.stem: 60 * minutes.get(source.stem, GUESS) for source, _ in jobs}, sys.stderr)
     whole = tqdm.format_interval(sum(progress.seconds.values()))
     progress.say(f"{request.command()}: {len(jobs)} notebooks, about {whole} on two cores; into {run}")
     try:
@@ -119,16 +115,19 @@ def _series(request: Request, run: Path, jobs: list, minutes: dict[str, float], 
     finally:
         progress.bar.close()
         write_json(run / "run.json", state)
-    _tell(run, state, stream)
+    _tell(run, state)
     return status
 
 
 def plan(folder: Path, common: dict[str, Any], overlay: dict[str, dict]) -> list[tuple[Path, dict[str, Any]]]:
-    """The notebooks of the series in order, each with those common parameters that it declares and its settings."""
+    """The notebooks of the series in order, each with those common parameters that it declares and its settings.
+
+    A notebook is of the series where it declares a parameter `data`.
+    """
     jobs = []
     for source in notebooks.sources(folder):
-        number, parameters = int(source.stem[:2]), declared(source)
-        if number < END and (number <= SPINE or "data" in parameters):
+        parameters = declared(source)
+        if "data" in parameters:
             given = {key: value for key, value in common.items() if key in parameters}
             settings = overlay.get(source.stem, {})
             if given.get("limit") == 0:
@@ -178,22 +177,22 @@ def _place(request: Request, out: str, resume: str) -> tuple[Path, Request]:
     asked, kinds = read_json(path, then="begin anew").get("request"), {f.name: f.type for f in fields(Request)}
     if not isinstance(asked, dict) or any(type(v) is not kinds.get(k) for k, v in asked.items()):
         raise ValueError(f"{path} does not say what was asked for; begin anew")
-    began = Request(**asked).check()
+    began = Request(**asked)
     if out or request not in (Request(), began):
         raise ValueError(f"--resume goes on with what the run began with ({began.command()}); leave out the rest")
     return path.parent, began
 
 
-def _tell(run: Path, state: dict, stream: TextIO) -> None:
+def _tell(run: Path, state: dict) -> None:
     """The report first, then words: the table, what to say about it, and where everything is."""
     report, path = write_report(run), run / "results.json"
     missing = [stem for stem, entry in state["notebooks"].items() if entry["status"] == "not run"]
     if missing:
-        print(f"not run: {', '.join(missing)}", file=stream)
+        print(f"not run: {', '.join(missing)}", file=sys.stderr)
     if path.is_file():
         results = read_results(path)
         print("\n".join([results_table(results), *remarks(results)]) + "\n")
     else:
-        print("no results.json was written, so there is no table", file=stream)
+        print("no results.json was written, so there is no table", file=sys.stderr)
     seconds = sum(entry["seconds"] for entry in state["notebooks"].values())
     print(f"{tqdm.format_interval(seconds)} in all; report: {report}", flush=True)

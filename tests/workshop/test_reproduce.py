@@ -51,7 +51,6 @@ def folder(tmp_path):
     (made / "03_measure_it.py").write_text(FIRST)
     (made / "05_train_it.py").write_text(LAST)
     (made / "06_look_closer.py").write_text("# %%\n1 / 0\n")  # declares no data: no part of the series
-    (made / "90_distil_it.py").write_text(FIRST)
     return made
 
 
@@ -123,12 +122,12 @@ def test_a_folder_in_which_a_run_was_killed_before_it_began_is_as_good_as_empty(
 
 
 def test_the_plan_gives_each_notebook_what_it_declares(folder):
-    (folder / "00_take_it.py").write_text("# %%\n1\n")
-    (folder / "07_join_it.py").write_text(FIRST)
+    (folder / "00_take_it.py").write_text(HEAD.format(title="Take it").replace("limit:", "root: str = ''\nseed:"))
     common = {"data": "nyud", "root": "/data", "limit": 2, "seed": 1, "out_dir": "o"}
     jobs = plan(folder, common, {})
-    assert [source.stem[:2] for source, _ in jobs] == ["00", "03", "05", "07"]
-    assert jobs[0][1] == {} and jobs[1][1] == {"data": "nyud", "limit": 2, "out_dir": "o"}
+    assert [source.stem[:2] for source, _ in jobs] == ["00", "03", "05"]
+    assert jobs[0][1] == {"data": "nyud", "root": "/data", "seed": 1, "out_dir": "o"}
+    assert jobs[1][1] == {"data": "nyud", "limit": 2, "out_dir": "o"}
 
 
 def test_a_limit_on_the_command_line_wins_over_the_settings(folder):
@@ -164,7 +163,7 @@ def test_settings_are_found_by_name_by_path_or_by_the_data(folder, tmp_path):
     settings(folder, "quick", {})
     assert read_settings(Request(), folder) == ({"03_measure_it": 2.5}, {"05_train_it": {"steps": 2}})
     assert read_settings(Request(settings="quick"), folder) == ({}, {})
-    assert read_settings(Request(data="nyud"), folder) == ({}, {})
+    assert read_settings(Request(data="nyud", root=str(folder)), folder) == ({}, {})
     path = folder / "settings" / "scenes.yaml"
     assert read_settings(Request(settings=str(path)), folder)[0] == {"03_measure_it": 2.5}
     with pytest.raises(ValueError, match="did you mean 'quick'"):
@@ -174,15 +173,15 @@ def test_settings_are_found_by_name_by_path_or_by_the_data(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("request_", "words"),
+    ("asked", "words"),
     [
-        (Request(data="nyu"), "did you mean 'nyud'"),
-        (Request(data="nyud"), "--data nyud needs --root"),
-        (Request(data="nyud", root="nowhere"), "--root nowhere is no folder"),
-        (Request(root="nowhere"), "leave out --root"),
-        (Request(limit=-1), "limit must be a whole number of at least 0, not -1"),
+        ({"data": "nyu"}, "did you mean 'nyud'"),
+        ({"data": "nyud"}, "--data nyud needs --root"),
+        ({"data": "nyud", "root": "nowhere"}, "--root nowhere is no folder"),
+        ({"root": "nowhere"}, "leave out --root"),
+        ({"limit": -1}, "limit must be a whole number of at least 0, not -1"),
     ],
 )
-def test_a_request_that_cannot_be_served_is_refused_in_one_sentence(request_, words):
+def test_a_request_that_cannot_be_served_is_refused_in_one_sentence(asked, words):
     with pytest.raises((ValueError, FileNotFoundError), match=words):
-        request_.check()
+        Request(**asked)
