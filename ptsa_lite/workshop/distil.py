@@ -12,7 +12,7 @@ trained by Muon, the rest by AdamW; notebook 90 lets them race. Student and teac
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.transforms.functional import normalize
 
 from ptsa_lite.backbones import IMAGENET_MEAN, IMAGENET_STD, SMALL_NAME, load_backbone
 from ptsa_lite.checks import AT_LEAST_0, COUNT, POSITIVE, SHARE, SIZE, TEXT, check, known
@@ -66,7 +67,7 @@ class DistilConfig:
 
 def configured(settings: Mapping) -> DistilConfig:
     """The defaults with some settings changed; raises ValueError with the nearest name for an unknown one."""
-    names = [field.name for field in fields(DistilConfig)]
+    names = DistilConfig.__dataclass_fields__
     return DistilConfig(**{known(key, names, "setting of a distillation"): value for key, value in settings.items()})
 
 
@@ -119,12 +120,11 @@ def jitter(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def normalise(images: Tensor) -> Tensor:
-    mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-    return (images - mean) / std
+    return normalize(images, IMAGENET_MEAN, IMAGENET_STD)
 
 
 def distil(
-    folders: Sequence[str | Path], teacher: nn.Module, out: str | Path, config: DistilConfig,
+    folders: Sequence[str | Path], teacher: nn.Module, out: Path, config: DistilConfig,
     report: Callable[[str], None] = print,
 ) -> dict:  # fmt: skip
     """Train the student for `config.minutes`, on the device of the teacher.
@@ -137,7 +137,6 @@ def distil(
     backbone = load_backbone(config.backbone, "random", config.size, config.seed)
     if not isinstance(backbone, SwinBackbone):
         raise ValueError(f"backbone {config.backbone} is no Swin, and only a Swin's maps lie on the teacher's grids")
-    out = Path(out)
     seen = f"sha256 {fingerprint([(path.name, path.stat().st_size) for path in photographs])}"
     asked = asdict(config) | {"photographs": seen, "teacher": digest(teacher.state_dict().items())}
     checkpoint = Checkpoint(out, asked)
@@ -163,8 +162,7 @@ def distil(
         )
     weights = {key: value.half().cpu().contiguous() for key, value in student.backbone.state_dict().items()}
     write_whole(out / "backbone.safetensors", lambda beside: save_file(weights, beside))
-    return {"steps": last["step"], "minutes": last["minutes"], "history": history,
-            "explained": measure(student, test, config.batch_size)}  # fmt: skip
+    return {"steps": last["step"], "minutes": last["minutes"], "history": history, "explained": last["held_out"]}
 
 
 class _Together:
@@ -237,7 +235,7 @@ def one_pass(student: Student, views: Views, optimisers, config: DistilConfig, n
 
 
 @torch.inference_mode()
-def measure(student: Student, views: Views, batch_size: int = 64) -> list[float]:
+def measure(student: Student, views: Views, batch_size: int) -> list[float]:
     """The share of the teacher's variance that the student explains, per stage, on views it never trained on."""
     student.eval()
     total = torch.zeros(4, device=device_of(student))
