@@ -48,9 +48,8 @@ def say(line: str) -> None:
 @click.group(
     no_args_is_help=False, context_settings={"max_content_width": 100},
     epilog="What was interrupted goes on when the same command is given again. A mistake in what you type is answered "
-           "in one sentence; with PTSA_TRACEBACK=1 set, by its traceback.",
+           "in one sentence; with --traceback added, or PTSA_TRACEBACK=1 set, by its traceback.",
 )  # fmt: skip
-@click.option("--traceback", is_flag=True, expose_value=False, help="Show where an error comes from.")
 def cli() -> None:
     """Progressive task-specific adaptation (TGLoRA, arXiv 2509.19602), reproduced in notebooks."""
 
@@ -159,7 +158,7 @@ def study(grid, root, jobs, cluster, rows, changes, out) -> None:
     figures/grids holds examples, and pascal and nyud are the rows that `train` takes one of. Several processes may
     share one folder.
     """
-    from .experiments.queue import run_study
+    from .experiments.queue import run_study, submit_study
     from .experiments.results import collect, collected, restore
     from .experiments.run import run_tasks
     from .experiments.settings import read_runs
@@ -177,8 +176,6 @@ def study(grid, root, jobs, cluster, rows, changes, out) -> None:
     if n := restore(path, runs, folder):
         say(f"{n} results taken from {path}")
     if cluster:
-        from .experiments.queue import submit_study
-
         n = len(submit_study(runs, folder, cluster))
         return say(f"{n} runs are with {cluster}; the same command without --cluster waits for them and collects")
     try:
