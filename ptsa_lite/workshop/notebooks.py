@@ -27,8 +27,8 @@ from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from papermill.exceptions import PapermillExecutionError
 from PIL import Image, ImageChops, ImageStat
 
+from ptsa_lite.checks import known
 from ptsa_lite.data.disk import alone, make_folder, write_text, write_whole
-from ptsa_lite.tasks import known
 
 from .fingerprint import fingerprint
 from .kernel import Kernel, Listener, Progress
@@ -68,9 +68,6 @@ def choose(folder: Path, names: Iterable[str] | None) -> list[Path]:
 
 def read(source: Path) -> nbformat.NotebookNode:
     """The notebook of a py:percent file, with cell ids from the cells' text: jupytext invents new ones each time."""
-    source = Path(source)
-    if not source.is_file():
-        raise FileNotFoundError(f"no notebook source at {source}")
     notebook = jupytext.read(source, fmt="py:percent")
     notebook.metadata = nbformat.from_dict(METADATA)
     notebook.nbformat, notebook.nbformat_minor = 4, 5
@@ -190,14 +187,13 @@ def packed(picture: str) -> str:
 
 def build(
     folder: Path, names: Iterable[str] | None = None, force: bool = False, say: Callable[[str], None] = print
-) -> list[Path]:
-    """Execute each source with its defaults and write the paired .ipynb; returns what was written.
+) -> None:
+    """Execute each source with its defaults and write the paired .ipynb.
 
     A notebook whose .ipynb was built from the same text by the same code is left alone, unless forced. Figures that
     the notebook saved under its `out_dir` go to figures/.
     """
-    root, written = Path(folder).resolve().parent, []
-    chosen = choose(folder, names)
+    root, chosen = Path(folder).resolve().parent, choose(folder, names)
     with alone(root / "runs" / "build"):
         for source in chosen:
             target, mark = source.with_suffix(".ipynb"), fingerprint(source, {})
@@ -209,8 +205,6 @@ def build(
             write_built(notebook, target, mark)
             n, size = _collect_figures(source, start), target.stat().st_size / 1e3
             say(f"{source.stem}: built in {time.time() - start:.0f} s, {size:.0f} kB, {n} figure files")
-            written.append(target)
-    return written
 
 
 def write_built(notebook: nbformat.NotebookNode, target: Path, mark: str) -> None:

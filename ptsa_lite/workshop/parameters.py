@@ -10,8 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, get_args, get_origin
 
-from ptsa_lite.checks import COUNT, POSITIVE, Rule, check
-from ptsa_lite.tasks import known
+from ptsa_lite.checks import COUNT, POSITIVE, Rule, check, known
 
 from .places import notebooks_folder
 
@@ -88,9 +87,7 @@ def read_cell(source: str) -> dict[str, Parameter]:
 
 
 def _type(node: ast.expr) -> Any:
-    """The type that an annotation names: `int`, `"int"`, `list[str]`, `dict[str, float]`."""
-    if isinstance(node, ast.Constant):
-        return _type(ast.parse(node.value, mode="eval").body)
+    """The type that an annotation names: `int`, `list[str]`, `dict[str, float]`."""
     if isinstance(node, ast.Subscript):
         inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         return _type(node.value)[tuple(map(_type, inner))]

@@ -78,7 +78,7 @@ def built(tmp_path_factory):
     made = tmp_path_factory.mktemp("built") / "repository" / "notebooks"
     made.mkdir(parents=True)
     (made / "00_draw_line.py").write_text(DRAW)
-    assert notebooks.build(made, say=lambda line: None) == [made / "00_draw_line.ipynb"]
+    notebooks.build(made, say=lambda line: None)
     return made
 
 
@@ -175,11 +175,12 @@ def test_building_again_gives_the_same_bytes_and_leaves_what_is_up_to_date(built
     folder, said = shutil.copytree(built.parent, tmp_path / "repository") / "notebooks", []
     target = folder / "00_draw_line.ipynb"
     first = target.read_bytes()
-    assert notebooks.build(folder, say=said.append) == [] and said[-1] == "00_draw_line: up to date"
-    assert notebooks.build(folder, force=True, say=said.append) == [target]
+    notebooks.build(folder, say=said.append)
+    notebooks.build(folder, force=True, say=said.append)
     assert target.read_bytes() == first
     (folder / "00_draw_line.py").write_text("# %%\n1\n")
-    assert notebooks.build(folder, ["00"], say=said.append) == [target]
+    notebooks.build(folder, ["00"], say=said.append)
+    assert [line.split(" in ")[0] for line in said] == ["00_draw_line: up to date", *["00_draw_line: built"] * 2]
 
 
 def test_a_built_notebook_holds_outputs_but_no_times_paths_or_widget_state(built):

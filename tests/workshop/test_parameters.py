@@ -11,7 +11,7 @@ rate: float = 1e-3
 tasks: list[str] = ["semseg", "depth"]  # in this order
 groups: dict[str, list[str]] = {"a": ["b"]}
 augment: bool = False
-out_dir: "str" = "runs"
+out_dir: str = "runs"
 """
 
 
