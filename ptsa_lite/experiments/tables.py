@@ -2,11 +2,10 @@
 
 import json
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
-import pandas
 
 from ptsa_lite.methods import METHODS
 from ptsa_lite.metrics import delta_m
@@ -124,13 +123,6 @@ def markdown(headings: Sequence[str], rows: Sequence[Sequence[str]], last: str =
     """A table in Markdown, its first column to the left, the others to the right; `last` is the last one's rule."""
     rules = ["---", *["---:"] * (len(headings) - 2), last]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (headings, rules, *rows))
-
-
-def aligned(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table as plain text, the first column to the left, the others to the right."""
-    table = pandas.DataFrame(rows, columns=list(headings))
-    first = table.columns[0]
-    return table.assign(**{first: table[first].str.ljust(table[first].str.len().max())}).to_string(index=False)
 
 
 def _with_spread(row: Mapping, name: str) -> str:

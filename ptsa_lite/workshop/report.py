@@ -15,7 +15,6 @@ from nbformat import v4
 from tqdm import tqdm
 
 from ptsa_lite.data.disk import read_json, write_text
-from ptsa_lite.experiments.tables import aligned
 
 from .notebooks import with_headings
 from .pages import page, title_of
@@ -25,7 +24,7 @@ METHOD_KEYS = ("method", "label", "tree", "rank", "metrics", "delta_m", "trainab
 
 def read_results(path: Path) -> dict:
     """results.json as the last notebook of the series wrote it; ValueError naming the key that it lacks."""
-    results = read_json(Path(path), then="run the notebook that writes it again")
+    results = read_json(path, then="run the notebook that writes it again")
     lacking = [key for key in ("data", "tasks", "methods") if key not in results]
     for row in results.get("methods", []):
         lacking += [f"{key} of method {row.get('label', '?')}" for key in METHOD_KEYS if key not in row]
@@ -65,9 +64,10 @@ def _texts(values: list, digits: int, higher: bool | None = None, best: str = "{
 
 
 def results_table(results: dict) -> str:
-    """The table as plain text."""
+    """The table as plain text, the first column to the left, the others to the right."""
     texts = table(results)
-    return aligned(texts.columns, texts.to_numpy())
+    labels = texts["method"]
+    return texts.assign(method=labels.str.ljust(labels.str.len().max())).to_string(index=False)
 
 
 def html_table(results: dict) -> str:
@@ -89,7 +89,6 @@ def remarks(results: dict) -> list[str]:
 
 def write_report(run: Path) -> Path:
     """Write RUN/report.html from what the run's folder holds: run.json, results.json and the executed notebooks."""
-    run = Path(run)
     state = read_json(run / "run.json")
     title = f"ptsa_lite on {state['request']['data']}"
     cells = [v4.new_markdown_cell(text) for text in (f"# {title}", *_summary(run, state))]

@@ -150,8 +150,6 @@ def read_settings(request: Request, folder: Path) -> tuple[dict[str, float], dic
         return {}, {}
     own = Path(name).suffix in (".yaml", ".yml")
     path = Path(name) if own else shelf[known(name, shelf or [f"none in {folder / 'settings'}"], "settings")]
-    if not path.is_file():
-        raise FileNotFoundError(f"--settings {name}: there is no such file")
     content = read_yaml(path)
     stems = [source.stem for source in notebooks.sources(folder)]
     for key, value in content.items():

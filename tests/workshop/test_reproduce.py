@@ -168,7 +168,7 @@ def test_settings_are_found_by_name_by_path_or_by_the_data(folder, tmp_path):
     assert read_settings(Request(settings=str(path)), folder)[0] == {"03_measure_it": 2.5}
     with pytest.raises(ValueError, match="did you mean 'quick'"):
         read_settings(Request(settings="quik"), folder)
-    with pytest.raises(FileNotFoundError, match="no such file"):
+    with pytest.raises(FileNotFoundError, match="No such file"):
         read_settings(Request(settings="mine.yaml"), folder)
 
 
