@@ -12,8 +12,8 @@ from ptsa_lite.checks import known
 
 ANSWERS = Path(__file__).resolve().parents[1] / "assets" / "exercises.yaml"
 PLACES = ("the first", "the second", "the third")
-_guesses: dict[str, float] = {}  # in this kernel: name -> what the reader said
-_results: dict[str, float] = {}  # and what it is
+_guesses: dict[str, float | None] = {}  # in this kernel: name -> what the reader said
+_results: dict[str, float | None] = {}  # and what it is
 
 
 @cache
@@ -54,12 +54,11 @@ def reveal(name: str, result: float) -> None:
     _keep(_results, name, result)
 
 
-def _keep(where: dict[str, float], name: str, value: float | None) -> None:
-    where.pop(name, None)
-    if value is not None:
-        where[name] = value
-    if name in _guesses and name in _results:  # in either order: a guess may be changed and its cell run again
-        print(f"{name}: you said {_plain(_guesses[name])}, it is {_plain(_results[name])}.")
+def _keep(where: dict[str, float | None], name: str, value: float | None) -> None:
+    where[name] = value
+    said, found = _guesses.get(name), _results.get(name)
+    if said is not None and found is not None:  # in either order: a guess may be changed and its cell run again
+        print(f"{name}: you said {_plain(said)}, it is {_plain(found)}.")
 
 
 def _plain(value: float) -> str:

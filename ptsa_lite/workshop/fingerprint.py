@@ -5,25 +5,25 @@ notebook never enters leaves it up to date, and so does a comment on a line of i
 lie in a folder named like the file beside it, as those of `explore.py` do.
 """
 
-import hashlib
-import json
 import re
 from contextlib import suppress
 from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import Any
 
+from ptsa_lite.data import cache
+
 PACKAGE = Path(__file__).resolve().parents[1]
 COMMENT = re.compile(r"(?m)^\s*(#.*)?\n")
 
 
 def fingerprint(source: Path, parameters: dict[str, Any]) -> str:
-    """sha256 of everything that a notebook's run is made from; line ends do not count."""
-    parts = [source.read_text(encoding="utf-8"), json.dumps(parameters, sort_keys=True)]
+    """16 digits that change with anything that a notebook's run is made from; line ends do not count."""
+    parts = [source.read_text(encoding="utf-8"), parameters]
     behind = code_behind(source)
     for path in sorted(behind | {file for code in behind for file in code.with_suffix("").glob("*.*s")}):
         parts += [path.relative_to(PACKAGE).as_posix(), COMMENT.sub("", path.read_text(encoding="utf-8"))]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    return cache.fingerprint(*parts)
 
 
 def code_behind(source: Path) -> set[Path]:
