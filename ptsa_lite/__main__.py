@@ -1,7 +1,9 @@
 """The command line: python -m ptsa_lite COMMAND. Each command imports what it needs, so that --help answers at once."""
 
+import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +25,11 @@ def _changes(context: click.Context, option: click.Option, given: tuple[str, ...
 
 def _names(context: click.Context, option: click.Option, given: str) -> Sequence[str]:
     return given.split(",") if given else ()
+
+
+def _spelt(changes: dict) -> list[str]:
+    """KEY=VALUE of each change, as --set takes it."""
+    return [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in changes.items()]
 
 
 def _results(grid: str | Path) -> Path:
@@ -159,32 +166,42 @@ def study(grid, root, jobs, cluster, rows, changes, out) -> None:
     share one folder.
     """
     from .experiments.queue import run_study, submit_study
-    from .experiments.results import collect, collected, restore
+    from .experiments.results import check_changes, collect, collected, remove_empty, restore
     from .experiments.run import run_tasks
     from .experiments.settings import read_runs
     from .experiments.tables import markdown_table, summarise, told_apart
 
-    runs, name = read_runs(grid, ({"root": root} if root else {}) | changes, rows), Path(grid).stem
-    folder, path = Path(out or Path("runs") / "study" / name), _results(grid)
-    command = f"python -m ptsa_lite study {grid}" + " --root PATH" * bool(root)
-    command += f" --rows {','.join(rows)}" if rows else ""
+    rooted, path = {"root": root} if root else {}, _results(grid)
+    runs, every = (read_runs(grid, rooted | changes, some) for some in (rows, ()))
+    if changes:
+        check_changes(path, every, read_runs(grid, rooted))
+    folder, command = Path(out or Path("runs") / "study" / Path(grid).stem), f"python -m ptsa_lite study {grid}"
+    others = {run.name() for run in every} - {run.name() for run in runs}
+    if others & {one["name"] for one in collected(path)}:
+        rows = ()  # the command is that of all results which the file holds
+    for option, value in (("root", root and "PATH"), ("rows", ",".join(rows)), *(("set", c) for c in _spelt(changes))):
+        command += f" --{option} {shlex.quote(value)}" if value else ""
+
+    def collect_all() -> int:
+        return collect(runs, folder, path, command, say, every)
 
     def report(line: str) -> None:
-        collect(runs, folder, path, command, say)
+        collect_all()
         say(line)
 
-    if n := restore(path, runs, folder):
+    if n := restore(path, every, folder):
         say(f"{n} results taken from {path}")
     if cluster:
         n = len(submit_study(runs, folder, cluster))
         return say(f"{n} runs are with {cluster}; the same command without --cluster waits for them and collects")
     try:
-        collect(runs, folder, path, command, say)  # where it cannot be written, that is told before a day's training
+        collect_all()  # where it cannot be written, that is told before a day's training
         run_study(runs, folder, jobs, report)
     finally:
-        left = collect(runs, folder, path, command, say)
+        left = collect_all()
         say(f"runs left: {left}" if left else f"all runs are done: {path}")
-    if not left and len({run.tasks for run in runs}) == 1:
+        remove_empty(path)
+    if not left and len({run.tasks for run in every}) == 1:
         rows = summarise(told_apart(collected(path)), "mean", by_label=True)
         say(markdown_table(rows, run_tasks(runs[0])))
         if all(row["delta_m"] is None for row in rows):
@@ -200,6 +217,7 @@ def compare(grid, without) -> None:
     Tables in Markdown of what `study` has collected in figures/results: every condition; each comparison of the plan
     with its intervals, p values and verdict; whether trees differ.
     """
+    from .data.disk import read_json
     from .experiments.comparison import report
     from .experiments.results import collected
     from .experiments.settings import read_plan
@@ -209,8 +227,11 @@ def compare(grid, without) -> None:
     plan, results = read_plan(grid), collected(path)
     if not results:
         raise ValueError(f"no results in {path}; run python -m ptsa_lite study {grid}")
-    for task in without:
-        known(task, results[0]["run"]["tasks"], "task")
+    tasks = results[0]["run"]["tasks"]
+    if {known(task, tasks, "task") for task in without} == {*tasks}:
+        raise ValueError("--without leaves no task; delta_m needs one")
+    if left := read_json(path).get("left"):
+        say(f"{left} of {left + len(results)} runs are still to be done: what follows is not final.\n")
     say(report(results, plan, without))
 
 
@@ -273,12 +294,13 @@ def predict(run_folder, pictures, weights, out) -> int:
     unit vectors, metres) and PICTURE.TASK.png (to look at) are written, at that size. A picture that cannot be read is
     told, and the others are done.
     """
-    from .experiments.train import load_run
+    from .experiments.train import folder_of, load_run
     from .predict import find_pictures, predict_files
+    from .training.adapters import read_metadata
 
-    found = find_pictures(pictures)
-    by = f"{run_folder.resolve()}, {weights} weights"
-    failed = predict_files(load_run(run_folder, weights)[1], found, out, say, by)
+    found, (_, model), folder = find_pictures(pictures), load_run(run_folder, weights), folder_of(run_folder)
+    contents = read_metadata(folder / f"{weights}.safetensors").get("contents", "")
+    failed = predict_files(model, found, out, say, by=f"{folder.resolve()}, {weights} weights {contents[:8]}")
     say(f"maps of {len(found) - len(failed)} of {len(found)} pictures are in {out}")
     return 2 if failed else 0
 

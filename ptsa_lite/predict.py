@@ -1,5 +1,6 @@
 """Pictures in, every task's map out, at each picture's size; and the model as a program for other runtimes."""
 
+import io
 import os
 import unicodedata
 from collections import Counter
@@ -99,10 +100,10 @@ def find_pictures(places: Sequence[Path]) -> list[Path]:
     """The pictures that are meant: a file is itself, a folder the pictures in it, without the maps that `predict_files`
     wrote there. Raises FileNotFoundError."""
     found = []
-    for place in places:
-        maps = place.glob("*.npy") if (place / "pictures.json").is_file() else ()
-        inside = {path for path in place.glob("[!.]*") if path.suffix.lower() in SUFFIXES}
-        inside = sorted(inside - {path.with_suffix(".png") for path in maps})
+    for place in map(Path, places):
+        whose = _owners(place)
+        inside = sorted(path for path in place.glob("[!.]*") if path.suffix.lower() in SUFFIXES and not path.is_dir()
+                        and not (path.name.count(".") > 1 and _key(_named(path)) in whose))  # fmt: skip
         if not place.is_file() and not inside:
             raise FileNotFoundError(f"no picture at {place}; give a file, or a folder of {', '.join(SUFFIXES)}")
         found += inside or [place]
@@ -118,7 +119,8 @@ def predict_files(
     that is no map, also not from call to call, for which pictures.json in the folder keeps whose they are, and `by`
     what. Raises ValueError where the folder holds maps by something else.
     """
-    names, failed = name_pictures(pictures, make_folder(folder), by), []
+    pictures, folder = [Path(picture) for picture in pictures], make_folder(Path(folder))
+    names, failed = name_pictures(pictures, folder, by), []
     for number, (path, name) in enumerate(zip(pictures, names, strict=True), 1):
         try:
             for task, values in answers(model, path):
@@ -134,13 +136,10 @@ def predict_files(
 
 def name_pictures(pictures: Sequence[Path], folder: Path, by: str = "") -> list[str]:
     """A name for each picture that no other has in the folder: a.jpg is a, else a.jpg, else its folder's too."""
-    kept = folder / "pictures.json"
-    whose = read_json(kept, then="give another --out") if kept.is_file() else {}
-    if not all(isinstance(owner, str) for owner in whose.values()):
-        raise ValueError(f"{kept} is somebody else's; give another --out")
+    whose = _owners(folder)
     if by and whose.setdefault("", by) != by:
         raise ValueError(f"{folder} holds maps by {whose['']}; give another --out for those by {by}")
-    there = {_key(path.name.rsplit(".", 2)[0]) for path in folder.iterdir() if path.name.count(".") > 1}
+    there = {_key(_named(path)) for path in folder.iterdir() if path.name.count(".") > 1}
     stems, names = Counter(_key(path.stem) for path in pictures), []
     for path in pictures:
         me = os.path.realpath(path)  # Path.resolve raises where links lead in a circle
@@ -151,8 +150,22 @@ def name_pictures(pictures: Sequence[Path], folder: Path, by: str = "") -> list[
         mine = [name for name in offers if whose.get(_key(name), None if _key(name) in there else me) == me]
         whose[_key(mine[0])] = me
         names.append(mine[0])
-    write_json(kept, whose)
+    write_json(folder / "pictures.json", whose)
     return names
+
+
+def _owners(folder: Path) -> dict[str, str]:
+    """Whose maps a folder holds: {name: picture}, and {"": by what}. Raises ValueError where its list is no such."""
+    kept = folder / "pictures.json"
+    whose = read_json(kept, then="give another --out") if kept.is_file() else {}
+    if not all(isinstance(owner, str) for owner in whose.values()):
+        raise ValueError(f"{kept} is somebody else's; give another --out")
+    return whose
+
+
+def _named(path: Path) -> str:
+    """NAME of NAME.TASK.png."""
+    return path.name.rsplit(".", 2)[0]
 
 
 def _key(name: str) -> str:
@@ -178,6 +191,7 @@ def write_program(model: nn.Module, file: Path, tasks: Iterable[str] = ()) -> fl
     batches of one and of three drawn scenes: returns the largest difference from the model itself, as a share of the
     model's largest number. Raises ValueError for another suffix, where a library lacks, and where they differ.
     """
+    file = Path(file)
     readers = {".pt2": lambda file, images: torch.export.load(file).module()(images), ".onnx": _run_onnx}
     read = readers[known(file.suffix, readers, "kind of program")]
     model = (model.only(tasks) if tasks else model).eval()
@@ -195,7 +209,9 @@ def write_program(model: nn.Module, file: Path, tasks: Iterable[str] = ()) -> fl
         )
         write_into(file, lambda opened: opened.write(made.model_proto.SerializeToString()))
     else:
-        write_into(file, partial(torch.export.save, program))
+        held = io.BytesIO()  # on a full disk torch's own writer ends the process
+        torch.export.save(program, held)
+        write_into(file, lambda opened: opened.write(held.getvalue()))
     apart, device = 0.0, next(model.parameters()).device
     for numbers in ([0], [1, 2, 3]):
         scenes = [render_scene(number, size=tuple(model.img_size))["image"] for number in numbers]

@@ -141,6 +141,15 @@ def test_maps_beside_the_pictures_replace_none_of_them_and_of_long_names_a_part_
     assert rows == [20, 21, 22, 23, 24, 25] and (tmp_path / "a.png.depth.png").is_file()
 
 
+def test_a_picture_that_has_an_array_beside_it_is_a_picture_the_second_time_too(small, tmp_path):
+    photo(20, 30, seed=0).save(tmp_path / "a.png")
+    np.save(tmp_path / "a.npy", np.zeros((20, 30)))
+    (tmp_path / "folder.png").mkdir()
+    for _ in range(2):
+        assert find_pictures([tmp_path]) == [tmp_path / "a.png"]
+        assert predict_files(small, [tmp_path / "a.png"], tmp_path, lambda line: None) == []
+
+
 def test_a_list_of_pictures_that_is_somebody_elses_stays(small, pictures):
     (pictures / "pictures.json").write_text(theirs := '{"a.png": {"taken": 2020}}')
     with pytest.raises(ValueError, match="pictures.json is somebody else's; give another --out"):

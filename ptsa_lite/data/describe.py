@@ -21,7 +21,7 @@ from torch import nn
 
 from ptsa_lite.checks import FLAG, POSITIVE, SHARE, TEXT, check, known, number, whole
 from ptsa_lite.metrics import make_meter
-from ptsa_lite.tasks import IGNORE, KINDS, METRICS, REAL, Task, plain_metric
+from ptsa_lite.tasks import IGNORE, KINDS, REAL, Task
 
 from . import frames
 from .transforms import RECIPES
@@ -86,9 +86,6 @@ def task_of(name: str, description: Task | Mapping[str, Any]) -> Task:
     try:
         task = _checked(name, description)
         make_meter(task)
-        kinds, _ = METRICS[plain_metric(task.metric)]
-        if task.kind not in kinds:
-            raise ValueError(f"{task.metric} measures {' or '.join(kinds)}, not {task.kind}")
     except ValueError as error:
         words = str(error)
         raise ValueError(words if words.startswith("task ") else f"task {name!r}: {words}") from None

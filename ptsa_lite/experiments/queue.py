@@ -75,16 +75,21 @@ def do_run(run: Run, folder: Path) -> bool:
     except Timeout:
         return False
     with held:
-        left = not path.is_file()  # it may have been finished between the look and the lock
-        if left:
+        try:
+            if path.is_file():  # it may have been finished between the look and the lock
+                return False
             train_run(run, place, report=lambda line: None)
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()  # others share the GPU
             (place / "result.json").replace(path)
             shutil.rmtree(place)
-        with contextlib.suppress(PermissionError):  # Windows keeps a file that is open
-            path.with_suffix(".lock").unlink(missing_ok=True)
-        return left
+            return True
+        except (ValueError, FloatingPointError) as error:
+            kind = FloatingPointError if isinstance(error, FloatingPointError) else ValueError
+            raise kind(f"run {run.name()}: {error}") from error
+        finally:
+            with contextlib.suppress(PermissionError):  # Windows keeps a file that is open
+                path.with_suffix(".lock").unlink(missing_ok=True)
 
 
 def result_in(folder: Path, run: Run) -> dict:

@@ -9,6 +9,7 @@ Whatever else somebody wrote into the file stays as it is.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -53,13 +54,39 @@ def restore(path: Path, runs: Sequence[Run], folder: Path) -> int:
     return len(new)
 
 
-def collect(runs: Sequence[Run], folder: Path, path: Path, command: str, report: Callable[[str], None] = print) -> int:
-    """Write every result that is there into one file, in the order of `runs`; returns how many are still to do.
+def check_changes(path: Path, runs: Sequence[Run], unchanged: Sequence[Run]) -> None:
+    """Raises ValueError where the file holds results of a grid as it stands, which are none of its changed runs."""
+    theirs = {run.name() for run in unchanged} - {run.name() for run in runs}
+    if n := sum(result["name"] in theirs for result in collected(path)):
+        words = "write the change into a copy of the grid, under a name of its own"
+        raise ValueError(f"{path} holds {n} results of the grid as it stands, which --set would put aside; {words}")
+
+
+def remove_empty(path: Path) -> None:
+    """Remove a file that holds no result yet, and its lock."""
+    content = _read(path)
+    if not content["runs"] + content["others"] and content.keys() == {"command", "left", "runs", "others"}:
+        path.unlink(missing_ok=True)
+        with suppress(PermissionError):  # Windows keeps a file that is open
+            _lock_of(path).unlink(missing_ok=True)
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
+
+
+def collect(
+    runs: Sequence[Run], folder: Path, path: Path, command: str, report: Callable[[str], None] = print,
+    grid: Sequence[Run] = (),
+) -> int:  # fmt: skip
+    """Write every result that is there into one file, in the order of the grid; returns how many runs are still to do.
 
     The file names the command that makes it, and the labels of these runs, whatever they were called when they ran.
+    grid: all runs of the grid, where `runs` are but some of them: the results of the others stay as they are.
     """
-    with FileLock(make_folder(path.parent) / f".{path.name}.lock"):  # whatever folders their runs are in
-        content, wanted = _read(path), {run.name(): run for run in runs}
+    make_folder(path.parent)
+    with FileLock(_lock_of(path)):  # whatever folders their runs are in
+        content, wanted = _read(path), {run.name(): run for run in grid or runs}
         known = {result["name"]: result for result in (*content["others"], *content["runs"])}
         known |= {name: result_in(folder, run) for name, run in wanted.items() if (folder / f"{name}.json").is_file()}
         for name in wanted.keys() & known.keys():
@@ -67,7 +94,7 @@ def collect(runs: Sequence[Run], folder: Path, path: Path, command: str, report:
         others = [result for name, result in known.items() if name not in wanted]
         if len(others) > len(content["others"]):
             report(f"{len(others)} results that these settings no longer name are kept in {path}, under others")
-        left = len(wanted.keys() - known.keys())
+        left = len({run.name() for run in runs} - known.keys())
         kept = {key: value for key, value in content.items() if key not in ("command", "left", "runs", "others")}
         results = {"runs": [known[name] for name in wanted if name in known]} | ({"others": others} if others else {})
         write_json(path, {"command": command, "left": left} | kept | results, shared=True)

@@ -46,7 +46,7 @@ RULES = {
     ),
     "tree": (lambda v: v is None or isinstance(v, dict), "a tree"),
     "groups": (lambda v: isinstance(v, list | tuple), "numbers of groups, one a stage"),
-    "n_frames": (lambda v: v is None or COUNT[0](v), "a whole number of at least 1, or none for all frames"),
+    "n_frames": (lambda v: v is None or COUNT[0](v), "a whole number of at least 1, or null for all frames"),
     "seed": SIZE, "img_size": COUNT, "scale": POSITIVE, "dropout": SHARE, "drop_path": SHARE,
     "holdout": (lambda v: SIZE[0](v) and v != 1, "0, or a whole number of at least 2"),
     "similarity": (lambda v: isinstance(v, Mapping), "a map of settings to values"),

@@ -29,7 +29,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from ptsa_lite.checks import POSITIVE, TEXT, Rule, check
+from ptsa_lite.checks import POSITIVE, SIZE, TEXT, Rule, check
 from ptsa_lite.methods import METHODS
 from ptsa_lite.tasks import default_tasks, known, suite
 from ptsa_lite.tree import TaskTree
@@ -47,7 +47,8 @@ PARTS: dict[str, Rule] = {
              "a map of settings to lists of values, such as `seed: [0, 1]`"),
     "plan": (lambda v: isinstance(v, dict) and "primary" in v, "a map that names primary: [LABEL, LABEL]"),
 }  # fmt: skip
-PAIR: Rule = (lambda v: isinstance(v, list) and len(v) == 2 and all(map(TEXT[0], v)), "two labels, [LABEL, LABEL]")
+PAIR: Rule = (lambda v: isinstance(v, list) and len(v) == 2 and all(map(TEXT[0], v)) and v[0] != v[1],
+              "two different labels, [LABEL, LABEL]")  # fmt: skip
 PAIRS: Rule = (lambda v: isinstance(v, list) and all(map(PAIR[0], v)), "a list of pairs, [[LABEL, LABEL], ...]")
 PLAN = {"primary": PAIR, "others": PAIRS, "margin": POSITIVE, "remark": TEXT}
 
@@ -81,12 +82,22 @@ def read_runs(path: str | Path, changes: Mapping | None = None, names: Sequence[
     for values in itertools.product(*grid.values()):
         point = _nested(dict(zip(grid, values, strict=True)))
         for name in names or rows:
-            settings = _join(base, point, rows[known(name, rows, f"row of {path.name}")], changed)
+            row = rows[known(name, rows, f"row of {path.name}")]
+            settings = _join(base, point, row, changed)
             try:
+                _check_varied(grid, row)
                 runs |= {run.name(): run for run in _with_trees(settings)}  # named again, it takes the last label
             except ValueError as error:
                 raise ValueError(f"{path}{f', row {name}' if name else ''}: {error}") from None
     return list(runs.values())
+
+
+def _check_varied(grid: Mapping, row: Mapping) -> None:
+    """What the grid varies, no row may fix: all points of the grid would be one."""
+    for key in grid:
+        outer, _, inner = key.partition(".")
+        if outer in row and (inner in (row[outer] or ()) if inner else outer not in JOINED):
+            raise ValueError(f"it sets {key}, which the grid varies; take one of the two out")
 
 
 def read_plan(path: str | Path) -> dict:
@@ -181,6 +192,8 @@ def _with_trees(settings: dict) -> Iterator[Run]:
         settings["metrics"] = {t: m for t, m in settings.get("metrics", {}).items() if t not in left}
     tree = settings.get("tree")
     if isinstance(tree, dict) and "by_seed" in tree:
+        check({"by_seed": (lambda v: isinstance(v, list) and v, "a list of trees, one for each seed in turn")}, tree)
+        check({"seed": SIZE}, settings)
         tree = tree["by_seed"][settings.get("seed", 0) % len(tree["by_seed"])]
     trees = [{}]
     if isinstance(tree, dict) and "every" in tree:

@@ -9,21 +9,26 @@ from torch import Tensor
 
 from ptsa_lite.checks import known
 from ptsa_lite.losses import balanced_error, label_counts, unit
-from ptsa_lite.tasks import IGNORE, Task, plain_metric
+from ptsa_lite.tasks import IGNORE, METRICS, Task, plain_metric
 
 from .boundary import BoundaryF
 from .meter import Meter
 
 
 def make_meter(task: Task) -> Meter:
-    """The meter of the task's metric (`Task.metric`), empty. Raises ValueError for a metric that nobody measures."""
-    return METERS[known(plain_metric(task.metric), METERS, "metric")](task)
+    """The meter of the task's metric (`Task.metric`), empty. Raises ValueError for one that cannot measure the task."""
+    metric = known(plain_metric(task.metric), METERS, "metric")
+    kinds, _ = METRICS[metric]
+    if task.kind not in kinds:
+        raise ValueError(f"task {task.name!r}: {metric} measures {' or '.join(kinds)}, not {task.kind}")
+    return METERS[metric](task)
 
 
 def measured_by(task: Task, metric: str) -> Task:
-    """The task with another metric and that metric's direction. Raises ValueError for one that nobody measures."""
-    known(plain_metric(metric), METERS, "metric")
-    return replace(task, metric=metric, higher_is_better=None)
+    """The task with another metric and that metric's direction. Raises ValueError for one that cannot measure it."""
+    changed = replace(task, metric=metric, higher_is_better=None)
+    make_meter(changed)
+    return changed
 
 
 def delta_m(results: Mapping[str, float], single_task: Mapping[str, float], tasks: Mapping[str, Task]) -> float:

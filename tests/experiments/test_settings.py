@@ -36,7 +36,7 @@ BAD = [
     ({"tasks": ["semseg", "semseg"]}, "each once"), ({"tasks": []}, "tasks must be a list"),
     ({"data": "nyu"}, "unknown data set 'nyu'; did you mean 'nyud'"),
     ({"img_size": 0}, "img_size must be a whole number of at least 1"),
-    ({"n_frames": 0}, "n_frames must be a whole number of at least 1, or none"),
+    ({"n_frames": 0}, "n_frames must be a whole number of at least 1, or null"),
     ({"limit": 5}, "unknown setting of a run 'limit'"),
     ({"dropout": 1.0}, "dropout must be a number from 0 to below 1"), ({"scale": "4"}, "scale must be a number above"),
     ({"holdout": 1}, "holdout must be 0, or a whole number of at least 2"), ({"seed": -1}, "seed must be"),
@@ -48,7 +48,8 @@ BAD = [
     ({"rows": {"a": 3}}, "rows must be a map of names to settings"),
     ({"include": "run.yaml"}, "includes run.yaml, which includes it"),
     ({"plan": {"others": [["a", "b"]]}}, r"plan must be a map that names primary: \[LABEL, LABEL\]"),
-    ({"plan": 3}, "plan must be a map"), ({"plan": {"primary": ["a"]}}, "primary must be two labels"),
+    ({"plan": 3}, "plan must be a map"), ({"plan": {"primary": ["a"]}}, "primary must be two different labels"),
+    ({"plan": {"primary": ["a", "a"]}}, "primary must be two different labels"),
     ({"plan": {"primary": ["a", "b"], "others": ["a", "b"]}}, "others must be a list of pairs"),
     ({"plan": {"primary": ["a", "b"], "margin": 0}}, "margin must be a number above 0"),
     ({"plan": {"primary": ["a", "b"], "margins": 1}}, "unknown part of a plan 'margins'; did you mean 'margin'"),
@@ -191,15 +192,72 @@ def test_a_study_of_some_of_a_files_rows(monkeypatch, tmp_path):
     with pytest.raises(ValueError, match="unknown row of nyud.yaml 'mtlora_r46'; did you mean 'mtlora_r64'"):
         read_runs("nyud", names=["mtlora_r46"])
     monkeypatch.chdir(tmp_path)
-    begun = []
-    monkeypatch.setattr(queue, "run_study", lambda runs, *_: begun.extend(run.method for run in runs))
-    assert main(["study", "nyud", "--rows", "mtlora_r64,single_task", "--set", "backbone=swin_small_distilled"]) == 0
-    command = json.loads(Path("figures/results/nyud.json").read_text())["command"]
-    assert begun == ["mtlora", "single_task"]
-    assert command == "python -m ptsa_lite study nyud --rows mtlora_r64,single_task"
+    begun, given = (
+        [],
+        ["--rows", "mtlora_r64,single_task", "--set", "backbone=swin_small_distilled", "--set", "rank=[4, 8, 8, 8]"],
+    )
+
+    def run_study(runs, *_):
+        begun.extend(run.method for run in runs)
+        begun.append(json.loads(Path("figures/results/nyud.json").read_text())["command"])
+
+    monkeypatch.setattr(queue, "run_study", run_study)
+    assert main(["study", "nyud", *given]) == 0
+    command = "python -m ptsa_lite study nyud --rows mtlora_r64,single_task --set backbone=swin_small_distilled"
+    assert begun == ["mtlora", "single_task", f"{command} --set 'rank=[4, 8, 8, 8]'"]
+    assert not [*Path("figures/results").iterdir()], "nothing is left of a study that came to nothing"
     shutil.rmtree("figures/results")
+    begun.clear()
     Path("figures/results").touch()  # what cannot be written is told before anything is trained
-    assert main(["study", "nyud", "--set", "backbone=swin_small_distilled"]) == 1 and len(begun) == 2
+    assert main(["study", "nyud", "--set", "backbone=swin_small_distilled"]) == 1 and not begun
+
+
+def test_a_part_of_a_grid_or_a_changed_one_takes_no_result_out_of_the_grids_file(tmp_path, monkeypatch, capsys):
+    """Neither when it is refused. The file's command is that of what it holds."""
+    monkeypatch.chdir(tmp_path)
+    tiny = {
+        "tasks": ["semseg"],
+        "n_frames": 4,
+        "img_size": 32,
+        "config": {"epochs": 1, "batch_size": 4, "warmup_epochs": 0},
+    }
+    rows = {"a": {"method": "bitfit"}, "b": {"method": "decoders_only"}}
+    Path("g.yaml").write_text(yaml.safe_dump(tiny | {"rows": rows, "grid": {"seed": [0]}}))
+    path = Path("figures/results/g.json")
+    assert main(["study", "g.yaml", "--rows", "b"]) == 0
+    assert json.loads(path.read_text())["command"] == "python -m ptsa_lite study g.yaml --rows b"
+    assert main(["study", "g.yaml"]) == 0
+    whole = json.loads(path.read_text())
+    assert whole["command"] == "python -m ptsa_lite study g.yaml" and len(whole["runs"]) == 2
+    assert main(["study", "g.yaml", "--rows", "a"]) == 0 and json.loads(path.read_text()) == whole
+    capsys.readouterr()
+    assert main(["study", "g.yaml", "--set", "config.batch_size=400"]) == 2
+    assert "g.json holds 2 results of the grid as it stands, which --set would put aside" in capsys.readouterr().err
+    assert json.loads(path.read_text()) == whole
+    Path("h.yaml").write_text(yaml.safe_dump(tiny | {"rows": rows, "grid": {"seed": [0]}, "n_frames": 3}))
+    assert main(["study", "h.yaml"]) == 2
+    assert "run bitfit-r16-s0" in (said := capsys.readouterr().err) and "batch_size 4 exceeds the 3 training" in said
+    assert not [*Path("runs/study/h").iterdir()] and not Path("figures/results/h.json").exists()
+
+
+def test_what_the_grid_varies_no_row_may_fix(tmp_path):
+    for settings, key in (({"rank": 2}, "rank"), ({"config": {"lr": 0.1}}, "config.lr")):
+        grid = {"rows": {"a": {"method": "bitfit"} | settings}, "grid": {key: [1, 2], "seed": [0]}}
+        (tmp_path / "g.yaml").write_text(yaml.safe_dump(grid))
+        with pytest.raises(ValueError, match=f"g.yaml, row a: it sets {key}, which the grid varies"):
+            read_runs(tmp_path / "g.yaml")
+
+
+@pytest.mark.parametrize(("settings", "words"), [
+    ({"tree": {"by_seed": []}}, "by_seed must be a list of trees"),
+    ({"tree": {"by_seed": 3}}, "by_seed must be a list of trees"),
+    ({"tree": {"by_seed": ["a"]}, "seed": "b"}, "seed must be a whole number"),
+    ({"metrics": {"semseg": "odsF"}}, "task 'semseg': odsF measures binary, not segmentation"),
+])  # fmt: skip
+def test_more_that_cannot_be_is_refused_with_its_file(settings, words, tmp_path):
+    (tmp_path / "one.yaml").write_text(yaml.safe_dump({"method": "bitfit"} | settings))
+    with pytest.raises(ValueError, match=f"one.yaml: {words}"):
+        read_run(tmp_path / "one.yaml")
 
 
 @pytest.mark.parametrize("data", [

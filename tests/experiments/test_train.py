@@ -54,6 +54,15 @@ def whole(tmp_path_factory):
     return folder / "run"
 
 
+@pytest.mark.parametrize("theirs", train.LEFT)
+def test_what_somebody_else_left_in_a_folder_is_not_written_over(tmp_path, theirs):
+    (tmp_path / theirs).write_text("mine")
+    with pytest.raises(ValueError, match=f"holds {theirs}, which no training left there; give another --out"):
+        train_quietly(small(tmp_path), tmp_path)
+    left = {path.name: path.read_text() for path in tmp_path.iterdir() if path.name not in (".lock", "small.yaml")}
+    assert left == {theirs: "mine"}
+
+
 def test_a_killed_training_ends_with_the_same_weights(whole, tmp_path):
     """SIGKILL at three random moments, wherever they fall: in an epoch, an evaluation, or the writing of a file."""
     processes = multiprocessing.get_context("forkserver")
