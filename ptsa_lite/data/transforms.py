@@ -128,14 +128,10 @@ def warp_image(image: np.ndarray, size: int, warp: Warp, aspect: float) -> np.nd
     picture = Image.fromarray(image)
     if warp.angle == 0.0 and warp.scale >= 1.0:
         left, top = w * (0.5 - 0.5 / warp.scale), h * (0.5 - 0.5 / warp.scale)
-        out = picture
-        if warp.scale != 1.0 or (w, h) != (size, size):
-            out = picture.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, w - left, h - top))
-        out = np.asarray(out)
-        return out[:, ::-1] if warp.flip else out
+        out = picture.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, w - left, h - top))
+        return np.asarray(out)[:, ::-1] if warp.flip else np.asarray(out)
     m = max(round(size * warp.scale), 1)
-    if (w, h) != (m, m):
-        picture = picture.resize((m, m), Image.Resampling.BICUBIC)
+    picture = picture.resize((m, m), Image.Resampling.BICUBIC)
     matrix = tuple(m * number for number in warp.source(size, aspect))
     turned = picture.transform((size, size), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=FILL)
     return np.asarray(turned)
@@ -170,10 +166,7 @@ def _classes(values: Tensor, warps: Sequence[Warp]) -> tuple[Tensor, Tensor]:
 
 def _depth(depth: Tensor, warps: Sequence[Warp]) -> tuple[Tensor, Tensor]:
     """A zoom by s brings everything s times nearer."""
-    none = depth[:, 0] == 0
-    if any(warp.scale != 1.0 for warp in warps):
-        depth = depth / _each([warp.scale for warp in warps], depth)[:, None]
-    return depth, none
+    return depth / _each([warp.scale for warp in warps], depth)[:, None], depth[:, 0] == 0
 
 
 def _regression(values: Tensor, warps: Sequence[Warp]) -> tuple[Tensor, Tensor]:
@@ -185,8 +178,7 @@ def _regression(values: Tensor, warps: Sequence[Warp]) -> tuple[Tensor, Tensor]:
 def _normals(n: Tensor, warps: Sequence[Warp]) -> tuple[Tensor, Tensor]:
     """Unit vectors turn with the picture."""
     x, y, z = n.unbind(1)  # (B, S*S)
-    if any(warp.flip for warp in warps):
-        x = x * _each([-1.0 if warp.flip else 1.0 for warp in warps], x)
+    x = x * _each([-1.0 if warp.flip else 1.0 for warp in warps], x)
     if any(warp.angle for warp in warps):
         c, s = (_each(numbers, x) for numbers in zip(*(warp.turn for warp in warps), strict=True))
         x, y = c * x + s * y, c * y - s * x
