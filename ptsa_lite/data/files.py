@@ -71,6 +71,20 @@ def read_list(path: Path) -> list[str]:
     return names
 
 
+@contextmanager
+def reading(path: str | Path, how: str, or_else: str = "") -> Iterator[None]:
+    """A block that reads a file by a library, which raises whatever the broken bytes lead it to: a DataError here."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise DataError("missing", f"{path} is missing") from None
+    except Exception as error:  # MemoryError among them
+        words = " ".join(str(error).replace(str(path), "it").split())[:120] or type(error).__name__
+        if Path(path).is_file() and not Path(path).stat().st_size:
+            words = "it is empty"
+        raise DataError("unreadable", f"{path} cannot be {how} ({words}); fetch it again{or_else}") from None
+
+
 def check_ids(values: np.ndarray, highest: int, ignore: float | None, what: str, expected: str) -> None:
     """Raises DataError, with the first five, where there are others than whole numbers 0..highest and `ignore`."""
     wrong = (values < 0) | (values > highest) | (values % 1 != 0)
@@ -87,13 +101,8 @@ def above_half(values: np.ndarray, path: Path, what: str) -> np.ndarray:
 
 def read_array(path: Path, channels: int = 1) -> np.ndarray:
     """A .npy of numbers as (H, W), or (H, W, channels) for more than one channel. Pickled objects are refused."""
-    try:
+    with reading(path, "read as a .npy array"):
         array = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise DataError("missing", f"{path} is missing") from None
-    except Exception as error:  # numpy raises whatever the broken bytes lead it to, MemoryError among it
-        words = " ".join(str(error).split())[:120]
-        raise DataError("unreadable", f"{path} cannot be read as a .npy array ({words}); fetch it again") from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "buif":
         raise DataError("unreadable", f"{path} is not a plain array of numbers; expected .npy")
     if channels == 1 and array.ndim == 3:

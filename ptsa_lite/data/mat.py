@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
-from .files import DataError
+from .files import DataError, reading
 
 WIDTH = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 4, 9: 8, 12: 8, 13: 8, 16: 1, 17: 2, 18: 4}  # bytes by kind of number
 MATRIX, COMPRESSED, INT32, TEXT = 14, 15, 5, (16, 17, 18)
@@ -28,17 +28,13 @@ def read_mat(path: Path, key: str):
     """The variable `key`. Raises DataError naming the file."""
     from scipy.io import loadmat
 
-    try:
+    with reading(path, "read as a MATLAB file"):
         content = path.read_bytes()
         _check(content)
-        return loadmat(BytesIO(content), variable_names=[key])[key]
-    except FileNotFoundError:
-        raise DataError("missing", f"{path} is missing") from None
-    except KeyError:
-        raise DataError("unreadable", f"{path} holds no variable {key!r}; expected the archive's own file") from None
-    except Exception as error:  # scipy raises whatever the broken bytes lead it to
-        words = " ".join(str(error).split())[:120]
-        raise DataError("unreadable", f"{path} cannot be read as a MATLAB file ({words}); fetch it again") from None
+        found = loadmat(BytesIO(content), variable_names=[key])
+    if key not in found:
+        raise DataError("unreadable", f"{path} holds no variable {key!r}; expected the archive's own file")
+    return found[key]
 
 
 def _check(content: bytes) -> None:

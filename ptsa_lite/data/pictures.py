@@ -25,7 +25,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from .files import DataError, check_ids, read_array, remark
+from .files import DataError, check_ids, read_array, reading, remark
 
 TRANSPARENT = ("RGBA", "LA", "PA", "RGBa", "La")
 TURNS = {  # by EXIF's number for how the camera was held; 1 is upright
@@ -75,7 +75,7 @@ def _decoded(source: str | Path | BinaryIO | Image.Image) -> tuple[Image.Image, 
     if not isinstance(source, str | Path | Image.Image) and not hasattr(source, "read"):
         kinds = "a path, an open file, a PIL picture or an array"
         raise DataError("unreadable", f"a picture is {kinds}, not {type(source).__name__}")
-    try:
+    with reading(name, "decoded as a picture", ", or save it as a smaller PNG or JPEG"):
         picture = source if isinstance(source, Image.Image) else Image.open(source)
         if picture is not source:
             picture.filename = ""  # else Pillow 13 maps a grey TIFF that is turned from its file, in wrong order
@@ -89,14 +89,6 @@ def _decoded(source: str | Path | BinaryIO | Image.Image) -> tuple[Image.Image, 
         if how is not None and _turn(picture) is None:
             picture = picture.transpose(BACK.get(how, how))
         return picture, int(bits[1]) if bits else 32 if picture.mode in ("I", "F") else 8, how
-    except FileNotFoundError:
-        raise DataError("missing", f"{name} is missing") from None
-    except Exception as error:  # Pillow raises whatever the broken bytes lead it to
-        words = " ".join(str(error).replace(str(name), "it").split())[:120] or type(error).__name__
-        empty = isinstance(source, str | Path) and Path(source).is_file() and not Path(source).stat().st_size
-        reason = "it is empty" if empty else words
-        words = f"{name} cannot be decoded as a picture ({reason})"
-        raise DataError("unreadable", f"{words}; fetch it again, or save it as a smaller PNG or JPEG") from None
 
 
 def _rgb(picture: Image.Image, bits: int, name, ground: bool = True) -> np.ndarray:
