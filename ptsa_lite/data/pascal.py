@@ -87,8 +87,9 @@ def read_parts(path: Path) -> np.ndarray | None:
     return label
 
 
-def edges(classes: np.ndarray) -> np.ndarray:
+def read_edges(path: Path) -> np.ndarray:
     """(H, W) uint8, 1 on the pixel left of or above a border between two classes: lines one pixel wide."""
+    classes = read_classes(path)
     edge = np.zeros(classes.shape, np.uint8)
     edge[:, :-1] |= classes[:, 1:] != classes[:, :-1]
     edge[:-1] |= classes[1:] != classes[:-1]
@@ -96,10 +97,6 @@ def edges(classes: np.ndarray) -> np.ndarray:
 
 
 read_voc = partial(read_ids, highest=20, ignore=255)
-
-
-def read_edges(path: Path) -> np.ndarray:
-    return edges(read_classes(path))
 
 
 def known_indoors(path: Path) -> np.ndarray:

@@ -57,20 +57,14 @@ def _at(root: Path, name: str) -> Path:
 
 
 def _pascal(root: Path, name: str, frame: dict[str, np.ndarray]) -> None:
-    pictures = {
-        "semseg/VOC12": _ids(frame["semseg"], VOC),
-        "sal_distill": frame["saliency"] * np.uint8(255),
-        "normals_distill": np.rint((frame["normals"] + 1) * 127.5).astype(np.uint8),
-    }
-    matrices = {
-        "pascal-context/trainval": {"LabelMap": np.where(frame["normals"].any(-1), FLOOR, SKY).astype(np.uint16)},
-        "human_parts": {"anno": _anno(name, frame["human_parts"])},
-    }
+    normals = np.rint((frame["normals"] + 1) * 127.5).astype(np.uint8)
+    classes = np.where(frame["normals"].any(-1), FLOOR, SKY).astype(np.uint16)
     Image.fromarray(frame["image"]).save(_at(root, f"JPEGImages/{name}.jpg"), quality=95)
-    for folder, array in pictures.items():
-        Image.fromarray(array).save(_at(root, f"{folder}/{name}.png"))
-    for folder, content in matrices.items():
-        savemat(_at(root, f"{folder}/{name}.mat"), content, do_compression=True)
+    Image.fromarray(_ids(frame["semseg"], VOC)).save(_at(root, f"semseg/VOC12/{name}.png"))
+    Image.fromarray(frame["saliency"] * np.uint8(255)).save(_at(root, f"sal_distill/{name}.png"))
+    Image.fromarray(normals).save(_at(root, f"normals_distill/{name}.png"))
+    savemat(_at(root, f"pascal-context/trainval/{name}.mat"), {"LabelMap": classes}, do_compression=True)
+    savemat(_at(root, f"human_parts/{name}.mat"), {"anno": _anno(name, frame["human_parts"])}, do_compression=True)
 
 
 def _nyud(root: Path, name: str, frame: dict[str, np.ndarray]) -> None:
