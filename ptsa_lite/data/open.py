@@ -111,7 +111,7 @@ def open_dataset(
     else:
         archive = ARCHIVES[name].open(root)
         archive.need(tasks)
-        _, *made = build_copy(archive, split, tasks, work_size, n_frames, cache)
+        made = build_copy(archive, split, tasks, work_size, n_frames, cache)
         table = open_parts(*made, tasks, f"{split}: {archive.described}, {archive.root}, at {work_size}x{work_size}")
     kinds = {task: frames.KINDS[task] for task in tasks}
     return _seen_as(table, Samples(name if augment else "", kinds, img_size, work_size, seed))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from ptsa_lite.checks import COUNT, check
+from ptsa_lite.checks import COUNT, check, or_none
 from ptsa_lite.tasks import suite
 
 from . import cache, frames
@@ -28,14 +28,13 @@ of `frames` changes a value of a prepared frame, and never otherwise: no line en
 
 MANIFEST = "prepared.json"
 SPLITS = {"train": 3, "val": 2}  # halves of the size that is trained at
-BYTES = {"normals": 6, "depth": 4}  # a pixel by the label's kind, once shrunk; 1 for all others
 
 
 def build_copy(
     archive: Archive, split: str, tasks: Iterable[str], work_size: int, n_frames: int | None,
     folder: str | Path | None, check: bool = False,
-) -> tuple[Path, list[Path], int]:  # fmt: skip
-    """(folder, part files, number of frames) of a split's frames at a square size, building what lacks of it.
+) -> tuple[list[Path], int]:  # fmt: skip
+    """(part files, number of frames) of a split's frames at a square size, building what lacks of it.
 
     Its folder is named after the archive's files as they are now and FRAMES_VERSION, so that a change of either makes a
     new copy. It holds the suite's other tasks too where their files are complete: runs on fewer tasks share it.
@@ -53,7 +52,7 @@ def build_copy(
     def frame_at(i: int) -> frames.Frame:
         return shrink(archive.frame(names[i], held), work_size)
 
-    return place, cache.build(place, n, frame_at, held, f"preparing {split} of {archive.root}", check), n
+    return cache.build(place, n, frame_at, held, f"preparing {split} of {archive.root}", check), n
 
 
 def prepare_archive(
@@ -68,7 +67,7 @@ def prepare_archive(
     too small.
     """
     out = Path(out)
-    check({"size": COUNT, "n_frames": COUNT}, {"size": img_size} | ({"n_frames": n_frames} if n_frames else {}))
+    check({"size": COUNT, "n_frames": or_none(COUNT)}, {"size": img_size, "n_frames": n_frames})
     archive = ARCHIVES[name].open(root)
     lacking = [task for task in suite(name) if task not in archive.tasks]
     chosen = [task for task in suite(name) if task not in lacking] if tasks is None else [*tasks_of(name, tasks)]
@@ -82,7 +81,7 @@ def prepare_archive(
     if before and {key: before.get(key) for key in manifest} != manifest:
         words = f"{before['archive']!r:.80}, at {before['img_size']}"
         raise ValueError(f"{out} holds another preparation ({words}); empty it")
-    pixel = 3 + sum(BYTES.get(frames.KINDS[task], 1) for task in chosen)
+    pixel = 3 + sum(frames.nothing(frames.KINDS[task], 1, 1).nbytes for task in chosen)
     need = sum(size**2 * pixel * len(archive.names(split)[:n_frames]) for split, size in sizes.items())
     there = sum(path.stat().st_size for path in out.glob("*/*.arrow"))
     make_folder(out)
@@ -92,9 +91,9 @@ def prepare_archive(
         raise ValueError(f"{out} has {free / 1e9:.1f} GB free, and {need / 1e9:.1f} GB are needed; choose another disk")
     splits = {}
     for split, size in sizes.items():
-        folder, _, n = build_copy(archive, split, chosen, size, n_frames, out, check=True)
-        splits[split] = {"folder": folder.name, "work_size": size, "frames": n}
-        report(f"{split}: {n} frames at {size}x{size} in {folder}")
+        (first, *_), n = build_copy(archive, split, chosen, size, n_frames, out, check=True)
+        splits[split] = {"folder": first.parent.name, "work_size": size, "frames": n}
+        report(f"{split}: {n} frames at {size}x{size} in {first.parent}")
     write_json(out / MANIFEST, manifest | {"splits": splits})
     return out / MANIFEST
 
