@@ -109,9 +109,8 @@ class Epochs:
     def __init__(self, dataset, seed: int):
         self.dataset, self.seed, self.epoch, self.view = dataset, seed, None, None
 
-    def __getitems__(self, keys: list[tuple[int, int]]) -> list[dict]:
-        epoch = keys[0][0]
+    def __getitem__(self, key: tuple[int, int]) -> dict:
+        epoch, index = key
         if epoch != self.epoch:
             self.epoch, self.view = epoch, set_epoch(self.dataset, epoch, self.seed)
-        indices, at_once = [index for _, index in keys], getattr(self.view, "__getitems__", None)
-        return at_once(indices) if at_once else [self.view[index] for index in indices]
+        return self.view[index]
