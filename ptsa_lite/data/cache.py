@@ -25,9 +25,9 @@ PART = 32  # frames in a part
 NAME = re.compile(r"(\d{6,})-(\d{6,})-([0-9a-f]{8})\.arrow")
 
 
-def cache_folder(cache: str | Path | None = None) -> Path:
-    """Where rendered scenes and prepared archives are kept: `cache`, else $PTSA_CACHE, else ~/.cache/ptsa_lite."""
-    return Path(cache or os.environ.get("PTSA_CACHE") or Path.home() / ".cache" / "ptsa_lite").expanduser()
+def cache_folder() -> Path:
+    """Where rendered scenes and prepared archives are kept: $PTSA_CACHE, else ~/.cache/ptsa_lite."""
+    return Path(os.environ.get("PTSA_CACHE") or "~/.cache/ptsa_lite").expanduser()
 
 
 def fingerprint(*what) -> str:
@@ -77,7 +77,7 @@ def build(
                     found[k] = _write(folder, indices, frames.table(rows, labels))
     except OSError as error:
         where = refusal(folder, error.__cause__ or error)
-        raise OSError(f"{title}: {where} by PTSA_CACHE or `cache`; finished parts are kept") from error
+        raise OSError(f"{title}: {where} by PTSA_CACHE; finished parts are kept") from error
     return found
 
 

@@ -65,7 +65,6 @@ def open_dataset(
     work_size: int | None = None,
     augment: bool | None = None,
     *,
-    cache: str | Path | None = None,
     columns: Mapping[str, str] | None = None,
 ):
     """A `datasets.Dataset` whose samples are {"image": (3, S, S) float32, "index": int, task: label tensor, ...}.
@@ -79,11 +78,10 @@ def open_dataset(
                 or a map such as {"kind": "segmentation", "classes": 5}
     n_frames    the first so many frames; for scenes the number of frames (512 and 128 by default)
     seed        decides which scenes are drawn, and the augmentation
-    work_size   frames are read once and kept at this square size. By default 1.5 times img_size where they are
-                augmented, so that a zoom of 1.5 loses nothing, else img_size; scenes are drawn at img_size. Larger
-                frames of a prepared folder are resized to it, smaller ones refused
+    work_size   frames are read once and kept at this square size, in `cache.cache_folder`. By default 1.5 times
+                img_size where they are augmented, so that a zoom of 1.5 loses nothing, else img_size; scenes are drawn
+                at img_size. Larger frames of a prepared folder are resized to it, smaller ones refused
     augment     by default only train
-    cache       where scenes and prepared copies are kept (`cache.cache_folder`)
     columns     of your own data, {"image" or task: column} where a column has another name
 
     Raises ValueError (DataError for the archive's own faults) in one sentence.
@@ -97,7 +95,7 @@ def open_dataset(
     work_size = work_size or (img_size * 3 // 2 if augment and name != "scenes" else img_size)
     if is_own(name, tasks):
         described = describe(name, tasks, columns)
-        table = own.open_own(described, split, work_size, n_frames, root, cache)
+        table = own.open_own(described, split, work_size, n_frames, root)
         recipe = described.augment if augment and described.augment != "none" else ""
         kinds = {task: one.moves for task, one in described.tasks.items()}
         return _seen_as(table, Samples(recipe, kinds, img_size, work_size, seed))
@@ -105,13 +103,13 @@ def open_dataset(
     if name == "scenes":
         if str(root):
             raise ValueError(f"the scenes are drawn, not read from {root}; leave out root, or name the data set there")
-        table = _scenes(split, work_size, n_frames, seed, tasks, cache)
+        table = _scenes(split, work_size, n_frames, seed, tasks)
     elif is_prepared(root):
         table = open_prepared(name, root, split, tasks, work_size, n_frames)
     else:
         archive = ARCHIVES[name].open(root)
         archive.need(tasks)
-        made = build_copy(archive, split, tasks, work_size, n_frames, cache)
+        made = build_copy(archive, split, tasks, work_size, n_frames, cache_folder())
         table = open_parts(*made, tasks, f"{split}: {archive.described}, {archive.root}, at {work_size}x{work_size}")
     kinds = {task: frames.KINDS[task] for task in tasks}
     return _seen_as(table, Samples(name if augment else "", kinds, img_size, work_size, seed))
@@ -179,7 +177,7 @@ def _seen_as(table, samples: Samples):
             signal.raise_signal(signal.SIGINT)
 
 
-def _scenes(split: str, size: int, n_frames: int | None, seed: int, tasks: tuple[str, ...], folder):
+def _scenes(split: str, size: int, n_frames: int | None, seed: int, tasks: tuple[str, ...]):
     """Rendered on first use, with every label, and kept until SCENES_VERSION grows."""
     n, first = n_frames or SCENE_COUNT[split], FIRST_SCENE[split]
     key = fingerprint(SCENES_VERSION, FRAMES_VERSION, size, seed, split)
@@ -187,6 +185,6 @@ def _scenes(split: str, size: int, n_frames: int | None, seed: int, tasks: tuple
     def frame_at(i: int) -> frames.Frame:
         return render_scene(first + i, seed=seed, size=size)
 
-    place = cache_folder(folder) / f"scenes-{split}-{size}-{key}"
+    place = cache_folder() / f"scenes-{split}-{size}-{key}"
     paths = build(place, n, frame_at, SCENES, f"rendering {split} scenes")
     return open_parts(paths, n, tasks, f"{split}: {n} procedural scenes, {size}x{size}, seed {seed}")

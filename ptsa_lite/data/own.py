@@ -92,11 +92,11 @@ class Table:
             raise DataError(error.kind, f"{self.name}, row {i}, column {column!r}: {error}") from None
 
 
-def tables(described: Description, split: str, root: str | Path = "", folder: str | Path | None = None) -> list[Table]:
+def tables(described: Description, split: str, root: str | Path = "") -> list[Table]:
     """The sets of a split. Raises ValueError where one is not there, or a column is in none of them."""
     made, every, columns = [], {}, described.columns
     for source in described.sources:
-        rows, name, base = _load(source, split, Path(root), folder)
+        rows, name, base = _load(source, split, Path(root))
         there = dict.fromkeys(getattr(rows, "column_names", None) or (key for row in rows for key in row))
         if columns["image"] not in there and base.name == name:  # a folder, taken for one of pictures alone
             beside = [path for path in sorted(base.glob("*.*")) if path.suffix in BUILDERS and path.stem != "metadata"]
@@ -120,18 +120,15 @@ def order(lengths: Sequence[int], mix: str) -> list[tuple[int, int]]:
     return [(k, i % n) for i in range(max(lengths)) for k, n in enumerate(lengths) if n]
 
 
-def open_own(
-    described: Description, split: str, work_size: int, n_frames: int | None, root: str | Path = "",
-    folder: str | Path | None = None,
-):  # fmt: skip
+def open_own(described: Description, split: str, work_size: int, n_frames: int | None, root: str | Path):
     """The table of a split's frames at a square size, made where it lacks.
 
     Raises ValueError where a frame cannot be read, and where no frame has a label of a task.
     """
-    hf, sets = cache.hugging_face(), tables(described, split, root, folder)
+    hf, sets = cache.hugging_face(), tables(described, split, root)
     rows = order([len(table) for table in sets], described.mix)[:n_frames]
     needed = [1 + max((i for k, i in rows if k == number), default=-1) for number in range(len(sets))]
-    made = [_framed(table, n, work_size, folder, split) for table, n in zip(sets, needed, strict=True) if n]
+    made = [_framed(table, n, work_size, split) for table, n in zip(sets, needed, strict=True) if n]
     whole = hf.concatenate_datasets(made)
     if len(sets) > 1:
         first = np.cumsum([0, *needed])
@@ -146,7 +143,7 @@ def open_own(
     return whole
 
 
-def _framed(table: Table, n: int, work_size: int, folder: str | Path | None, split: str):
+def _framed(table: Table, n: int, work_size: int, split: str):
     """The first n rows as frames: in the cache where the rows lie in files, else in memory."""
 
     def frame_at(i: int) -> frames.Frame:
@@ -157,18 +154,16 @@ def _framed(table: Table, n: int, work_size: int, folder: str | Path | None, spl
         return cache.hugging_face().Dataset(frames.table(rows, table.tasks))
     labels = {name: (task.moves, task.channels, task.ignore, task.scale) for name, task in table.tasks.items()}
     key = cache.fingerprint(FRAMES_VERSION, table.stamp, dict(table.columns), labels)
-    place = cache.cache_folder(folder) / f"own-{split}-{work_size}-{key}"
+    place = cache.cache_folder() / f"own-{split}-{work_size}-{key}"
     made = cache.build(place, n, frame_at, table.tasks, f"reading {table.name}")
     return cache.open_parts(made, n, table.tasks, table.name)
 
 
-def _load(
-    source: Any, split: str, root: Path, folder: str | Path | None, whole: bool = False
-) -> tuple[Any, str, Path]:  # fmt: skip
+def _load(source: Any, split: str, root: Path, whole: bool = False) -> tuple[Any, str, Path]:
     """(rows, what they are called, the folder that paths in them start from). whole: what has one split is meant."""
     hf = cache.hugging_face()
     if isinstance(source, Mapping):
-        return _load(_of_split(source, split, "the map of splits"), split, root, folder, whole=True)
+        return _load(_of_split(source, split, "the map of splits"), split, root, whole=True)
     if isinstance(source, list | tuple) and source and all(isinstance(row, Mapping) for row in source):
         return source, "the list of rows", root
     if isinstance(source, hf.Dataset):
@@ -182,18 +177,17 @@ def _load(
     if on_hub and Path(name).exists():  # and `datasets` would take it
         raise DataError("unreadable", f"{source}: {name} lies where you stand, too; give that path, or stand elsewhere")
     try:
-        where = str(Path(folder) / "datasets") if folder else None
         if path.is_file():
-            found = hf.load_dataset(BUILDERS[path.suffix.lower()], data_files=str(path), cache_dir=where)
+            found = hf.load_dataset(BUILDERS[path.suffix.lower()], data_files=str(path))
         elif (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
             found = hf.load_from_disk(str(path))
         elif on_hub:
             from ptsa_lite.weights.hub import asked_once
 
             with asked_once() as why:
-                found = hf.load_dataset(name, cache_dir=where)
+                found = hf.load_dataset(name)
         else:
-            found = hf.load_dataset(str(path), cache_dir=where)
+            found = hf.load_dataset(str(path))
     except Exception as error:  # `datasets` raises whatever a folder leads it to
         words = why or " ".join(str(error).split())[:200]
         name = source if on_hub else path

@@ -31,8 +31,8 @@ SPLITS = {"train": 3, "val": 2}  # halves of the size that is trained at
 
 
 def build_copy(
-    archive: Archive, split: str, tasks: Iterable[str], work_size: int, n_frames: int | None,
-    folder: str | Path | None, check: bool = False,
+    archive: Archive, split: str, tasks: Iterable[str], work_size: int, n_frames: int | None, folder: Path,
+    check: bool = False,
 ) -> tuple[list[Path], int]:  # fmt: skip
     """(part files, number of frames) of a split's frames at a square size, building what lacks of it.
 
@@ -47,7 +47,7 @@ def build_copy(
                 labels.add(task)
     held = tuple(task for task in archive.layout.tasks if task in labels)
     key = cache.fingerprint(FRAMES_VERSION, str(archive.root.resolve()), work_size, held, names, stats)
-    place, n = cache.cache_folder(folder) / f"{name}-{split}-{work_size}-{key}", len(names[:n_frames])
+    place, n = folder / f"{name}-{split}-{work_size}-{key}", len(names[:n_frames])
 
     def frame_at(i: int) -> frames.Frame:
         return shrink(archive.frame(names[i], held), work_size)

@@ -19,6 +19,12 @@ from ptsa_lite.data.listing import ARCHIVES
 from ptsa_lite.tasks import IGNORE, NYUD, PASCAL, SCENES, SUITES, default_tasks
 
 
+@pytest.fixture(autouse=True)
+def kept(tmp_path, monkeypatch):
+    """What a test draws or decodes is kept for it alone."""
+    monkeypatch.setenv("PTSA_CACHE", str(tmp_path / "cache"))
+
+
 def equal(a: dict, b: dict) -> bool:
     return a.keys() == b.keys() and all(
         torch.equal(a[key], b[key]) if isinstance(a[key], torch.Tensor) else a[key] == b[key] for key in a
@@ -101,19 +107,19 @@ def test_a_folder_that_cannot_be_written_is_named_with_the_free_space(tmp_path):
 @pytest.mark.parametrize("name", ["nyud", "pascal"])
 def test_samples_are_those_of_the_archives_frames_at_the_working_size(tmp_path, name):
     root = (write_nyud if name == "nyud" else write_pascal)(tmp_path / "root", train=4, size=(48, 64))
-    dataset = open_dataset(name, root, img_size=16, cache=tmp_path / "cache")
+    dataset = open_dataset(name, root, img_size=16)
     archive, kinds = ARCHIVES[name].open(root), {task.name: task.moves for task in SUITES[name].values()}
     for epoch in range(3):
         for i, sample in enumerate(set_epoch(dataset, epoch)):
             frame = transforms.shrink(archive.frame(archive.names("train")[i], kinds), 24)  # 1.5 times 16
             warp = transforms.RECIPES[name](transforms.generator(0, epoch, i))
             assert equal(sample, {**transforms.to_sample(frame, 16, kinds, warp), "index": i})
-    assert not equal(dataset[0], open_dataset(name, root, img_size=16, work_size=32, cache=tmp_path / "cache")[0])
+    assert not equal(dataset[0], open_dataset(name, root, img_size=16, work_size=32)[0])
 
 
 def test_test_samples_are_the_plain_test_transform(tmp_path):
     root = write_nyud(tmp_path / "root", size=(48, 64))
-    sample = open_dataset("nyud", root, img_size=16, split="val", cache=tmp_path / "cache")[1]
+    sample = open_dataset("nyud", root, img_size=16, split="val")[1]
     plain = transforms.to_sample(ARCHIVES["nyud"].open(root).frame("0005", NYUD), 16, frames.KINDS)
     for key in ("image", "semseg", "depth", "edge"):
         assert torch.equal(sample[key], plain[key])
@@ -121,25 +127,25 @@ def test_test_samples_are_the_plain_test_transform(tmp_path):
 
 
 def test_a_prepared_copy_is_used_while_the_archive_stays_and_made_anew_when_it_changes(tmp_path, monkeypatch):
-    root, cache, reads = write_nyud(tmp_path / "root"), tmp_path / "cache", []
+    root, reads = write_nyud(tmp_path / "root"), []
     read = Archive.frame
     monkeypatch.setattr(Archive, "frame", lambda *a: reads.append(a) or read(*a))
-    first = open_dataset("nyud", root, img_size=8, work_size=16, cache=cache)[1]
-    assert len(reads) == 3 and len(list(cache.glob("nyud-train-16-*"))) == 1
-    fewer = open_dataset("nyud", root, img_size=8, work_size=16, cache=cache, tasks=["depth"])[1]
+    first = open_dataset("nyud", root, img_size=8, work_size=16)[1]
+    assert len(reads) == 3 and len(list((tmp_path / "cache").glob("nyud-train-16-*"))) == 1
+    fewer = open_dataset("nyud", root, img_size=8, work_size=16, tasks=["depth"])[1]
     assert len(reads) == 3 and set(fewer) == {"image", "depth", "index"} and torch.equal(fewer["depth"], first["depth"])
     np.save(root / "depth/0002.npy", random_frame(2)["depth"] / 2)
-    changed = open_dataset("nyud", root, img_size=8, work_size=16, cache=cache)[1]
+    changed = open_dataset("nyud", root, img_size=8, work_size=16)[1]
     assert len(reads) == 6 and torch.allclose(changed["depth"] * 2, first["depth"])
     (root / "gt_sets/train.txt").write_text("0003\n0002\n0001\n")  # the same files in another order
-    open_dataset("nyud", root, img_size=8, work_size=16, cache=cache)
+    open_dataset("nyud", root, img_size=8, work_size=16)
     assert len(reads) == 9
 
 
 def test_an_unfinished_label_does_not_stop_a_copy_of_the_others(tmp_path):
     root = write_pascal(tmp_path / "root")
     (root / "sal_distill/2008_000001.png").unlink()
-    options = dict(work_size=16, img_size=16, cache=tmp_path / "cache")
+    options = dict(work_size=16, img_size=16)
     assert "semseg" in open_dataset("pascal", root, tasks=["semseg", "normals"], **options)[0]
     with pytest.raises(ValueError, match="sal_distill/2008_000001.png"):
         open_dataset("pascal", root, tasks=["saliency"], **options)
@@ -192,7 +198,7 @@ def test_ctrl_c_while_a_transform_is_hashed_is_not_lost(tmp_path):
 
 def test_loaders_give_the_same_batches_for_any_number_of_workers(tmp_path):
     root = write_nyud(tmp_path / "root", train=7)
-    dataset = open_dataset("nyud", root, img_size=16, cache=tmp_path / "cache")
+    dataset = open_dataset("nyud", root, img_size=16)
     runs = [list(make_loader(dataset, 3, seed=1, epoch=2, workers=workers)) for workers in (0, 1, 2)]
     assert [len(batch["index"]) for batch in runs[0]] == [3, 3, 1]
     for run in runs[1:]:
@@ -214,25 +220,25 @@ def test_a_data_set_can_be_sent_to_a_process_that_starts_fresh(tmp_path):
 
 def test_a_suite_names_its_tasks(tmp_path, fake_scenes):
     tasks = default_tasks("scenes")
-    frames = open_dataset("scenes", split="val", img_size=32, tasks=tasks, n_frames=2, cache=tmp_path)
+    frames = open_dataset("scenes", split="val", img_size=32, tasks=tasks, n_frames=2)
     assert set(frames[0]) == {"image", "index", *tasks}
 
 
 def test_scenes_are_drawn_once_and_kept(tmp_path, fake_scenes):
-    options = dict(img_size=16, cache=tmp_path, n_frames=5)
+    options = dict(img_size=16, n_frames=5)
     first = open_dataset("scenes", **options)
     assert fake_scenes == [0, 1, 2, 3, 4] and set(first[0]) == {"image", "index", *PASCAL}
     again = open_dataset("scenes", **options, tasks=list(SCENES))
     assert len(fake_scenes) == 5 and set(again[0]) == {"image", "index", *SCENES}
     assert torch.equal(again[2]["normals"], first[2]["normals"])
-    open_dataset("scenes", img_size=16, cache=tmp_path, n_frames=3)
+    open_dataset("scenes", img_size=16, n_frames=3)
     assert len(fake_scenes) == 5
     exact = open_dataset("scenes", **options, augment=False, tasks=list(SCENES))[4]
     assert equal({**transforms.to_sample(random_frame(4, 16, 16), 16, frames.KINDS), "index": 4}, exact)
 
 
 def test_scenes_and_copies_are_kept_by_their_versions_and_by_no_source(tmp_path, monkeypatch, fake_scenes):
-    root, options = write_nyud(tmp_path / "root"), dict(img_size=16, work_size=16, cache=tmp_path / "cache")
+    root, options = write_nyud(tmp_path / "root"), dict(img_size=16, work_size=16)
     versions = {"scenes": (opening, "SCENES_VERSION"), "nyud": (prepared, "FRAMES_VERSION")}
     for name, (module, version) in versions.items():
         there = []
@@ -244,14 +250,14 @@ def test_scenes_and_copies_are_kept_by_their_versions_and_by_no_source(tmp_path,
 
 
 def test_scenes_of_val_are_no_scenes_of_train_and_another_seed_draws_others(tmp_path, fake_scenes):
-    open_dataset("scenes", img_size=16, cache=tmp_path, n_frames=3, split="val")
+    open_dataset("scenes", img_size=16, n_frames=3, split="val")
     assert min(fake_scenes) >= 1_000_000
-    a, b = (open_dataset("scenes", img_size=16, cache=tmp_path, n_frames=3, augment=False, seed=s)[0] for s in (0, 1))
+    a, b = (open_dataset("scenes", img_size=16, n_frames=3, augment=False, seed=s)[0] for s in (0, 1))
     assert not torch.equal(a["image"], b["image"])
 
 
 def test_the_renderer_gives_what_the_data_set_takes(tmp_path):
-    dataset = open_dataset("scenes", img_size=32, cache=tmp_path, n_frames=2, tasks=list(SCENES))
+    dataset = open_dataset("scenes", img_size=32, n_frames=2, tasks=list(SCENES))
     batch = next(iter(make_loader(dataset, 2)))
     assert batch["image"].shape == (2, 3, 32, 32) and batch["depth"].shape == (2, 1, 32, 32)
     for name, task in SCENES.items():

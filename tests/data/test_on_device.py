@@ -45,8 +45,8 @@ def test_pictures_and_the_pixels_of_labels_are_those_of_one_frame_at_a_time(devi
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_a_batch_is_the_loaders(device, tmp_path):
-    data = open_dataset("scenes", split="train", img_size=32, work_size=48, n_frames=12, cache=tmp_path)
+def test_a_batch_is_the_loaders(device):
+    data = open_dataset("scenes", split="train", img_size=32, work_size=48, n_frames=12)
     on_device = DeviceFrames(data, torch.device(device))
     loader = EpochLoader(data, 4, seed=3)
     for epoch in (0, 2):
@@ -81,12 +81,12 @@ def test_weights_are_a_mean_of_the_pixels_that_are_seen():
     assert weights[1].argmax(-1).min() >= 9 and weights[1].argmax(-1).max() <= 30
 
 
-def test_frames_lie_on_a_gpu_where_they_are_of_one_square_size_and_have_room(tmp_path, monkeypatch):
+def test_frames_lie_on_a_gpu_where_they_are_of_one_square_size_and_have_room(monkeypatch):
     gpu, free = torch.device("cuda"), [10**9]
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free[0], 10**9))
-    data = open_dataset("scenes", split="val", img_size=16, n_frames=3, cache=tmp_path)
+    data = open_dataset("scenes", split="val", img_size=16, n_frames=3)
     assert fits(data, gpu) and not fits(data, torch.device("cpu")) and not fits([1, 2], gpu)
-    other = open_dataset("scenes", split="val", img_size=24, n_frames=3, cache=tmp_path)
+    other = open_dataset("scenes", split="val", img_size=24, n_frames=3)
     both = datasets.concatenate_datasets([data.with_format(None), other.with_format(None)])
     assert not fits(both.with_transform(data.format["format_kwargs"]["transform"]), gpu)
     free[0] = 3 * 16 * 16 * 4

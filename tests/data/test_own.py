@@ -173,7 +173,8 @@ def test_sets_with_other_labels_are_joined_or_take_turns():
 
 def test_data_in_files_are_decoded_once_and_again_when_a_file_changes(tmp_path, monkeypatch):
     root = write_folder(tmp_path / "folder")
-    options = dict(tasks={"reach": TASKS["reach"]}, img_size=16, augment=False, cache=tmp_path / "cache")
+    options = dict(tasks={"reach": TASKS["reach"]}, img_size=16, augment=False)
+    monkeypatch.setenv("PTSA_CACHE", str(tmp_path / "cache"))
     before = open_dataset(root, **options)[1]["reach"]
     assert len(list((tmp_path / "cache").glob("own-train-16-*"))) == 1
     np.save(root / "train/masks/1.npy", np.full((24, 32), 7, np.float32))
