@@ -16,6 +16,7 @@ from ptsa_lite.tasks import known
 
 from .cache import progress
 from .listing import ARCHIVES
+from .open import FIRST_SCENE
 from .pascal import PARTS, PERSON
 
 VOC = {"person": 15, "chair": 9, "sofa": 18, "table": 11, "plant": 16}
@@ -34,18 +35,17 @@ def write_scene_archive(name: str, root: str | Path, train: int, val: int, size=
     check(dict.fromkeys(("train", "val", "seed"), SIZE), locals())
     root, made = Path(root), f"{SCENES_VERSION}, {seed}, {size}"
     write, layout = WRITERS[known(name, WRITERS, "archive")], ARCHIVES[name]
-    names = {"train": [f"scene_{i:05d}" for i in range(train)], "val": [f"scene_{90_000 + i}" for i in range(val)]}
-    numbers = {"train": range(train), "val": range(1_000_000, 1_000_000 + val)}  # the scenes' own splits
     with progress(train + val, f"drawing scenes as a {name} archive") as bar:
-        for split, some in names.items():
-            for number, frame in zip(numbers[split], some, strict=True):
+        for split, first, n in (("train", 0, train), ("val", 90_000, val)):
+            names = [f"scene_{first + i:05d}" for i in range(n)]
+            for number, frame in enumerate(names, FIRST_SCENE[split]):
                 mark = _at(root, f"done/{frame}")
                 if not mark.is_file() or mark.read_text(encoding="utf-8") != made:
                     mark.unlink(missing_ok=True)
                     write(root, frame, render_scene(number, seed=seed, size=size))
                     mark.write_text(made, encoding="utf-8")
                 bar.update()
-            _at(root, layout.lists.format(split)).write_text("\n".join(some) + "\n", encoding="utf-8", newline="\n")
+            _at(root, layout.lists.format(split)).write_text("\n".join(names) + "\n", encoding="utf-8", newline="\n")
     return root
 
 
