@@ -14,7 +14,7 @@ The two suites of `ptsa_lite.tasks` are descriptions of the same sort, already m
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -44,9 +44,9 @@ class Description:
 
     sources: tuple  # each a path, a map of splits to paths, or what `own.tables` takes besides
     tasks: dict[str, Task]
-    columns: dict[str, str] = field(default_factory=dict)  # of "image" and of each task
-    augment: str = "nyud"
-    mix: str = "concatenated"
+    columns: dict[str, str]  # of "image" and of each task
+    augment: str
+    mix: str
 
 
 def describe(
