@@ -31,8 +31,8 @@ from ptsa_lite.training.sameness import differences
 from .grow import grow
 from .run import Run, make_model, open_sets, prepare, result_of, run_config, run_tasks
 
-LEFT = ("checkpoint.pt", "history.json", "history.csv", "last.safetensors", "best.safetensors", "result.json")
-"""What a training leaves beside run.json, which it writes first."""
+LEFT = ("history.json", "history.csv", "last.safetensors", "best.safetensors", "result.json")
+"""What a training leaves, beside run.json or at least a checkpoint."""
 TOUR = Path(str(files("ptsa_lite") / "assets" / "tour"))  # a run that comes with the package
 
 
@@ -52,7 +52,8 @@ def train_run(
         first = distributed.rank() == 0
         say = report if first else lambda line: None
         began = (folder / "run.json").is_file()
-        if not began and (foreign := [name for name in LEFT if (folder / name).exists()]):
+        foreign = [name for name in LEFT if (folder / name).exists()]
+        if foreign and not (began or (folder / "checkpoint.pt").is_file()):
             raise ValueError(f"{folder} holds {foreign[0]}, which no training left there; give another --out")
         if differ := began and differences(run_of(folder).content(), run.content(), FREE):
             words = f"{folder} holds another run: {', '.join(differ)}; use its settings, or give another --out"
