@@ -815,13 +815,15 @@ if alone and {"PTSA", SHARED} <= by_rate.keys():
     mean, mean_bare = np.mean(list(apart.values()), axis=0)
     hint = (f"{mean:+.2f}, without edges {mean_bare:+.2f}, at 224 px ({len(apart)} {'seeds' if len(apart) > 1 else 'seed'}, "
             "each at its best rate, on held-out training frames)")
+    over = paired_difference({seed: x for seed, (x, _) in apart.items()}, dict.fromkeys(apart, 0.0))
     devices = {seed: pair["PTSA"]["versions"]["device"] for seed, pair in pairs.items() if seed in apart}
     say("Each at its best rate, seed by seed: " + "; ".join(
         f"seed {seed}, on a {'GPU' if devices[seed] == 'cuda' else 'processor'}, {x:+.2f}, without edges {y:+.2f}"
-        for seed, (x, y) in apart.items()) + ". Rates were chosen with seed 0, on the frames that are measured on." + (f" At 128 pixels the same difference was {answers['study_nyud'][0]['mean']:+.2f}, "
-        f"in {answers['study_nyud'][0]['n']} seeds." if "study_nyud" in answers else "")
-        + (f" These {len(apart)} differences spread by {(sd := np.std(list(apart.values()), axis=0, ddof=1)[0]):.1f}; were "
-           f"that so for all, {n} seeds would see {detectable(sd, n):.1f}." if len(apart) > 1 else "")
+        for seed, (x, y) in apart.items()) + ". Rates were chosen with seed 0, on the frames that are measured on."
+        + (f" The mean is {over['mean']:+.2f} [{over['low']:+.2f}, {over['high']:+.2f}], and the differences spread by "
+           f"{over['sd']:.1f}; were that so for all, {n} seeds would see {detectable(over['sd'], n):.1f}." if over["sd"] else "")
+        + (f" At 128 pixels the same difference was {answers['study_nyud'][0]['mean']:+.2f}, in "
+           f"{answers['study_nyud'][0]['n']} seeds." if "study_nyud" in answers else "")
         + f" The study asks {n} times, on frames that nothing was chosen by.")
 
 # %% [markdown]
