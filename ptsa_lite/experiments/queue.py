@@ -46,7 +46,8 @@ def run_study(
 
     jobs: processes on this machine, each with its share of the cores, fewer where its memory does not hold as many.
     A run that another process is at, and that makes no progress for `PATIENCE`, is named. A run that fails raises here,
-    at once: what the others have finished is kept, and the same call goes on.
+    at once, and one whose numbers are not finite when all others are done: what these have finished is kept, and the
+    same call goes on.
     """
     check({"jobs": COUNT}, locals())
     folder = make_folder(Path(folder))
@@ -131,12 +132,23 @@ def _left(runs: Sequence[Run], folder: Path) -> list[Run]:
 
 def _here(runs: Sequence[Run], folder: Path) -> Iterator[list[Run]]:
     """Does one run after the other in this process until all are done; where others are at all that are left, these."""
-    while left := _left(runs, folder):
-        if any(do_run(run, folder) for run in left):
+    diverged: dict[str, FloatingPointError] = {}
+
+    def done(run: Run) -> bool:
+        try:
+            return do_run(run, folder)
+        except FloatingPointError as error:  # a rate that is too high says nothing about the others
+            diverged[run.name()] = error
+            return False
+
+    while left := [run for run in _left(runs, folder) if run.name() not in diverged]:
+        if any(map(done, left)):
             yield []
-        else:
+        elif left := [run for run in left if run.name() not in diverged]:
             yield left
             time.sleep(LOOK)
+    if diverged:
+        raise next(iter(diverged.values()))
 
 
 def _beside(runs: Sequence[Run], folder: Path, jobs: int) -> Iterator[list[Run]]:
@@ -144,14 +156,20 @@ def _beside(runs: Sequence[Run], folder: Path, jobs: int) -> Iterator[list[Run]]
     threads, others = max(1, torch.get_num_threads() // jobs), multiprocessing.active_children()
     spawn = multiprocessing.get_context("spawn")  # nothing is forked: this process may have threads
     pool = ProcessPoolExecutor(jobs, spawn, _begin, (threads,))
+    diverged: list[FloatingPointError] = []
     try:
         working = {pool.submit(run_study, runs, folder, report=str) for _ in range(jobs)}  # they tell nobody
         while working:
             done, working = wait(working, LOOK, FIRST_COMPLETED)
             for future in done:
-                future.result()  # raises what a run has raised
+                try:
+                    future.result()  # raises what a run has raised
+                except FloatingPointError as error:
+                    diverged.append(error)
             yield [run for run in _left(runs, folder) if (folder / f"{run.name()}.lock").exists()]
         pool.shutdown()  # a process that is killed leaves semaphores behind
+        if diverged:
+            raise diverged[0]
     except BrokenProcessPool as error:
         raise OSError(
             f"a process of the study in {folder} was ended from outside, most often for want of memory; "

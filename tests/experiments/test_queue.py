@@ -176,6 +176,18 @@ def test_processes_of_a_study_have_loader_workers_of_their_own(tmp_path):
     assert [result["run"]["method"] for result in results] == ["bitfit", "decoders_only"]
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_run_that_diverges_is_named_when_the_others_are_done(tmp_path, jobs):
+    high = {"method": "decoders_only", "config": TINY["config"] | {"lr": 1.0e30, "epochs": 3}}
+    others = [{"method": "bitfit"}, {"method": "decoders_only"}]
+    started = command(tmp_path, "--jobs", jobs, runs=[high, *others])
+    said, _ = started.communicate(timeout=300)
+    assert started.returncode == 1 and "run decoders_only-r16-s0-" in said and "is not finite in epoch" in said
+    assert "runs left: 1" in said and "Traceback" not in said
+    results = collected(tmp_path / "figures" / "results" / "grid.json")
+    assert [result["run"]["method"] for result in results] == [one["method"] for one in others]
+
+
 def test_a_failure_in_a_process_of_a_study_is_told_and_not_waited_for(tmp_path):
     """One run has no weights; the other would take hours."""
     long = {"method": "bitfit", "config": TINY["config"] | {"epochs": 100_000}}
