@@ -322,7 +322,6 @@ for name, found in answers.items():
         + (f" The thin intervals take their error from all conditions and are not corrected. {len(hints)} of them leaves zero "
            f"out ({'; '.join(hints)}): a hint, and no more." if hints else ""), table_of(found))
 
-# %% [markdown]
 # %% tags=["hide-input"]
 for name, results in shown.items():
     if "edge" in run_tasks(Run.from_dict(results[0]["run"])):

@@ -127,7 +127,7 @@ def _read_somehow(rng: random.Random, path: Path, shown, how: int, damaged: bool
     if rng.random() < 0.3:  # as data of one's own, packed or by its path
         cell, turn = rng.choice((content, path.name, {"bytes": content, "path": None})), False
         tasks = {"reach": {"kind": "regression"}}
-        table = tables(describe([{"image": cell, "reach": None}], tasks), "train", folder := path.parent, folder)[0]
+        table = tables(describe([{"image": cell, "reach": None}], tasks), "train", path.parent)[0]
         return Case(lambda: table.readers(0)[0](), "row 0, column 'image'", holds, shown_as)
     source = rng.choice((path, content))
     return Case(lambda: read_picture(BytesIO(source) if isinstance(source, bytes) else source, turn),
