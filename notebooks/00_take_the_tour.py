@@ -521,8 +521,8 @@ display(Markdown("\n".join(lines)))
 # which were missing above, have gained most: heads sit on shoulders, and torso, upper and lower legs can be distinguished.
 # What is still missing is thin. Lamp posts, the table and the bench of the second scene and most lower arms are gone,
 # and the normals of a person are those of a board. A head reads no map finer than one token for 8 x 8 pixels, here
-# 24 x 24 tokens, and whatever is narrower than a token is hard to draw. (This is one training with one seed. It shows what such a model
-# looks like, and compares with nothing.)
+# 24 x 24 tokens, and whatever is narrower than a token is hard to draw. (This is one training with one seed. It shows
+# what such a model looks like, and compares with nothing.)
 #
 # And your own picture? Below is the drawing of the beginning once more, with this model's answers in place of the
 # labels. Upload a photograph, and **predict** which of the tasks will cope at all with a real one, after nothing but

@@ -765,8 +765,8 @@ if tried:
 # The trainings that searched for rates hold the parameters equal, so they can be asked the primary question, with few
 # seeds and on training frames that were held out. If it was the tree that put PTSA ahead of the shared LoRA, it is ahead
 # here too; if it was its size, the lead is gone. (Held out means from these trainings: the backbone has seen these
-# pictures, without labels, while it was distilled; [notebook 90](90_distil_a_small_swin.ipynb).) Which of the two do you expect? The reference of $\Delta_m$ is the
-# single-task models at the best of their rates.
+# pictures, without labels, while it was distilled; [notebook 90](90_distil_a_small_swin.ipynb).) Which of the two do you
+# expect? The reference of $\Delta_m$ is the single-task models at the best of their rates.
 
 # %% tags=["hide-input"]
 by_rate = {label: {lr: found[lr] for lr in sorted(found)} for label, found in tried.items()}
@@ -863,7 +863,8 @@ say(markdown(("PASCAL-Context, 448 px, 300 epochs", "hours of one H100", "hours,
 # *Exact* is counted or derived, and comes out the same on every machine. *Measured* is a difference of $\Delta_m$ in
 # points, with its interval of 95 % over seeds, that is clear of zero when the primary one is tested alone and the five
 # others are corrected after Holm, in each data set; *not decided* is one that is not. So the lead of full fine-tuning on
-# scenes, which was clear above, where it was the first of four, is not decided here, where it is one of five. *Not run* is what nobody has trained here at the paper's size.
+# scenes, which was clear above, where it was the first of four, is not decided here, where it is one of five. *Not run* is
+# what nobody has trained here at the paper's size.
 
 # %% tags=["hide-input"]
 from ptsa_lite.experiments.published import (

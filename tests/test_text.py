@@ -171,6 +171,12 @@ def test_figures_readme_names_every_file_of_results_with_its_command_and_what_it
                 assert f"{name}.yaml --root PATH --jobs 5`: {left} of {left + len(runs)} rates are missing" in text
 
 
+def test_the_built_notebook_05_trains_the_tree_that_notebook_04_grew():
+    """Built by itself, where 04 has left no tree, it is another page: one whose tree was cut by the tasks' order."""
+    built = (ROOT / "notebooks" / "05_train_many_tasks.ipynb").read_text(encoding="utf-8")
+    assert "*Where the tree comes from:* the tree that notebook 04 grew." in built
+
+
 def test_readmes_sentence_on_the_study_holds_the_intervals_of_notebook_08_and_none_leaves_zero_out():
     from ptsa_lite.experiments.comparison import compare
     from ptsa_lite.experiments.results import collected
