@@ -206,8 +206,8 @@ say(markdown(("setting", "here", "recipe", "mark"), settings),
 #
 # Edges are trained with a weight of 50, and their positives with a fixed 0.95 (C). Their usual metric is odsF, in per
 # cent: **higher is better**. The public code of this line of work prints the training loss in its place (C); its tables
-# and this page measure odsF, as the study of [notebook 08](08_question_the_result.ipynb) does. (The one published row that
-# has it gives it as a share of one.)
+# and this page measure odsF, as the study of [notebook 08](08_question_the_result.ipynb) does, which shows how little odsF
+# can tell where only a few borders carry a label. (The one published row that has it gives it as a share of one.)
 #
 # ## What it costs
 #

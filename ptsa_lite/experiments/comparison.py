@@ -96,9 +96,9 @@ def tree_test(
     effect for all trees, and q the number of trees less one. beside: labels of further conditions in both models, which
     know the seeds' luck as well where not every tree has every seed. Source: Fisher (1925), randomised blocks.
 
-    Returns {"F", "freedom": (q, freedom), "p", "runs", "trees": {tree: effect, about the trees' mean}, "chosen": the
-    tree that most runs labelled so have, "rank": its place from the best}; None where there are fewer than two trees,
-    no seeds that join them, or no degree of freedom.
+    Returns {"F", "freedom": (q, freedom), "p", "trees": {tree: effect, about the trees' mean}, "runs": {tree: number},
+    "chosen": the tree that most runs labelled so have, "rank": its place from the best}; None where there are fewer
+    than two trees, no seeds that join them, or no degree of freedom.
     """
     cells, rows = gains_of(results, without), table_of_methods(results, "mean", without)
     alike = [((condition(result, ("tree", "groups", "similarity", "label")), row["tree"]), row)  # but for seed and tree
@@ -118,8 +118,9 @@ def tree_test(
     middle = fmean(effects.values())
     own = Counter(row["groups"] for row in grown if row["label"] == chosen).most_common(1)[0][0]
     return {
-        "F": f, "freedom": (q, apart.freedom), "p": float(stats.f.sf(f, q, apart.freedom)), "runs": len(grown),
+        "F": f, "freedom": (q, apart.freedom), "p": float(stats.f.sf(f, q, apart.freedom)),
         "trees": {tree: effect - middle for tree, effect in sorted(effects.items(), key=lambda item: -item[1])},
+        "runs": Counter(row["groups"] for row in grown),
         "chosen": own, "rank": 1 + sum(effect > effects[own] for effect in effects.values()),
     }  # fmt: skip
 
@@ -173,10 +174,14 @@ def _of_trees(test: Mapping) -> str:
     (q, freedom), n = test["freedom"], len(test["trees"])
     stages = [tree.split(" > ") for tree in test["trees"]]
     differ = [k for k, groups in enumerate(zip(*stages, strict=True)) if len(set(groups)) > 1]
-    words = (f"{n} trees, {test['runs']} runs: F({q}, {freedom}) = {test['F']:.2f}, p = {test['p']:.3f}; the chosen "
-             f"one is number {test['rank']} of {n}.\n\n")  # fmt: skip
+    runs, own = test["runs"], test["runs"][test["chosen"]]
+    fewest = min(runs.values())
+    words = (f"{n} trees, {sum(runs.values())} runs: F({q}, {freedom}) = {test['F']:.2f}, p = {test['p']:.3f}; the "
+             f"chosen one is number {test['rank']} of {n}"
+             + (f", by {own} runs where another has {fewest}, so that its place says little" if fewest < own else "")
+             + ".\n\n")  # fmt: skip
     lines = []
     for (tree, effect), groups in zip(test["trees"].items(), stages, strict=True):
         name = " > ".join(groups[k] for k in differ).replace("|", "\\|")
-        lines.append((f"**{name}**" if tree == test["chosen"] else name, f"{effect:+.2f}"))
-    return words + markdown(("tree, where they differ", "delta_m about their mean"), lines)
+        lines.append((f"**{name}**" if tree == test["chosen"] else name, str(runs[tree]), f"{effect:+.2f}"))
+    return words + markdown(("tree, where they differ", "runs", "delta_m about their mean"), lines)
