@@ -17,7 +17,6 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 SMALL: dict[str, Any] = dict(embed_dim=32, depths=(2, 2, 6, 2), num_heads=(1, 2, 4, 8), window_size=4)
 """Swin-T's shape at a third of its width: 3.1 M parameters, at home at 128x128."""
-
 SMALL_NAME = "swin_small_distilled"
 SMALL_WEIGHTS = Path(__file__).parent / "assets" / "swin_small_distilled.safetensors"
 
@@ -47,15 +46,13 @@ def load_backbone(
     Raises ValueError on an unknown name, a size or weights that do not fit; OSError where the hub can't be reached.
     """
     size: Any = img_size if isinstance(img_size, tuple | list) else (img_size, img_size)
-    sides: Rule = (lambda _: len(size) == 2 and all(map(COUNT[0], size)),
-                   "a whole number of at least 1, or two of them")  # fmt: skip
+    sides: Rule = lambda _: len(size) == 2 and all(map(COUNT[0], size)), "a whole number of at least 1, or two of them"
     file: Rule = (lambda v: isinstance(v, str | Path), "'pretrained', 'random' or a file")
     check({"name": TEXT, "weights": file, "img_size": sides, "seed": SIZE, "drop_path": SHARE}, locals())
     options: dict[str, Any] = dict(num_classes=0, drop_path_rate=drop_path)
     timms = name
     if name == SMALL_NAME:
-        options |= SMALL
-        timms = "swin_tiny_patch4_window7_224"
+        options, timms = options | SMALL, "swin_tiny_patch4_window7_224"
         weights = SMALL_WEIGHTS if weights == "pretrained" else weights
     family = _family(timms)
     if family.SIZED:

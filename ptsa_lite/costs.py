@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from .checks import known
+from .lora import GroupedLinear
 from .model import ROLES, role_of
 
 
@@ -55,8 +56,8 @@ def count_macs(model: Any, convention: str = "paper") -> int:
 def _count(counts: Counter, place: str, module: nn.Module, inputs: object, output: Tensor) -> None:
     """Adds a module's product to those of its place, and what it does besides for each value that it puts out."""
     n = output.numel()
-    if isinstance(module, nn.Linear | nn.Conv2d):
-        counts[place] += n * module.weight[0].numel()
+    if isinstance(module, nn.Linear | nn.Conv2d | GroupedLinear):
+        counts[place] += n * module.weight[(0,) * (1 + isinstance(module, GroupedLinear))].numel()
         if place == "heads" or isinstance(module, nn.Conv2d):  # a head's linear layers are 1x1 convolutions
             counts["biases"] += n * (module.bias is not None)
     elif isinstance(module, nn.BatchNorm1d):

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from .heads import HRNetHead
 from .lora import GroupedLoRALinear
-from .losses import task_loss
+from .losses import require, task_loss
 from .model import MultiTaskModel
 from .resize import interpolation
 from .tasks import Task
@@ -141,11 +141,16 @@ def sample_gradients(
 
     with contextlib.ExitStack() as hooks:
         for layer in model.modules():
+            layer.__class__ = getattr(layer, "plain", type(layer))  # a quicker form does not call its base
             if getattr(layer, "weight", None) in groups:
                 hooks.callback(layer.register_forward_hook(keep).remove)
         while part := list(itertools.islice(samples, at_once)):
             images = torch.cat([sample["image"] for sample in part])
             predictions = model(images, resize=False)
+            for sample in part:
+                require(tasks, predictions, sample)
+                if len(sample["image"]) != 1:
+                    raise ValueError("similarity compares single images; give batches of one")
             outputs = [seen[weight][1] for weight in groups]
             gradients = outputs[0].new_empty(len(part), len(tasks), sum(sizes))
             for row, (name, task) in zip(gradients.unbind(1), tasks.items(), strict=True):

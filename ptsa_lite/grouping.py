@@ -59,8 +59,7 @@ def check_stages(stages: Any) -> None:
     for number, (before, stage) in enumerate(zip([stages[0], *stages], stages, strict=False), 1):
         named = [known(task, tasks, f"task in stage {number}") for group in stage for task in group]
         for task in tasks:
-            n = named.count(task)
-            if n != 1:
+            if (n := named.count(task)) != 1:
                 raise ValueError(f"task {task!r} is in {n} groups of stage {number}: {stage}; it belongs in one")
         for g in stage:
             if not any(set(g) <= set(h) for h in before):

@@ -12,7 +12,7 @@ from .checks import COUNT, POSITIVE, SHARE, check
 class GroupedLoRALinear(nn.Module):
     """h_G = W x_G + b + s B_G A_G x_G for every group G of tasks.
 
-    W, b     the frozen linear layer, kept as it is (`base`)
+    W, b     the linear layer, kept as it is (`base`); who builds the model freezes it
     A_G, B_G the pair of group G: R x C_in and C_out x R, so that B_G A_G has the shape of W and rank R
     s        the scale of the low-rank term
     x_G      the activations of group G: each group has its own
@@ -58,9 +58,9 @@ class GroupedLoRALinear(nn.Module):
     @torch.no_grad()
     def only(self, groups: list[int]) -> "GroupedLoRALinear":
         """The layer of these groups alone, over the same frozen one; their pairs are copies."""
-        layer = type(self)(self.base, len(groups), self.rank, self.scale, self.dropout.p)
-        layer.lora_A.copy_(self.lora_A[groups])
-        layer.lora_B.copy_(self.lora_B[groups])
+        layer = copy.deepcopy(self, {id(self.base): self.base})  # draws nothing; mode and requires_grad stay
+        layer.n_groups = len(groups)
+        layer.lora_A, layer.lora_B = (nn.Parameter(p[groups], p.requires_grad) for p in (self.lora_A, self.lora_B))
         return layer
 
 
@@ -80,4 +80,4 @@ class GroupedLinear(nn.Module):
 
     def only(self, groups: list[int]) -> "GroupedLinear":
         """The layer of these groups alone."""
-        return GroupedLinear(self.weight.detach()[groups], self.bias)
+        return GroupedLinear(self.weight.detach()[groups], self.bias).requires_grad_(self.weight.requires_grad)

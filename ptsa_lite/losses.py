@@ -62,7 +62,7 @@ def task_loss(task: Task, prediction: Tensor, target: Tensor, counts: Tensor | N
     x = resize(prediction.float(), target.shape[-2:])  # (B, C, H, W)
     if task.kind == "segmentation":
         # pixel by pixel: torch's own sum adds up in no fixed order on a GPU, and slowly
-        error = F.cross_entropy(x, target, ignore_index=IGNORE, reduction="none")
+        error = F.cross_entropy(x, target.long(), ignore_index=IGNORE, reduction="none")
     elif task.kind == "binary":
         error = balanced_error(task, x, target, counts)
     else:
@@ -86,7 +86,7 @@ def balanced_error(task: Task, x: Tensor, target: Tensor, counts: Tensor) -> Ten
     if p is None:
         p = 1 - ones / n.clamp(min=1)
     valid = target != IGNORE
-    y = target.where(valid, 0)
+    y = target.where(valid, 0).to(x.dtype)
     weight = valid * torch.where(y == 1, p, 1 - p)
     return F.binary_cross_entropy_with_logits(x, y, weight, reduction="none")
 

@@ -82,6 +82,8 @@ def build_model(
                   "a map of names to tasks, at least one: PASCAL, NYUD, or a selection of them"),
         "tree": (lambda v: v is None or isinstance(v, TaskTree), "a TaskTree, such as TaskTree.parse reads"),
     }, locals())  # fmt: skip
+    if taken := [name for name in tasks if "." in name or name == "backbone" or hasattr(nn.ModuleDict, name)]:
+        raise ValueError(f"task {taken[0]!r} cannot be called so, as parts of the model are; name it otherwise")
     if (tree is not None) != (method == "ptsa"):
         raise ValueError("ptsa needs a tree" if method == "ptsa" else f"{method} has its own tree; leave out {tree}")
     if row.alone:

@@ -53,7 +53,7 @@ def freeze(model: nn.Module, roles: Iterable[str] | None = None, biases: bool = 
 
     biases: train every bias too, whatever its role. Returns the names of what trains; make the optimiser after it.
     """
-    roles = [role for role, about in ROLES.items() if about.trains] if roles is None else list(roles)
+    roles = select(ROLES, (role for role in ROLES if ROLES[role].trains) if roles is None else roles, "role")
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(role_of(name) in roles or (biases and name.endswith("bias")))
     return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
@@ -66,7 +66,7 @@ class MultiTaskModel(nn.Module):
 
     def __init__(
         self,
-        backbone: Backbone,  # four frozen stages
+        backbone: Backbone,  # four stages, whose linear layers are replaced in place; `freeze` freezes what is left
         tasks: dict[str, Task],
         tree: TaskTree | None = None,  # which tasks share a group at each stage; all of them everywhere by default
         rank: int | Sequence[int] = 0,  # of the adapters, of all stages or one each; 0 leaves a stage without
@@ -129,10 +129,10 @@ class MultiTaskModel(nn.Module):
         model.tree = self.tree.only(asked)
         model.heads = nn.ModuleDict({name: model.heads[name] for name in model.tasks})
         for stage, parent, name, layer in list(model.backbone.adapted_linears()):
-            if hasattr(layer, "only"):
+            if not isinstance(layer, nn.Linear | nn.Conv2d):  # a plain layer serves all groups
                 groups = {self.tree.group_of(stage, task) for task in asked}
                 setattr(parent, name, layer.only(sorted(groups)))
-        return model
+        return model.train(self.training)
 
     def merge(self) -> "MultiTaskModel":
         """A copy without low-rank work: one weight for each group. With one group everywhere, timm's plain backbone."""

@@ -1,11 +1,11 @@
 """Pictures in, every task's map out, at each picture's size; and the model as a program for other runtimes."""
 
+import copy
 import io
 import os
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -178,8 +178,10 @@ def export(model: nn.Module) -> torch.export.ExportedProgram:
     -> {task: (batch, C, H, W)}. It is merged, where the method's adapters can be.
     """
     images = torch.zeros(2, 3, *model.img_size, device=next(model.parameters()).device)
-    with suppress(ValueError):
+    try:
         model = model.merge()
+    except ValueError:
+        model = copy.deepcopy(model)  # which goes on training, where it does
     with torch.no_grad():
         return torch.export.export(model.eval(), (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
 

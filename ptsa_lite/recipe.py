@@ -16,8 +16,7 @@ RULES: dict[str, Rule] = {
     "compile": (lambda v: v == "auto" or isinstance(v, bool), "'auto', True or False"),
     "betas": (lambda v: isinstance(v, tuple) and len(v) == 2 and all(map(SHARE[0], v)),
               "two numbers from 0 to below 1"),
-    "amp": (lambda v: v in ("auto", "float32", "bfloat16", "float16"),
-            "'auto', 'float32', 'bfloat16' or 'float16'"),
+    "amp": (lambda v: v in ("auto", "float32", "bfloat16", "float16"), "'auto', 'float32', 'bfloat16' or 'float16'"),
 }  # fmt: skip
 
 

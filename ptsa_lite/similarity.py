@@ -24,6 +24,7 @@ from torch.linalg import vecdot as dot
 
 from .checks import known
 from .fast import sample_gradients
+from .lora import GroupedLoRALinear
 from .losses import task_loss
 from .model import MultiTaskModel
 from .tasks import Task, select
@@ -36,8 +37,10 @@ CHUNK = 1 << 13, 1 << 18  # numbers of a gradient at a time, when products are s
 def compared_weights(model: MultiTaskModel) -> list[list[nn.Parameter]]:
     """theta, per stage: the frozen weights of qkv, proj, fc1 and fc2 of every block."""
     stages: list[list[nn.Parameter]] = [[] for _ in range(model.backbone.n_stages)]
-    for stage, _, _, linear in model.backbone.adapted_linears():
-        stages[stage].append(getattr(linear, "base", linear).weight)
+    for stage, _, _, layer in model.backbone.adapted_linears():
+        if not issubclass(type(layer), nn.Linear | GroupedLoRALinear):
+            raise ValueError(f"similarity reads linear layers and LoRA's, not {type(layer).__name__}; take lora_shared")
+        stages[stage].append(getattr(layer, "base", layer).weight)
     return stages
 
 
@@ -88,7 +91,6 @@ def products(g: Tensor, h: Tensor, reading: str) -> Tensor:
 
 def labelled_draws(draws: Tensor) -> Tensor:
     """Draws (K, ...) without NaN, whose mean and error are those of the draws that are numbers.
-
     A NaN, of a sample that lacks a label, stands at the others' mean; the others lie as much further from it.
     """
     mean, share = draws.nanmean(0), (~draws.isnan()).double().mean(0)
@@ -105,9 +107,9 @@ class Similarity:
     tasks: tuple[str, ...]
     draws: dict[tuple[str, str], np.ndarray]
 
-    def _of(self, reading: str, pairs: str, stage: int | None = None) -> np.ndarray:
-        key = known(reading, READINGS, "reading"), known(pairs, PAIRS, "choice of pairs")
-        return self.draws[key][:, -1 if stage is None else stage]  # (K, T, T)
+    def _of(self, reading: str, pairs: str, stage: int | slice | None = None) -> np.ndarray:
+        draws = self.draws[known(reading, READINGS, "reading"), known(pairs, PAIRS, "choice of pairs")]
+        return draws[:, -1] if stage is None else draws[:, :-1][:, stage]  # (K, T, T)
 
     def matrix(self, reading: str = "plain", pairs: str = "different", stage: int | None = None) -> np.ndarray:
         """(T, T) mean over draws; stage None is the whole backbone."""
@@ -115,11 +117,10 @@ class Similarity:
 
     def stages(self, reading: str = "plain", pairs: str = "different") -> np.ndarray:
         """(S, T, T), one mean matrix a stage."""
-        return self.draws[reading, pairs][:, :-1].mean(0)
+        return self._of(reading, pairs, slice(None)).mean(0)
 
     def error(self, reading: str = "plain", pairs: str = "different", stage: int | None = None) -> np.ndarray:
         """(T, T) standard error of that mean: neighbouring draws of "different" share a sample, so that
-
         var(mean) = (v0 + 2 v1) / K with v1 the covariance of one draw and the next; 0 for "same".
         """
         draws = self._of(reading, pairs, stage)

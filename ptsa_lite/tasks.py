@@ -72,7 +72,8 @@ class Task:
         if self.higher_is_better is None:
             _, more = METRICS.get(plain_metric(self.metric), ((), None))
             object.__setattr__(self, "higher_is_better", more)
-        check({"channels": COUNT}, vars(self))
+        classes = (lambda v: 1 <= v <= IGNORE, f"1 to {IGNORE} classes, as a label is one byte and {IGNORE} none")
+        check({"channels": classes if self.kind == "segmentation" else COUNT}, vars(self))
 
     @property
     def moves(self) -> str:

@@ -89,7 +89,7 @@ class TaskTree:
         matrix = check_similarity(similarity, len(tasks), len(counts))  # (S, T, T)
         if len(tasks) <= 8:
             return max(cls.enumerate(tasks, counts), key=lambda tree: tree_score(tree, matrix, tasks))
-        levels = average_linkage(matrix.mean(0))
+        levels, tasks = average_linkage(matrix.mean(0)), list(tasks)
         stages = [[[tasks[i] for i in group] for group in levels[n]] for n in counts]
         return cls(_in_order(stages, tasks))
 

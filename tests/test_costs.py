@@ -1,6 +1,6 @@
 import pytest
 import torch
-from tiny import executed_macs
+from tiny import executed_macs, tiny_backbone
 
 from ptsa_lite.backbones import load_backbone
 from ptsa_lite.costs import count_macs, count_parameters
@@ -115,3 +115,10 @@ def test_single_task_models_cost_their_sum():
 def test_an_unknown_convention_is_refused(swin_t):
     with pytest.raises(ValueError, match="did you mean 'paper'"):
         count_macs(model(swin_t, (1, 1, 2, 4)), convention="papers")
+
+
+@pytest.mark.parametrize("method", ["lora_separate", "ptsa"])
+def test_merging_changes_nothing_that_is_counted_on_paper(method):
+    tree = next(TaskTree.enumerate(tuple(PASCAL), (1, 1, 2, 4))) if method == "ptsa" else None
+    model = build_model(method, tiny_backbone(), PASCAL, tree, rank=2)
+    assert count_macs(model.merge()) == count_macs(model)

@@ -189,3 +189,14 @@ def test_shapes_that_do_not_fit_are_refused():
         task_loss(DEPTH, torch.zeros(2, 1, 4, 4), torch.zeros(2, 4, 4))
     with pytest.raises(ValueError, match="task 'normals'"):
         task_loss(NORMALS, torch.zeros(2, 3, 4, 4), torch.zeros(2, 1, 4, 4))
+
+
+@pytest.mark.parametrize("task, types", [
+    (PASCAL["semseg"], (torch.uint8, torch.int32)), (PASCAL["saliency"], (torch.bool, torch.uint8, torch.float64)),
+], ids=["semseg", "saliency"])  # fmt: skip
+def test_labels_of_another_type_of_numbers_have_the_same_loss(task, types):
+    target = make_target(task, 2, 8, torch.Generator().manual_seed(0))
+    target = target.where(target != IGNORE, 0)
+    prediction = torch.randn(2, task.channels, 8, 8)
+    for dtype in types:
+        torch.testing.assert_close(task_loss(task, prediction, target.to(dtype)), task_loss(task, prediction, target))

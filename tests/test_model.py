@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from ptsa_lite.backbones import load_backbone
 from ptsa_lite.lora import GroupedLoRALinear
 from ptsa_lite.methods import METHODS, build_model
-from ptsa_lite.model import MultiTaskModel
+from ptsa_lite.model import MultiTaskModel, freeze, role_of
 from ptsa_lite.tasks import PASCAL, Task
 from ptsa_lite.tree import TaskTree
 
@@ -302,3 +302,48 @@ def test_a_task_that_cannot_be_is_refused(task):
     names = "channels|name|loss_weight|metric|higher_is_better|positive_weight|scale"
     with pytest.raises(ValueError, match=f"({names}) must be"):
         Task(*task)
+
+
+@pytest.mark.parametrize("method", ["ptsa", "dora_separate", "adapter", "single_task_lora"])
+@pytest.mark.parametrize("merged", [False, True])
+def test_a_model_of_some_tasks_is_as_trained_or_frozen_as_the_whole_and_draws_nothing(backbone, method, merged):
+    tree = TREES[3] if method == "ptsa" else None
+    model = build_model(method, backbone, PASCAL, tree, rank=4, dropout=0.5)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name or "adapter" in name:
+            nn.init.normal_(parameter, std=0.05)
+    if merged and method == "adapter":
+        return  # has no merged form
+    model = (model.merge() if merged else model).eval()
+    before, images = torch.get_rng_state(), torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    some = model.only(["normals"])
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not some.training and not any(module.training for module in some.modules())
+    torch.testing.assert_close(some(images)["normals"], model(images)["normals"], atol=1e-4, rtol=1e-4)
+    assert any(p.requires_grad for p in some.parameters()) == (not merged)
+    assert model.train().only(["normals"]).training
+    assert not any(p.requires_grad for p in model.requires_grad_(False).only(["normals"]).parameters())
+
+
+def test_a_layer_that_cannot_be_parted_is_not_taken_for_one_of_all_groups(backbone):
+    class Grouped(nn.Module):
+        def __init__(self, base, *options):
+            super().__init__()
+            self.base = base
+
+    model = MultiTaskModel(copy.deepcopy(backbone), PASCAL, TREES[3], 3, layer=Grouped)
+    with pytest.raises(AttributeError, match="'Grouped' object has no attribute 'only'"):
+        model.only(["normals"])
+
+
+def test_a_role_that_there_is_not_is_refused(backbone):
+    model = MultiTaskModel(copy.deepcopy(backbone), PASCAL, TREES[3], 3)
+    with pytest.raises(ValueError, match="unknown role 'head'; did you mean 'heads'"):
+        freeze(model, ["head", "adapters"])
+    assert {role_of(name) for name in freeze(model, "heads")} == {"heads"}
+
+
+@pytest.mark.parametrize("name", ["a.b", "keys", "type", "backbone"])
+def test_a_task_called_as_parts_of_the_model_are_is_refused(backbone, name):
+    with pytest.raises(ValueError, match=f"task '{name}' cannot be called so"):
+        build_model("decoders_only", backbone, {name: Task(name, "depth")})

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny import tiny_family
+from tiny import tiny_backbone, tiny_family
 from torch import nn
 from torch.nn import functional as F
 
 from ptsa_lite.methods import build_model
-from ptsa_lite.predict import find_pictures, paint, predict, predict_files, strips, write_program
+from ptsa_lite.predict import export, find_pictures, paint, predict, predict_files, strips, write_program
 from ptsa_lite.tasks import NYUD, PASCAL, select
 from ptsa_lite.tree import TaskTree
 
@@ -222,3 +222,9 @@ def test_the_exported_program_equals_the_model_for_any_batch_and_survives_saving
         assert list(out) == list(tasks)
         for name in tasks:
             torch.testing.assert_close(out[name], expected[name], atol=1e-5, rtol=1e-5)
+
+
+def test_exporting_a_model_that_cannot_be_merged_leaves_it_in_training():
+    model = build_model("mtlora", tiny_backbone(), PASCAL, rank=2).train()
+    export(model)
+    assert model.training and all(module.training for module in model.modules())

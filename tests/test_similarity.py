@@ -212,3 +212,27 @@ def test_too_few_samples_and_a_task_without_labels_are_refused(model):
     blank = [dict(s, depth=torch.full_like(s["depth"], 255.0)) for s in make_samples(2)]
     with pytest.raises(ValueError, match="'depth' had a zero gradient"):
         gradient_similarity(model, blank, TASKS, readings=("plain",))
+
+
+def test_a_model_of_quick_layers_is_compared_as_its_equation():
+    same = {}
+    for name, options in (("plain", {}), ("quick", fast.fast())):
+        model = build_model("lora_shared", tiny_backbone(32), TASKS, rank=2, **options)
+        model.heads.load_state_dict(same.setdefault("heads", model.heads.state_dict()))
+        same[name] = gradient_similarity(model, make_samples(), TASKS).matrix()
+    np.testing.assert_allclose(same["quick"], same["plain"], atol=1e-5)
+
+
+def test_what_cannot_be_compared_is_refused_in_one_sentence(model, similarity):
+    with pytest.raises(ValueError, match="similarity reads linear layers and LoRA's, not MTLoRALinear"):
+        gradient_similarity(build_model("mtlora", tiny_backbone(32), TASKS, rank=2), make_samples(), TASKS)
+    two = {key: torch.cat([value] * 2) for key, value in make_samples(1)[0].items()}
+    with pytest.raises(ValueError, match="similarity compares single images; give batches of one"):
+        gradient_similarity(model, [two, two], TASKS)
+    lacking = [{key: value for key, value in sample.items() if key != "depth"} for sample in make_samples()]
+    with pytest.raises(ValueError, match="task 'depth' is asked for, but the batch holds only"):
+        gradient_similarity(model, lacking, TASKS)
+    with pytest.raises(ValueError, match="unknown reading 'plian'; did you mean 'plain'"):
+        similarity.stages("plian")
+    with pytest.raises(IndexError):
+        similarity.matrix(stage=4)  # stages are counted from 0, and the whole backbone is None

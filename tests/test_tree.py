@@ -135,3 +135,8 @@ def test_a_text_is_no_list_of_tasks(make):
     with pytest.raises(ValueError, match="a list of names, not the text 'depth'"):
         make("depth")
     assert TaskTree.shared(FOUR).only("a").tasks == ("a",)
+
+
+def test_a_tree_grows_from_a_map_of_any_number_of_tasks():
+    tasks = {f"task{i}": None for i in range(10)}
+    assert TaskTree.from_similarity(np.eye(10), tasks, (1, 2)) == TaskTree.from_similarity(np.eye(10), [*tasks], (1, 2))

@@ -27,13 +27,14 @@ def kronecker_sum(a: Tensor, p: Tensor, q: Tensor) -> Tensor:
 
 
 class CompacterLinear(AdapterLinear):
-    """A is the model's: here in a tuple, which registers nothing."""
+    """A is the model's, which is kept here in a tuple: that registers nothing."""
 
-    def attach(self, a: nn.Parameter, factor: int) -> None:
+    def attach(self, model: nn.Module, factor: int) -> None:
+        a = model.adapter_a
         n, rank, width = a.shape[1], self.rank, self.adapter_up_bias.shape[-1]
         if rank % n or width % n:
             raise ValueError(f"rank {rank} or width {width} is no multiple of the {n} Kronecker terms")
-        self.source = (a,)
+        self.source = (model,)
         made = self.adapter_up_bias.new_empty
         self.adapter_down_p = nn.Parameter(made(len(a), n, rank // n, factor).normal_(std=factor**-0.5))
         self.adapter_down_q = nn.Parameter(made(len(a), n, factor, width // n).normal_(std=(3 * width) ** -0.5))
@@ -41,7 +42,7 @@ class CompacterLinear(AdapterLinear):
         self.adapter_up_q = nn.Parameter(made(len(a), n, factor, rank // n).normal_(std=(3 * rank) ** -0.5))
 
     def weights(self) -> tuple[Tensor, Tensor]:
-        a = self.source[0][self.groups]
+        a = self.source[0].adapter_a[self.groups]
         down = kronecker_sum(a, self.adapter_down_p, self.adapter_down_q)
         return down, kronecker_sum(a, self.adapter_up_p, self.adapter_up_q)
 
@@ -56,4 +57,4 @@ class CompacterModel(AdapterModel):
         self.own = {"kronecker": kronecker, "factor": factor}
         self.adapter_a = nn.Parameter(torch.randn(len(self.tasks), kronecker, kronecker, kronecker) / kronecker**0.5)
         for _, _, _, layer in self.backbone.adapted_linears():
-            layer.attach(self.adapter_a, factor)
+            layer.attach(self, factor)

@@ -36,11 +36,15 @@ class SpectralLinear(nn.Module):
             raise ValueError(f"rank {rank} leaves a map no inner value; give at least 2 cells")
         c_out, c_in = base.weight.shape
         parts = c_out // c_in if c_out in (2 * c_in, 3 * c_in) else 1  # k and v, or q, k and v
-        self.base, self.rank, self.scale, self.dropout = base, rank, scale, nn.Dropout(dropout)
-        u, s, vh = torch.linalg.svd(base.weight.detach().unflatten(0, (parts, -1)), full_matrices=False)
-        for name, value in (("u", u), ("s", s), ("vh", vh)):
-            self.register_buffer(name, value, persistent=False)
+        self.base, self.rank, self.scale, self.dropout, self.parts = base, rank, scale, nn.Dropout(dropout), parts
+        self.decompose()
+        self.register_load_state_dict_post_hook(SpectralLinear.decompose)  # other weights have other vectors
         self.adapter_velocity = nn.Parameter(base.weight.new_zeros(n_groups, rank - 1))
+
+    def decompose(self, *_: Any) -> None:
+        weight = self.base.weight.detach().unflatten(0, (self.parts, -1))
+        for name, value in zip(("u", "s", "vh"), torch.linalg.svd(weight, full_matrices=False), strict=True):
+            self.register_buffer(name, value, persistent=False)
 
     def weight(self, velocity: Tensor) -> Tensor:
         """W' of one map."""

@@ -50,7 +50,8 @@ class DoRALinear(GroupedLoRALinear):
 
     def only(self, groups: list[int]) -> GroupedLoRALinear:
         layer = super().only(groups)
-        layer.lora_magnitude = nn.ParameterList(self.lora_magnitude[g].detach().clone() for g in groups)
+        kept = [self.lora_magnitude[g] for g in groups]
+        layer.lora_magnitude = nn.ParameterList(nn.Parameter(m.detach().clone(), m.requires_grad) for m in kept)
         return layer
 
 

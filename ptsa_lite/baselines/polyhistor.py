@@ -39,21 +39,21 @@ class DecomposedNetwork(nn.Module):
 
 
 class PolyhistorLinear(AdapterLinear):
-    """z and the hypernetwork are the model's: here in a tuple, which registers nothing."""
+    """z and the hypernetwork are the model's, which is kept here in a tuple: that registers nothing."""
 
-    def attach(self, z: nn.Parameter, network: DecomposedNetwork) -> None:
-        self.source = (z, network)
+    def attach(self, model: nn.Module, network: DecomposedNetwork) -> None:
+        self.source = (model, network)
 
     def weights(self) -> tuple[Tensor, Tensor]:
-        z, network = self.source
-        return network(z[self.groups])
+        model, network = self.source
+        return network(model.adapter_z[self.groups])
 
 
 class ScaledLinear(PolyhistorLinear):
     """D and U are template kernels, scaled up to the layer by S and S'."""
 
-    def attach(self, z: nn.Parameter, network: DecomposedNetwork) -> None:
-        super().attach(z, network)
+    def attach(self, model: nn.Module, network: DecomposedNetwork) -> None:
+        super().attach(model, network)
         rank, width = network.shapes[0][0], network.shapes[1][1]
         if self.rank % rank:
             raise ValueError(f"rank {self.rank} is no multiple of the first stage's {rank}, which its template has")
@@ -81,7 +81,7 @@ class PolyhistorModel(AdapterModel):
             DecomposedNetwork(embedding, layer.base.weight.shape[0], layer.rank, factor) for layer in layers[:templates]
         )
         for number, layer in enumerate(layers):
-            layer.attach(self.adapter_z, self.adapter_networks[number % templates])
+            layer.attach(self, self.adapter_networks[number % templates])
 
 
 class LiteModel(PolyhistorModel):

@@ -28,11 +28,12 @@ class SingleTaskModels(nn.Module):
 
     def merge(self) -> "SingleTaskModels":
         """A copy without low-rank work."""
-        return SingleTaskModels({name: model.merge() for name, model in self.models.items()})
+        return SingleTaskModels({name: model.merge() for name, model in self.models.items()}).eval()
 
     def only(self, tasks: Sequence[str]) -> "SingleTaskModels":
         """A copy for some of the tasks."""
-        return SingleTaskModels({name: copy.deepcopy(self.models[name]) for name in select(self.tasks, tasks)})
+        chosen = {name: copy.deepcopy(self.models[name]) for name in select(self.tasks, tasks)}
+        return SingleTaskModels(chosen).train(self.training)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         for model in self.models.values():

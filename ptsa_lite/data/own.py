@@ -128,6 +128,8 @@ def open_own(described: Description, split: str, work_size: int, n_frames: int |
     hf, sets = cache.hugging_face(), tables(described, split, root)
     rows = order([len(table) for table in sets], described.mix)[:n_frames]
     needed = [1 + max((i for k, i in rows if k == number), default=-1) for number in range(len(sets))]
+    if not rows:
+        raise DataError("missing", f"{', '.join(table.name for table in sets)}: there is no frame in it")
     made = [_framed(table, n, work_size, split) for table, n in zip(sets, needed, strict=True) if n]
     whole = hf.concatenate_datasets(made)
     if len(sets) > 1:
@@ -167,6 +169,8 @@ def _load(source: Any, split: str, root: Path, whole: bool = False) -> tuple[Any
     if isinstance(source, list | tuple) and source and all(isinstance(row, Mapping) for row in source):
         return source, "the list of rows", root
     if isinstance(source, hf.Dataset):
+        if source.format["type"] == "custom":
+            raise ValueError("the datasets.Dataset has a transform, which is not carried out here; apply it by .map()")
         return source.with_format(None), "the data set", root
     if not isinstance(source, str | Path):
         raise ValueError(f"data cannot be read from {type(source).__name__}; give a path, a datasets.Dataset or rows")

@@ -32,7 +32,7 @@ KEPT = ("metrics", "parameters", "gmacs", "frames", "versions")  # of a run's re
 
 
 class Pretrained(ModelHubMixin, library_name="ptsa-lite", tags=["multi-task-learning", "lora", "dense-prediction"]):
-    """A trained model with what is known of it. `config` holds "run", a `Run` as plain values, and entries of KEPT."""
+    """A trained model with what is known of it. `config` holds "run", a `Run` as plain values, and all of KEPT."""
 
     def __init__(self, model: nn.Module, config: dict[str, Any]):
         self.model, self.config = model, config
@@ -55,6 +55,10 @@ class Pretrained(ModelHubMixin, library_name="ptsa-lite", tags=["multi-task-lear
         for path in (save_directory / "config.json", save_directory / "README.md"):
             if path.is_file() and "ptsa" not in path.read_text(encoding="utf-8", errors="replace"):
                 raise ValueError(f"{path} is somebody else's; give a folder of its own")
+        if lacking := [key for key in ("run", *KEPT) if key not in self.config]:
+            raise ValueError(
+                f"config lacks {', '.join(lacking)}; `Pretrained.of` makes it of a folder that was trained in"
+            )
         save_adapters(self.model, save_directory / ADAPTERS, **self.config)
         write_json(save_directory / "config.json", self.config)
         self.generate_model_card().save(save_directory / "README.md")  # over an older one, too

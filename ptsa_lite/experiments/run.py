@@ -198,7 +198,11 @@ def named_only(data: str | Mapping) -> str | dict:
     def name(path):
         if isinstance(path, Mapping):
             return {split: name(one) for split, one in path.items()}
-        return [name(one) for one in path] if isinstance(path, list | tuple) else Path(path).name
+        if isinstance(path, list | tuple):
+            return [name(one) for one in path]
+        if not isinstance(path, str | Path):
+            raise ValueError(f"a run's data lie in files, which its name is made of, not in a {type(path).__name__}")
+        return Path(path).name
 
     return data if isinstance(data, str) else data | {"path": name(data["path"])}
 

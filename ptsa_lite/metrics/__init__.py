@@ -46,6 +46,8 @@ def delta_m(results: Mapping[str, float], single_task: Mapping[str, float], task
                 raise ValueError(f"delta_m needs a {what} for task {name!r}; there is one for: {', '.join(held)}")
         if single_task[name] == 0:
             raise ValueError(f"delta_m divides by the single-task reference, and that of task {name!r} is 0")
+        if task.higher_is_better is None:
+            raise ValueError(f"task {name!r}: is more of {task.metric!r} better? Say higher_is_better in the Task")
         gain = (results[name] - single_task[name]) / single_task[name]
         gains.append(gain if task.higher_is_better else -gain)
     return 100 * math.fsum(gains) / len(gains)
@@ -59,7 +61,7 @@ class MeanIoU(Meter):
     """
 
     def _rows(self, prediction: Tensor, target: Tensor) -> Tensor:
-        classes, valid = self.task.channels, target != IGNORE
+        classes, valid, target = self.task.channels, target != IGNORE, target.long()
         chosen = prediction.permute(0, 2, 3, 1).argmax(-1)  # (B, H, W)
         cell = target.clamp(0, classes - 1) * classes + chosen
         lowest, highest = target.flatten(1).amin(1), target.where(valid, 0).flatten(1).amax(1)

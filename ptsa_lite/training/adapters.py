@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ptsa_lite import __version__
 from ptsa_lite.checks import check, or_none
-from ptsa_lite.data.disk import write_whole
+from ptsa_lite.data.disk import make_folder, write_whole
 from ptsa_lite.weights import fit_position_table
 
 from .sameness import POSITION_TABLES, description, differences, digest, frozen_weights, plain
@@ -30,16 +30,20 @@ def save_adapters(model: nn.Module, path: str | Path, dtype: torch.dtype | None 
     """Writes what was trained, and in its metadata what it fits, as safetensors; returns the file's bytes.
 
     dtype: of the numbers in the file, float16 for one half as large (a model that reads them keeps its own).
-    about: whatever else is worth keeping beside it, as plain values.
+    about: whatever else is worth keeping beside it, as plain values. Raises ValueError if nothing of the model trains.
     """
-    check({"dtype": or_none((lambda v: isinstance(v, torch.dtype), "a number format, as torch.float16"))}, locals())
+    formats = (lambda v: isinstance(v, torch.dtype) and v.is_floating_point, "a float format, as torch.float16")
+    check({"dtype": or_none(formats)}, locals())
     path, model = Path(path), unwrap_model(model)
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ValueError("nothing of this model trains, so there is nothing to save; save it before merge or freezing")
     state = {name: value.cpu().contiguous() for name, value in adapter_state(model).items()}
     if dtype is not None:
         state = {name: value.to(dtype) if value.is_floating_point() else value for name, value in state.items()}
     metadata = {"description": _fits(model), "versions": versions(), "about": about}
     metadata["contents"] = digest(sorted(state.items()))  # safetensors itself has no checksum
     content = save(state, {key: json.dumps(value) for key, value in metadata.items()})
+    make_folder(path.parent)
     write_whole(path, lambda beside: beside.write_bytes(content))
     return path.stat().st_size
 

@@ -36,6 +36,8 @@ def load_weights(backbone: nn.Module, path: Path) -> None:
     for key in wanted.keys() & state:
         if key.endswith(TABLE):
             state[key] = fit_position_table(state[key], wanted[key].shape)
+            if state[key].shape != wanted[key].shape and math.isqrt(len(wanted[key])) ** 2 != len(wanted[key]):
+                raise ValueError(f"{path} has square windows, and a side of {backbone.img_size} is too short for them")
         if not state[key].isfinite().all():
             raise ValueError(f"{path}: {key} holds values that are not finite; fetch the weights again")
     try:

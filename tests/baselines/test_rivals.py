@@ -444,3 +444,14 @@ def test_deep_prompts_enter_every_block_and_shallow_ones_the_first():
 def test_what_cannot_be_built_is_refused(method, options, said):
     with pytest.raises(ValueError, match=said):
         rival(method, **options)
+
+
+@rivals
+@pytest.mark.parametrize("assign", [False, True])
+def test_a_state_dict_is_all_that_a_model_computes_with(method, assign):
+    """Also into a model over other frozen weights, whose singular vectors are others."""
+    one, images = woken(rival(method)).eval(), torch.randn(2, 3, 64, 64)
+    other = build_model(method, tiny_family("swin", seed=5)[1], TWO, rank=4).eval()
+    other.load_state_dict(one.state_dict(), assign=assign)
+    for name, value in one(images).items():
+        torch.testing.assert_close(other(images)[name], value, atol=1e-5, rtol=1e-5)

@@ -335,3 +335,13 @@ def test_a_task_takes_what_its_kind_usually_has():
     assert not Task("wet", "binary", metric="loss").higher_is_better
     with pytest.raises(ValueError, match="unknown kind of task 'x'"):
         Task("x", "regresion")
+
+
+def test_a_transform_of_the_data_set_is_told_and_not_left_out():
+    kept = datasets.Dataset.from_list([{"image": Image.new("RGB", (32, 32)), "mask": Image.new("L", (32, 32), 3)}])
+    tasks = {"mask": {"kind": "segmentation", "classes": 5}}
+    assert open_dataset(kept, tasks=tasks, img_size=32)[0]["mask"].unique().tolist() == [3]
+    with pytest.raises(ValueError, match=r"the datasets.Dataset has a transform, .*apply it by .map\(\)"):
+        open_dataset(kept.with_transform(lambda batch: batch), tasks=tasks, img_size=32)
+    with pytest.raises(ValueError, match="the data set: there is no frame in it"):
+        open_dataset(kept.select([]), tasks=tasks, img_size=32)

@@ -95,3 +95,10 @@ def test_what_is_no_such_folder_is_refused(trained, tmp_path, monkeypatch):
     path.write_bytes(path.read_bytes()[:-8] + b"damaged!")
     with pytest.raises(ValueError, match="is damaged"):
         Pretrained.from_pretrained(tmp_path / "folder")
+
+
+def test_a_config_that_lacks_what_the_card_tells_leaves_no_half_folder(trained, tmp_path):
+    ours = Pretrained.of(trained)
+    with pytest.raises(ValueError, match="config lacks metrics, parameters, gmacs, frames, versions"):
+        Pretrained(ours.model, {"run": ours.config["run"]}).save_pretrained(tmp_path / "folder")
+    assert not [*(tmp_path / "folder").iterdir()]

@@ -118,3 +118,9 @@ def test_held_out_frames_are_not_trained_on_and_do_not_change_other_names():
     kept, measured = open_sets(Run("bitfit", holdout=4, **SMALL | {"n_frames": 10}))
     assert measured[:]["index"] == [0, 4, 8] and kept[:]["index"] == [1, 2, 3, 5, 6, 7, 9]
     assert Run("bitfit", holdout=4, **SMALL).name() != Run("bitfit", **SMALL).name()
+
+
+def test_data_in_memory_are_refused_for_a_run_whose_name_is_made_of_its_files():
+    run = Run("decoders_only", {"wet": {"kind": "binary"}}, data={"path": [{"image": 1, "wet": 2}]})
+    with pytest.raises(ValueError, match="a run's data lie in files, which its name is made of, not in a int"):
+        run.name()

@@ -11,7 +11,7 @@ from test_losses import make_target
 
 from ptsa_lite.losses import task_loss
 from ptsa_lite.metrics import delta_m, make_meter, measured_by
-from ptsa_lite.tasks import IGNORE, NYUD, PASCAL, SCENES, SUITES
+from ptsa_lite.tasks import IGNORE, NYUD, PASCAL, SCENES, SUITES, Task
 
 SEMSEG, PARTS, SALIENCY = PASCAL["semseg"], PASCAL["human_parts"], PASCAL["saliency"]
 DEPTH, NORMALS, EDGE = NYUD["depth"], NYUD["normals"], NYUD["edge"]
@@ -256,3 +256,36 @@ def test_delta_m_names_what_is_missing():
         delta_m({"semseg": 1.0, "normals": 1.0}, {"normals": 1.0}, tasks)
     with pytest.raises(ValueError, match="that of task 'semseg' is 0"):
         delta_m({"semseg": 1.0, "normals": 1.0}, {"semseg": 0.0, "normals": 1.0}, tasks)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64])
+def test_class_ids_of_any_whole_type_are_counted_alike(dtype):
+    target = torch.arange(40).repeat(2, 8, 1)
+    assert measure(NYUD["semseg"], one_hot(target, 40), target.to(dtype)) == 100
+
+
+@pytest.mark.parametrize("task", EVERY.values(), ids=EVERY)
+def test_a_prediction_that_holds_nan_has_no_metric(task):
+    prediction, target = random_set(task)
+    whole, part = make_meter(task), make_meter(task)
+    whole.update(prediction, target)
+    prediction[0, 0, 0, 0] = math.nan
+    part.update(prediction, target)
+    assert math.isfinite(whole.compute()) and math.isnan(part.compute())
+    whole.merge(part)
+    assert math.isnan(whole.compute())
+
+
+@pytest.mark.parametrize("task", EVERY.values(), ids=EVERY)
+def test_a_target_of_another_shape_is_refused_by_every_meter(task):
+    prediction, target = random_set(task)
+    wrong = target[:, None] if task.kind == "segmentation" else target[:, 0]
+    with pytest.raises(ValueError, match=f"meter of task '{task.name}': prediction .* and target .* do not fit"):
+        make_meter(task).update(prediction, wrong)
+
+
+def test_whether_more_is_better_is_not_guessed():
+    task = {"x": Task("x", "binary", metric="AP")}
+    with pytest.raises(ValueError, match="task 'x': is more of 'AP' better"):
+        delta_m({"x": 60.0}, {"x": 50.0}, task)
+    assert delta_m({"x": 60.0}, {"x": 50.0}, {"x": replace(task["x"], higher_is_better=True)}) == pytest.approx(20)

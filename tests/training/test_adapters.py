@@ -173,3 +173,14 @@ def test_a_file_of_something_else_is_refused(path):
     path.write_bytes(path.read_bytes()[:20])
     with pytest.raises(ValueError, match="not a whole adapter file"):
         read_metadata(path)
+
+
+def test_a_model_of_which_nothing_trains_is_not_saved_as_one(path):
+    model = model_of()
+    for nothing in (model.merge(), model.requires_grad_(False)):
+        with pytest.raises(ValueError, match="nothing of this model trains, so there is nothing to save"):
+            save_adapters(nothing, path)
+    with pytest.raises(ValueError, match="dtype must be None or a float format"):
+        save_adapters(model_of(), path, dtype=torch.int8)
+    assert not path.exists()
+    assert save_adapters(model_of(), path.parent / "new" / path.name) > 0  # the folder is made

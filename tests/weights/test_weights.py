@@ -156,3 +156,9 @@ def test_what_is_allowed_in_a_file_is_allowed_there_alone(tmp_path):
     before = torch.serialization.get_safe_globals()
     load_backbone(weights=tmp_path / "theirs.pth", img_size=64)
     assert set(torch.serialization.get_safe_globals()) == set(before)  # torch keeps them in any order
+
+
+def test_an_oblong_size_that_the_packaged_windows_do_not_fit_is_told():
+    with pytest.raises(ValueError, match=r"has square windows, and a side of \(64, 96\) is too short for them"):
+        load_backbone(img_size=(64, 96))
+    assert load_backbone(img_size=(128, 192)).img_size == (128, 192)
