@@ -896,7 +896,8 @@ if len(pairs) > 1:
         + ("which lies outside the interval." if bare_one["high"] < 1.1 else "which the interval does not exclude.")
         + (f" At 128 pixels the difference was {answers['study_nyud'][0]['mean']:+.2f}, in {answers['study_nyud'][0]['n']} "
            "seeds." if "study_nyud" in answers else "")
-        + f" The study asks {n} times, on frames by which no rate was chosen.")
+        + " The seeds were added one after the other, and looked at each time, which finds a difference where there is none "
+        f"more often than once in twenty. The study asks {n} times, on frames by which no rate was chosen, and is looked at once.")
 
 # %% [markdown]
 # ### What it says

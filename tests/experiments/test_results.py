@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS, GRIDS = ROOT / "figures" / "results", ROOT / "figures" / "grids"
 SHIPPED = {
     "study_scenes": 57, "study_nyud": 57, "groups_scenes": 9, "groups_nyud": 9, "ranks_scenes": 36, "rates_scenes": 33,
-    "rates_nyud": 40, "rates_nyud_224": 20, "seeds_nyud_224": 4, "gpu_nyud": 14, "backbone_nyud": 6,
+    "rates_nyud": 40, "rates_nyud_224": 20, "seeds_nyud_224": 6, "gpu_nyud": 14, "backbone_nyud": 6,
     "backbone_nyud_long": 2,
 }  # fmt: skip
 
