@@ -22,11 +22,9 @@ def total_loss(
     predictions, batch, counts: as in task_loss, by task. Raises ValueError if one is missing.
     """
     require(tasks, predictions, batch)
-    total: Any = 0
-    losses = {}
-    for name, task in tasks.items():
-        losses[name] = task_loss(task, predictions[name], batch[name], counts[name] if counts else None)
-        total = total + task.loss_weight * losses[name]
+    losses = {name: task_loss(task, predictions[name], batch[name], counts[name] if counts else None)
+              for name, task in tasks.items()}  # fmt: skip
+    total: Any = sum(task.loss_weight * losses[name] for name, task in tasks.items())
     return total, losses
 
 

@@ -100,7 +100,7 @@ def find_pictures(places: Sequence[Path]) -> list[Path]:
     """The pictures that are meant: a file is itself, a folder the pictures in it, without the maps that `predict_files`
     wrote there. Raises FileNotFoundError."""
     found = []
-    for place in map(Path, places):
+    for place in map(Path, [places] if isinstance(places, str | Path) else places):
         whose = _owners(place)
         inside = sorted(path for path in place.glob("[!.]*") if path.suffix.lower() in SUFFIXES and not path.is_dir()
                         and not (path.name.count(".") > 1 and _key(_named(path)) in whose))  # fmt: skip
@@ -119,6 +119,7 @@ def predict_files(
     that is no map, also not from call to call, for which pictures.json in the folder keeps whose they are, and `by`
     what. Raises ValueError where the folder holds maps by something else.
     """
+    pictures = [pictures] if isinstance(pictures, str | Path) else pictures
     pictures, folder = [Path(picture) for picture in pictures], make_folder(Path(folder))
     names, failed = name_pictures(pictures, folder, by), []
     for number, (path, name) in enumerate(zip(pictures, names, strict=True), 1):
@@ -196,7 +197,7 @@ def write_program(model: nn.Module, file: Path, tasks: Iterable[str] = ()) -> fl
     file = Path(file)
     readers = {".pt2": lambda file, images: torch.export.load(file).module()(images), ".onnx": _run_onnx}
     read = readers[known(file.suffix, readers, "kind of program")]
-    model = (model.only(tasks) if tasks else model).eval()
+    model = copy.deepcopy(model.only(tasks) if tasks else model).eval()  # the caller's may go on training
     if file.suffix == ".onnx":
         try:
             import onnxruntime  # noqa: F401

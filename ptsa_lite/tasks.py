@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .checks import AT_LEAST_0, COUNT, FLAG, POSITIVE, SHARE, SIZE, TEXT, check, known, or_none
+from .checks import AT_LEAST_0, COUNT, FLAG, POSITIVE, SHARE, SIZE, TEXT, check, known, number, or_none
 
 IGNORE = 255  # "no label here", in every label tensor: no class id, unit vector or depth in metres reaches it
 """A regression's value that is exactly 255 becomes the next number of float32, 1.5e-5 above."""
@@ -61,8 +61,11 @@ class Task:
 
     def __post_init__(self) -> None:
         channels, metric = KINDS[known(self.kind, KINDS, f"kind of task {self.name!r}:")]
-        check({"name": TEXT, "metric": TEXT, "channels": SIZE, "loss_weight": AT_LEAST_0, "scale": POSITIVE,
-               "positive_weight": or_none(SHARE), "higher_is_better": or_none(FLAG)}, vars(self))  # fmt: skip
+        check({"name": TEXT, "metric": TEXT, "loss_weight": AT_LEAST_0, "scale": POSITIVE,
+               "channels": (lambda v: SIZE[0](v) and v <= IGNORE, f"0 to {IGNORE}, as a label is one byte"),
+               "positive_weight": or_none(SHARE), "higher_is_better": or_none(FLAG),
+               "foreground": (lambda v: not v or self.kind == "segmentation", "of a segmentation alone"),
+               "ignore": or_none((number, "a number"))}, vars(self))  # fmt: skip
         if self.unit and self.kind == "regression":
             metric += f" ({self.unit})"
         if not self.channels:
@@ -72,8 +75,7 @@ class Task:
         if self.higher_is_better is None:
             _, more = METRICS.get(plain_metric(self.metric), ((), None))
             object.__setattr__(self, "higher_is_better", more)
-        classes = (lambda v: 1 <= v <= IGNORE, f"1 to {IGNORE} classes, as a label is one byte and {IGNORE} none")
-        check({"channels": classes if self.kind == "segmentation" else COUNT}, vars(self))
+        check({"channels": COUNT}, vars(self))
 
     @property
     def moves(self) -> str:

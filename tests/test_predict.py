@@ -228,3 +228,13 @@ def test_exporting_a_model_that_cannot_be_merged_leaves_it_in_training():
     model = build_model("mtlora", tiny_backbone(), PASCAL, rank=2).train()
     export(model)
     assert model.training and all(module.training for module in model.modules())
+
+
+def test_writing_a_program_leaves_a_model_in_training_and_one_picture_is_a_picture(tmp_path):
+    model = build_model("decoders_only", tiny_backbone(), PASCAL).train()
+    write_program(model, tmp_path / "p.pt2")
+    assert model.training and all(module.training for module in model.modules())
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
+    assert find_pictures(str(tmp_path / "a.png")) == [tmp_path / "a.png"]
+    predict_files(model, str(tmp_path / "a.png"), tmp_path / "maps")
+    assert (tmp_path / "maps" / "a.semseg.png").is_file()

@@ -18,5 +18,5 @@ def test_an_unknown_or_repeated_task_is_refused_by_name():
 
 def test_more_classes_than_a_byte_holds_are_refused():
     assert Task("mask", "segmentation", IGNORE).channels == IGNORE
-    with pytest.raises(ValueError, match="channels must be 1 to 255 classes, as a label is one byte"):
+    with pytest.raises(ValueError, match="channels must be 0 to 255, as a label is one byte"):
         Task("mask", "segmentation", IGNORE + 1)

@@ -30,8 +30,10 @@ from .pictures import read_grey, read_picture
 
 
 def is_empty(cell: Any) -> bool:
-    """Whether a cell says nothing: None, NaN, no text, no bytes."""
+    """Whether a cell says nothing: None, NaN, an array of nothing else, no text, no bytes."""
     cell = _stored(cell)
+    if isinstance(cell, np.ndarray) and cell.dtype.kind == "f" and cell.size:  # as a null of an Array2D comes
+        return bool(np.isnan(cell).all())
     return cell is None or (isinstance(cell, float) and cell != cell) or (isinstance(cell, str | bytes) and not cell)
 
 
@@ -95,13 +97,17 @@ def _binary(values: np.ndarray, task: Task) -> np.ndarray:
     if 1 < kept.max(initial=0) < 128:
         words = f"it reaches {kept.max():g}; task {task.name!r} is binary: expected 0 and 1, or 0 and 255"
         raise DataError("range", words)
+    if kept.max(initial=0) == 255 and (kept == 1).any() and np.isin(kept, (0, 1, 255)).all():
+        words = f"it holds 1 and 255, of which task {task.name!r} can have one"
+        raise DataError("range", f"{words}; where 255 means that there is no label, say ignore: 255")
     return np.where(none, np.uint8(IGNORE), files.above_half(kept, "it", "binary"))
 
 
 def _regression(values: np.ndarray, task: Task) -> np.ndarray:
     with np.errstate(over="ignore"):  # what float32 cannot hold is no label
         real = np.multiply(values, task.scale, dtype=np.float64).astype(np.float32)
-    return np.where(np.isfinite(real) & (values != task.ignore), real, np.float32(np.nan))
+        none = task.ignore is not None and np.asarray(values, np.float32) == np.float32(task.ignore)
+    return np.where(np.isfinite(real) & ~(none | (values == task.ignore)), real, np.float32(np.nan))
 
 
 def _depth(values: np.ndarray, task: Task) -> np.ndarray:

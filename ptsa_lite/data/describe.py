@@ -59,7 +59,9 @@ def describe(
     if isinstance(data, str) and data in RECIPES:
         raise ValueError(f"data set {data!r} has tasks of its own; name those that you want in a list")
     is_map = isinstance(data, Mapping) and not {"train", "val", "validation", "test"} & {*data}
-    data = data if is_map else {"path": data, "columns": columns}
+    if is_map and columns and data.get("columns"):
+        raise ValueError("columns are given twice, in the data and beside them; leave one out")
+    data = {**data, "columns": data.get("columns") or columns} if is_map else {"path": data, "columns": columns}
     settings = {known(key, SETTINGS, "setting of data"): value for key, value in data.items()}
     path, named = settings.get("path"), settings.get("columns") or {}
     if path is None or (isinstance(path, str | list | tuple) and not path):

@@ -34,7 +34,8 @@ def make_loader(
     if isinstance(dataset, DeviceFrames):
         return (dataset.batch(rows, epoch, seed) for rows in batches)
     workers = workers_here(workers, dataset, batch_size)
-    return DataLoader(set_epoch(dataset, epoch, seed), batch_sampler=batches, num_workers=workers)
+    own = Generator().manual_seed((seed or 0) * 1_000_003 + epoch)  # torch draws the workers' seed, else from all's
+    return DataLoader(set_epoch(dataset, epoch, seed), batch_sampler=batches, num_workers=workers, generator=own)
 
 
 def batches_of(n: int, batch_size: int, seed: int | None = None, epoch: int = 0, drop_last: bool = False) -> Batches:

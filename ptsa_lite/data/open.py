@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torch.utils.data import ConcatDataset, Subset
+
 from ptsa_lite.checks import COUNT, FLAG, SIZE, Rule, check, or_none
 from ptsa_lite.scenes import SCENES_VERSION, render_scene
 from ptsa_lite.tasks import SCENES, Task, known, suite
@@ -18,7 +20,7 @@ from ptsa_lite.tasks import SCENES, Task, known, suite
 from . import frames, own
 from . import transforms as tr
 from .cache import build, cache_folder, fingerprint, open_parts
-from .describe import describe
+from .describe import describe, task_of
 from .listing import ARCHIVES, tasks_of
 from .prepared import FRAMES_VERSION, build_copy, is_prepared, open_prepared, read_manifest
 
@@ -99,7 +101,12 @@ def open_dataset(
         recipe = described.augment if augment and described.augment != "none" else ""
         kinds = {task: one.moves for task, one in described.tasks.items()}
         return _seen_as(table, Samples(recipe, kinds, img_size, work_size, seed))
-    tasks = tasks_of(known(name, SOURCES, "data set"), tasks)
+    name = known(name, SOURCES, "data set")
+    if columns:
+        raise ValueError(f"data set {name!r} has no columns to name; leave columns out")
+    if isinstance(tasks, Mapping):
+        _check_as_suite(name, tasks)
+    tasks = tasks_of(name, tasks)
     if name == "scenes":
         if str(root):
             raise ValueError(f"the scenes are drawn, not read from {root}; leave out root, or name the data set there")
@@ -119,6 +126,16 @@ def _split(name: str) -> str:
     return known({"test": "val"}.get(name, name), ("train", "val"), "split")
 
 
+def _check_as_suite(name: str, tasks: Mapping) -> None:
+    """Labels of a suite are what they are: raises ValueError for a description that says otherwise."""
+    for task, given in tasks.items():
+        theirs, said = vars(suite(name)[task]), vars(task_of(task, given))
+        for key in ("kind", "channels", "ignore", "scale", "foreground"):
+            if said[key] != theirs[key]:
+                words = f"its {key} is {theirs[key]!r}, not {said[key]!r}"
+                raise ValueError(f"task {task!r} of {name}: {words}; name the tasks in a list")
+
+
 def is_own(name: Any, tasks: Any = None) -> bool:
     """Whether data are somebody's own, which say what their tasks are. Of SOURCES, tasks of the suite are names."""
     if not isinstance(name, str) or not isinstance(tasks, Mapping):
@@ -131,7 +148,7 @@ def count_frames(name: Any, root: str | Path, split: str, n_frames: int | None =
     split = _split(split)
     if is_own(name, tasks):
         described = describe(name, tasks)
-        n = len(own.order([len(table) for table in own.tables(described, split, root)], described.mix))
+        n = len(own.order([len(table) for table in own.tables(described, split, root)], own.mix_of(described, split)))
     elif name == "scenes":
         return n_frames or SCENE_COUNT[split]
     elif is_prepared(root):
@@ -146,6 +163,10 @@ def set_epoch(dataset, epoch: int, seed: int | None = None):
 
     What is not of `open_dataset`, but has a length and samples of its own, stays as it is: it augments itself.
     """
+    if isinstance(dataset, Subset):
+        return Subset(set_epoch(dataset.dataset, epoch, seed), dataset.indices)
+    if isinstance(dataset, ConcatDataset):
+        return ConcatDataset([set_epoch(one, epoch, seed) for one in dataset.datasets])
     samples = samples_of(dataset)
     if samples is None:
         return dataset

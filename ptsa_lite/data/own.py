@@ -26,7 +26,7 @@ from ptsa_lite.tasks import Task
 
 from . import cache, files, frames
 from .cells import LABELS, is_empty, numbers, opened, paths_of
-from .describe import Description
+from .describe import MIXES, Description
 from .files import DataError
 from .pictures import read_picture
 from .prepared import FRAMES_VERSION
@@ -110,6 +110,11 @@ def tables(described: Description, split: str, root: str | Path = "") -> list[Ta
     return made
 
 
+def mix_of(described: Description, split: str) -> str:
+    """How the sets of a split are mixed: only frames to train on may come several times."""
+    return described.mix if split == "train" else MIXES[0]
+
+
 def order(lengths: Sequence[int], mix: str) -> list[tuple[int, int]]:
     """(set, row) of each frame: the sets one after the other; or a row of each in turn, until the longest has ended.
 
@@ -126,7 +131,7 @@ def open_own(described: Description, split: str, work_size: int, n_frames: int |
     Raises ValueError where a frame cannot be read, and where no frame has a label of a task.
     """
     hf, sets = cache.hugging_face(), tables(described, split, root)
-    rows = order([len(table) for table in sets], described.mix)[:n_frames]
+    rows = order([len(table) for table in sets], mix_of(described, split))[:n_frames]
     needed = [1 + max((i for k, i in rows if k == number), default=-1) for number in range(len(sets))]
     if not rows:
         raise DataError("missing", f"{', '.join(table.name for table in sets)}: there is no frame in it")
@@ -233,5 +238,5 @@ def _undecoded(rows, used: set[str], base: Path) -> tuple[Any, list | None]:
         for place in paths_of(path, places):  # without one it is packed with the rows, or missed when it is read
             with suppress(OSError):
                 found = os.stat(place)
-                stamp.append((path, found.st_size, found.st_mtime_ns))
+                stamp.append((os.path.abspath(place), found.st_size, found.st_mtime_ns))
     return rows, stamp

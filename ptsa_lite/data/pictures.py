@@ -81,10 +81,10 @@ def _decoded(source: str | Path | BinaryIO | Image.Image) -> tuple[Image.Image, 
             picture.filename = ""  # else Pillow 13 maps a grey TIFF that is turned from its file, in wrong order
         # How the file packs its values stands in its tiles, and only until it is loaded: "RGB;16B", "L;4", "I;12".
         packed = " ".join(str(tile[3]) for tile in getattr(picture, "tile", ())) or picture.mode
+        packed, how = vars(picture).setdefault("_as_stored", (packed, _turn(picture)))  # for who reads it again, loaded
         bits = re.search(r";(\d+)", packed)
         if picture.format in PROGRAMS:
             raise ValueError(f"{picture.format} is a program that draws")
-        how = _turn(picture)
         picture.load()
         if how is not None and _turn(picture) is None:
             picture = picture.transpose(BACK.get(how, how))

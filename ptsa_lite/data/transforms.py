@@ -166,13 +166,18 @@ def _classes(values: Tensor, warps: Sequence[Warp]) -> tuple[Tensor, Tensor]:
 
 def _depth(depth: Tensor, warps: Sequence[Warp]) -> tuple[Tensor, Tensor]:
     """A zoom by s brings everything s times nearer."""
-    return depth / _each([warp.scale for warp in warps], depth)[:, None], depth[:, 0] == 0
+    metres = depth / _each([warp.scale for warp in warps], depth)[:, None]
+    return _beside(metres), depth[:, 0] == 0
 
 
 def _regression(values: Tensor, warps: Sequence[Warp]) -> tuple[Tensor, Tensor]:
     """Numbers that stay what they are, not finite where there is none."""
-    beside = float(np.nextafter(np.float32(IGNORE), np.float32(np.inf)))
-    return values.where(values != IGNORE, beside), ~values[:, 0].isfinite()
+    return _beside(values), ~values[:, 0].isfinite()
+
+
+def _beside(values: Tensor) -> Tensor:
+    """A number that is IGNORE by chance becomes the next one."""
+    return values.where(values != IGNORE, float(np.nextafter(np.float32(IGNORE), np.float32(np.inf))))
 
 
 def _normals(n: Tensor, warps: Sequence[Warp]) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,6 @@
 """One training as plain values: its settings, its name, and everything that is made of them before it begins."""
 
+import copy
 import hashlib
 import itertools
 import json
@@ -85,6 +86,9 @@ class Run:
 
     def __post_init__(self):
         check(RULES, vars(self))
+        for name in ("tree", "data", "config", "similarity", "metrics"):  # the caller may change his own
+            if isinstance(getattr(self, name), Mapping):
+                object.__setattr__(self, name, copy.deepcopy(dict(getattr(self, name))))
         known(self.method, METHODS, "method")
         if isinstance(self.tasks, Mapping):
             if isinstance(self.data, str):
@@ -249,8 +253,12 @@ def open_sets(run: Run, augment: bool = True) -> tuple:
     if not run.holdout:
         return train_set, open_dataset(name, split="val", **data)
     plain = open_dataset(name, split="train", augment=False, **data)
-    held_out = range(0, len(plain), run.holdout)
-    sets = train_set.select([i for i in range(len(train_set)) if i not in held_out]), plain.select(held_out)
+    index = list(plain.with_format(None)["index"])  # in turns, a frame comes several times
+    held_out, first = {*sorted({*index})[:: run.holdout]}, {frame: i for i, frame in reversed([*enumerate(index)])}
+    sets = (
+        train_set.select([i for i, frame in enumerate(index) if frame not in held_out]),
+        plain.select(sorted(first[frame] for frame in held_out)),
+    )
     for task, (frames, use) in itertools.product(run.tasks, zip(sets, ("train", "measure"), strict=True)):
         labels = frames.select_columns([task]).with_format("arrow")[:].column(task)
         if labels.null_count == len(labels):

@@ -86,7 +86,14 @@ def read_runs(path: str | Path, changes: Mapping | None = None, names: Sequence[
             settings = _join(base, point, row, changed)
             try:
                 _check_varied(grid, row)
-                runs |= {run.name(): run for run in _with_trees(settings)}  # named again, it takes the last label
+                for run in _with_trees(settings):
+                    told = runs.setdefault(run.name(), run)
+                    if (told.data, told.root) != (run.data, run.root):
+                        raise ValueError(
+                            "its data and those of another run differ only in the folder that they lie in, "
+                            "which no name of a run tells; give the files or folders names of their own"
+                        )
+                    runs[run.name()] = run  # named again, it takes the last label
             except ValueError as error:
                 raise ValueError(f"{path}{f', row {name}' if name else ''}: {error}") from None
     return list(runs.values())

@@ -112,6 +112,9 @@ def power_of(difference: float, sd: float, n: int, alpha: float = 0.05) -> float
 
 def detectable(sd: float, n: int, power: float = 0.8, alpha: float = 0.05) -> float:
     """The difference that n seeds find with this chance (`power_of`), where differences of a seed have this sd."""
+    if n < 2 or not alpha / 2 < power < 1:
+        words = f"give at least 2 seeds and a chance between {alpha / 2:g} and 1"
+        raise ValueError(f"{words}, not {n} and {power}")
     largest = 10 * (1 + stats.t.isf(alpha / 2, n - 1))
     return sd * brentq(lambda difference: power_of(difference, 1.0, n, alpha) - power, 0, largest)
 
@@ -123,6 +126,8 @@ def seeds_needed(difference: float, sd: float, power: float = 0.8, alpha: float 
     """
     if not difference:
         raise ValueError("no number of seeds finds a difference of 0; give the smallest one that would matter")
+    if sd < 0 or not alpha / 2 < power < 1:
+        raise ValueError(f"give an sd of at least 0 and a chance between {alpha / 2:g} and 1, not {sd} and {power}")
     normal = (stats.norm.isf(alpha / 2) + stats.norm.ppf(power)) * sd / abs(difference)
     fewest = max(2, math.ceil(normal**2))  # were sd known and not estimated; as it is, a few more
     return next(n for n in itertools.count(fewest) if power_of(difference, sd, n, alpha) >= power)

@@ -19,12 +19,15 @@ from .run import Run, run_tasks
 def table_of_methods(results: Sequence[dict], reference: str = "seed", without: Collection[str] = ()) -> list[dict]:
     """The rows of the table of methods, with delta_m against single-task runs (None where there are none).
 
-    reference: "seed", the single-task run of the same seed, or "mean", the mean of all of them over their seeds.
+    reference: "seed", the single-task run of the same seed, or "mean", the mean of all of them over their seeds;
+    where several are of one seed, as in a search for a rate, their mean stands for it.
     without: tasks left out of delta_m. "without_edges" is delta_m without edges too, where edges are measured by odsF,
     and None elsewhere.
     """
     known(reference, ("seed", "mean"), "reference")
-    singles = {r["run"]["seed"]: r["metrics"] for r in results if r["run"]["method"] == "single_task"}
+    alone = [(r["run"]["seed"], r["metrics"]) for r in results if r["run"]["method"] == "single_task"]
+    each = {task: _by_seed([(seed, m[task]) for seed, m in alone]) for task in (alone[0][1] if alone else ())}
+    singles = {seed: {task: means[seed] for task, means in each.items()} for seed, _ in alone}
     mean = singles and {task: float(np.mean([m[task] for m in singles.values()])) for task in [*singles.values()][0]}
     rows = []
     for result in results:
@@ -80,17 +83,23 @@ def told_apart(results: Sequence[dict]) -> list[dict]:
 def _summary(rows: list[dict]) -> dict:
     summary = rows[0] | {"seeds": list(dict.fromkeys(row["seed"] for row in rows))}
     summary["seconds"] = float(np.mean([row["seconds"] for row in rows]))
-    metrics = {task: _moments([row["metrics"][task] for row in rows]) for task in rows[0]["metrics"]}
+    metrics = {task: _moments([*_by_seed([(row["seed"], row["metrics"][task]) for row in rows]).values()])
+               for task in rows[0]["metrics"]}  # fmt: skip
     summary |= {"metrics": {t: mean for t, (mean, _) in metrics.items()}}
     summary |= {"metrics_sd": {t: sd for t, (_, sd) in metrics.items()}}
     for name in ("without_edges", "delta_m"):
-        by_seed: dict[int, list[float]] = {}
-        for row in rows:
-            if row[name] is not None:
-                by_seed.setdefault(row["seed"], []).append(row[name])
-        gains = {seed: float(np.mean(values)) for seed, values in by_seed.items()}
+        gains = _by_seed([(row["seed"], row[name]) for row in rows])
         summary[name], summary[f"{name}_sd"] = _moments([*gains.values()])
     return summary | {"gains": gains}
+
+
+def _by_seed(found: Sequence[tuple[int, float | None]]) -> dict[int, float]:
+    """The mean of each seed's values, of (seed, value); None is no value."""
+    values: dict[int, list[float]] = {}
+    for seed, value in found:
+        if value is not None:
+            values.setdefault(seed, []).append(value)
+    return {seed: float(np.mean(several)) for seed, several in values.items()}
 
 
 def _moments(values: Sequence[float]) -> tuple[float | None, float | None]:

@@ -1,5 +1,6 @@
 """What a training leaves after each epoch: everything that it needs to go on, and what tells it from another."""
 
+import hashlib
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -12,6 +13,7 @@ from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from ptsa_lite.data.disk import make_folder, read_json, write_json, write_text, write_whole
+from ptsa_lite.data.open import samples_of
 from ptsa_lite.tasks import Task
 
 from .adapters import adapter_state
@@ -42,10 +44,19 @@ def fingerprint(model: nn.Module, train_set, tasks: Mapping[str, Task], config: 
         "stochastic depth": sorted(depth - {0}),
         "training frames": len(train_set),
         "shapes of a frame": {key: list(getattr(value, "shape", ())) for key, value in train_set[0].items()},
+        "frames": _frames(train_set),
         "trained parameters": trained,
         "order of parameters": list(trained),  # the optimiser's state goes by it
         **frozen_weights(model),
     })  # fmt: skip
+
+
+def _frames(train_set) -> dict:
+    """How frames of `open_dataset` are augmented, and a hash of the first one; {} of another's."""
+    if (samples := samples_of(train_set)) is None:
+        return {}
+    first = hashlib.sha256(train_set.with_format(None)[0]["image"]).hexdigest()
+    return {"augmented": samples.recipe or "not", "the first": f"sha256 {first}"}
 
 
 class Checkpoint:
@@ -75,7 +86,8 @@ class Checkpoint:
         if not self.path.exists():
             return []
         state = _read(self.path)
-        if found := differences(state["fingerprint"], self.fingerprint):
+        theirs = {"frames": self.fingerprint.get("frames")} | state["fingerprint"]  # older checkpoints know of none
+        if found := differences(theirs, self.fingerprint):
             more = [f"and {len(found) - 3} more"] if len(found) > 3 else []
             raise ValueError(
                 f"{self.path} is of another training: {', '.join(found[:3] + more)}; "

@@ -1,5 +1,6 @@
 """The training loop, one record per epoch, resumed exactly; and evaluation. In one process or in several."""
 
+import copy
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -56,6 +57,8 @@ def train_epochs(
     Raises ValueError where settings and data do not fit or the checkpoint is of another training; FloatingPointError
     if a loss or gradient is not finite, before the step is taken: the last checkpoint stays.
     """
+    if not isinstance(config, TrainConfig) or not isinstance(tasks, Mapping):
+        raise ValueError("give tasks as a map {name: Task}, and config as TrainConfig(epochs=3, ...)")
     config = replace(config, amp=number_format(config.amp, next(model.parameters()).device))
     _check(model, train_set, config)
     if config.gradient_checkpointing:
@@ -70,6 +73,17 @@ def train_epochs(
 
 
 def _check(model: nn.Module, train_set, config: TrainConfig) -> None:
+    sample = train_set[0] if len(train_set) else {"image": torch.empty(0)}
+    image = sample.get("image") if isinstance(sample, Mapping) else None
+    if not isinstance(image, torch.Tensor):
+        words = "a sample of the training set must map image and tasks to tensors, as those of open_dataset do"
+        raise ValueError(f"{words} (sets joined by `datasets` do not; take torch.utils.data.ConcatDataset)")
+    if image.numel() and getattr(getattr(model, "backbone", None), "SIZED", False):
+        made, given = tuple(model.img_size), tuple(image.shape[-2:])
+        if made != given:
+            raise ValueError(
+                f"the training frames are {given} and the model is made for {made}: give both one img_size"
+            )
     if len(train_set) < config.batch_size:
         raise ValueError(f"batch_size {config.batch_size} exceeds the {len(train_set)} training frames; lower it")
     if config.batch_size % (distributed.size() * config.accumulate):
@@ -106,7 +120,7 @@ def _epochs(model, train_set, val_set, tasks, config, stepper, history, checkpoi
         history.append(record)
         if checkpoint and distributed.rank() == 0:
             checkpoint.save(model, stepper, history)
-        yield record
+        yield copy.deepcopy(record)  # whatever is done to it, the history stays
 
 
 def _one_epoch(loader: EpochLoader, config: TrainConfig, stepper: Stepper, epoch: int, checkpoint) -> dict:
@@ -139,7 +153,7 @@ def evaluate(
     each; the batches, and so the metrics, are the same for any number of them.
     """
     meters = {name: make_meter(task) for name, task in tasks.items()}
-    device, was_training = next(model.parameters()).device, model.training
+    device, modes = next(model.parameters()).device, [(module, module.training) for module in model.modules()]
     amp = number_format(amp, device)
     part = (distributed.rank(), distributed.size())
     model.eval()
@@ -153,7 +167,8 @@ def evaluate(
                 for name, meter in meters.items():
                     meter.update(predictions[name], batch[name])
     finally:
-        model.train(was_training)
+        for module, training in modes:  # some may have been frozen on their own
+            module.training = training
     first, *others = distributed.gather(meters)  # merged, they are exactly those of one process that saw the whole set
     for other in others:
         for name, meter in other.items():

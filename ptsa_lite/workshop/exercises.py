@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from functools import cache
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def check(name: str, answer: float | Sequence[float] | None = None) -> None:
         print(f"{name}: write your answer in place of None, and run the cell again.")
         return
     truths, answers = (list(a) if isinstance(a, Sequence) else [a] for a in (entry["answer"], answer))
-    if len(answers) != len(truths) or not all(isinstance(a, int | float) for a in answers):
+    if len(answers) != len(truths) or not all(isinstance(a, Real) for a in answers):
         wanted = "a number" if len(truths) == 1 else f"{len(truths)} numbers in a list"
         raise ValueError(f"exercise {name} asks for {wanted}; got {answer!r}")
     said = ["right" if math.isclose(own, truth, rel_tol=0, abs_tol=entry.get("within", 0) * abs(truth)) else

@@ -4,9 +4,11 @@ import shutil
 
 import pytest
 import torch
+from torch.utils.data import ConcatDataset, Subset
 
 from ptsa_lite.data import loading, make_loader, open_dataset
 from ptsa_lite.data.loading import EpochLoader, batches_of, workers_here
+from ptsa_lite.data.open import set_epoch
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +98,17 @@ def test_a_data_set_of_ones_own_is_loaded_as_it_is():
 def test_an_option_of_another_kind_is_refused_by_its_name(scenes, option):
     with pytest.raises(ValueError, match=f"{next(iter(option))} must be (None or )?a whole number"):
         make_loader(scenes, **{"batch_size": 4} | option)
+
+
+def test_parts_and_sums_of_a_data_set_are_augmented_anew_in_every_epoch():
+    whole = open_dataset("scenes", n_frames=4, img_size=32, tasks=["depth"])
+    for part in (Subset(whole, [2, 0]), ConcatDataset([whole, whole])):
+        assert len(set_epoch(part, 1)) == len(part)
+        assert torch.equal(set_epoch(part, 1)[1]["image"], set_epoch(whole, 1)[0 if len(part) == 2 else 1]["image"])
+        assert not torch.equal(set_epoch(part, 1)[1]["image"], set_epoch(part, 2)[1]["image"])
+
+
+def test_a_loader_draws_nothing_from_the_callers_generator():
+    frames, before = open_dataset("scenes", n_frames=4, img_size=32, tasks=["depth"]), torch.get_rng_state()
+    assert len([*make_loader(frames, 2, seed=1)]) == 2
+    assert torch.equal(torch.get_rng_state(), before)

@@ -345,3 +345,86 @@ def test_a_transform_of_the_data_set_is_told_and_not_left_out():
         open_dataset(kept.with_transform(lambda batch: batch), tasks=tasks, img_size=32)
     with pytest.raises(ValueError, match="the data set: there is no frame in it"):
         open_dataset(kept.select([]), tasks=tasks, img_size=32)
+
+
+def test_frames_in_turns_repeat_only_where_they_are_trained_on():
+    large, small = ([{"image": frame(i)["image"], "depth": frame(i)["depth"]} for i in range(n)] for n in (5, 1))
+    mixed, tasks = {"path": [large, small], "mix": "in turns"}, {"depth": TASKS["depth"]}
+    opened = {split: open_dataset(mixed, tasks=tasks, split=split, img_size=32) for split in ("train", "val")}
+    seen = {split: frames.with_format(None)["index"] for split, frames in opened.items()}
+    assert len([*seen["train"]]) == 10 and sorted(seen["val"]) == [0, 1, 2, 3, 4, 5]
+    assert count_frames(mixed, "", "val", tasks=tasks) == 6
+
+
+def test_the_same_names_below_another_root_are_other_frames(tmp_path):
+    for value in (1, 2):
+        (tmp_path / str(value)).mkdir()
+        Image.new("RGB", (32, 32)).save(tmp_path / str(value) / "i.png")
+        np.save(tmp_path / str(value) / "m.npy", np.full((32, 32), value, np.uint8))
+        for path in (tmp_path / str(value)).iterdir():
+            os.utime(path, (1e9, 1e9))  # as unpacked from one archive
+    named = datasets.Dataset.from_list([{"image": "i.png", "m": "m.npy"}])
+    for value in (1, 2):
+        kept = open_dataset(
+            named, tmp_path / str(value), tasks={"m": {"kind": "segmentation", "classes": 4}}, img_size=32
+        )
+        assert kept[0]["m"].unique().tolist() == [value]
+
+
+def one_cell(cell, task, **columns):
+    row = {"image": Image.new("RGB", (32, 32)), "m": cell} | columns
+    return open_dataset([row], tasks={"m": task}, img_size=32, augment=False)[0]["m"]
+
+
+def test_a_binary_mask_of_which_255_may_be_void_is_not_guessed():
+    mask = np.zeros((32, 32), np.uint8)
+    mask[:8], mask[8:16] = 1, 255
+    with pytest.raises(ValueError, match="it holds 1 and 255, .* say ignore: 255"):
+        one_cell(mask, {"kind": "binary"})
+    assert one_cell(mask, {"kind": "binary", "ignore": 255}).unique().tolist() == [0, 1, IGNORE]
+    assert one_cell(np.where(mask == 1, 0, mask), {"kind": "binary"}).unique().tolist() == [0, 1]
+
+
+def test_depth_of_255_is_depth_and_an_ignored_float_is_found_in_lists_too():
+    assert (one_cell(np.full((32, 32), 255, np.uint8), {"kind": "depth"}) != IGNORE).all()
+    values = np.full((32, 32), 0.1, np.float32)
+    values[:16] = 2
+    as_lists = datasets.Dataset.from_list([{"image": Image.new("RGB", (32, 32)), "m": values.tolist()}])
+    as_lists = as_lists.cast_column("m", datasets.Sequence(datasets.Sequence(datasets.Value("float32"))))
+    opened = open_dataset(as_lists, tasks={"m": {"kind": "regression", "ignore": 0.1}}, img_size=32, augment=False)
+    assert opened[0]["m"].unique().tolist() == [2, IGNORE]
+
+
+def test_a_null_of_an_array_column_is_a_missing_label():
+    features = datasets.Features({"image": datasets.Image(), "m": datasets.Array2D((32, 32), "uint8")})
+    rows = [{"image": Image.new("RGB", (32, 32)), "m": cell} for cell in (np.ones((32, 32), np.uint8).tolist(), None)]
+    tasks = {"m": {"kind": "segmentation", "classes": 4}}
+    opened = open_dataset(datasets.Dataset.from_list(rows, features=features), tasks=tasks, img_size=32, augment=False)
+    assert [sample["m"].unique().tolist() for sample in (opened[0], opened[1])] == [[1], [IGNORE]]
+
+
+def test_an_opened_picture_is_read_as_often_as_one_likes(tmp_path):
+    turned = Image.Exif()
+    turned[274] = 6
+    Image.fromarray(np.arange(32 * 48 * 3, dtype=np.uint8).reshape(32, 48, 3)).save(tmp_path / "t.tif", exif=turned)
+    picture, mask = Image.open(tmp_path / "t.tif"), np.ones((32, 48), np.uint8)
+    rows, tasks = [{"image": picture, "m": mask}], {"m": {"kind": "segmentation", "classes": 4}}
+    first, second = (open_dataset(rows, tasks=tasks, img_size=32, augment=False)[0]["image"] for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_what_would_be_left_out_in_silence_is_refused():
+    row, task = {"image": Image.new("RGB", (32, 32)), "photo": Image.new("RGB", (32, 32), "white"),
+                 "m": np.ones((32, 32), np.uint8)}, {"m": {"kind": "binary"}}  # fmt: skip
+    white = open_dataset({"path": [row], "augment": "none"}, tasks=task, img_size=32, columns={"image": "photo"})
+    assert white[0]["image"].min() > 1
+    with pytest.raises(ValueError, match="columns are given twice"):
+        open_dataset({"path": [row], "columns": {"image": "photo"}}, tasks=task, columns={"image": "photo"})
+    with pytest.raises(ValueError, match="data set 'scenes' has no columns to name"):
+        open_dataset("scenes", columns={"image": "photo"})
+    with pytest.raises(
+        ValueError, match="task 'depth' of scenes: its scale is 1.0, not 100.0; name the tasks in a list"
+    ):
+        open_dataset("scenes", tasks={"depth": {"kind": "depth", "scale": 100.0}}, n_frames=1)
+    with pytest.raises(ValueError, match="foreground must be of a segmentation alone"):
+        open_dataset([row], tasks={"m": {"kind": "depth", "foreground": True}})

@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 
 import pytest
 from archives import write_nyud
+from PIL import Image
 from tiny import tiny_backbone
 
 from ptsa_lite.experiments import run as runs
@@ -124,3 +125,26 @@ def test_data_in_memory_are_refused_for_a_run_whose_name_is_made_of_its_files():
     run = Run("decoders_only", {"wet": {"kind": "binary"}}, data={"path": [{"image": 1, "wet": 2}]})
     with pytest.raises(ValueError, match="a run's data lie in files, which its name is made of, not in a int"):
         run.name()
+
+
+def test_a_run_keeps_its_settings_whatever_becomes_of_the_callers():
+    config, made = {"epochs": 1, "warmup_epochs": 0.0}, []
+    for lr in (1e-4, 1e-3):
+        config["lr"] = lr
+        made.append(Run("bitfit", ("depth",), config=config))
+    assert [run.config["lr"] for run in made] == [1e-4, 1e-3] and made[0].name() != made[1].name()
+
+
+def test_no_frame_is_trained_on_and_measured_on_when_sets_are_mixed_in_turns(tmp_path):
+    paths = []
+    for name, n in (("a", 6), ("b", 2)):
+        (tmp_path / name).mkdir()
+        for i in range(n):
+            Image.new("RGB", (32, 32), (i, i, i)).save(tmp_path / name / f"{i}.png")
+            Image.new("L", (32, 32), i % 2).save(tmp_path / name / f"m{i}.png")
+        rows = "\n".join(json.dumps({"image": f"{i}.png", "wet": f"m{i}.png"}) for i in range(n))
+        (tmp_path / name / f"{name}.jsonl").write_text(rows)
+        paths.append(str(tmp_path / name / f"{name}.jsonl"))
+    run = Run("bitfit", {"wet": {"kind": "binary"}}, data={"path": paths, "mix": "in turns"}, img_size=32, holdout=3)
+    trained, measured = ([*part.with_format(None)["index"]] for part in open_sets(run))
+    assert sorted(measured) == [0, 3, 6] and {*trained} == {1, 2, 4, 5, 7} and len(trained) > 5

@@ -277,3 +277,13 @@ def test_a_run_json_that_was_changed_by_hand_is_named(tmp_path, capsys, monkeypa
         assert main(["evaluate", str(tmp_path)]) == 2
         said = capsys.readouterr().err
         assert f"{tmp_path / 'run.json'}" in said and words in said and said.count("\n") == 1
+
+
+def test_data_that_differ_only_in_their_folder_are_not_taken_for_one_run(tmp_path):
+    rows = {name: {"data": {"path": f"{name}/rows.jsonl"}} for name in ("first", "second")}
+    grid = {"method": "bitfit", "tasks": {"wet": {"kind": "binary"}}, "rows": rows}
+    (tmp_path / "g.yaml").write_text(yaml.safe_dump(grid))
+    with pytest.raises(
+        ValueError, match="g.yaml, row second: its data and those of another run differ only in the folder"
+    ):
+        read_runs(tmp_path / "g.yaml")

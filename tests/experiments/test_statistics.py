@@ -101,3 +101,12 @@ def test_what_can_be_seen_and_how_many_seeds_it_takes_are_inverse():
     assert seeds_needed(-1.0, 1.0, power=0.5) < 10
     with pytest.raises(ValueError, match="no number of seeds finds a difference of 0"):
         seeds_needed(0.0, 1.0)
+
+
+@pytest.mark.parametrize("call", [
+    lambda: detectable(1.0, 1), lambda: detectable(1.0, 5, power=80), lambda: seeds_needed(0.5, -0.5),
+    lambda: seeds_needed(0.5, 0.5, power=80),
+])  # fmt: skip
+def test_a_power_or_a_number_of_seeds_that_cannot_be_is_told(call):
+    with pytest.raises(ValueError, match="give .* and a chance between 0.025 and 1"):
+        call()

@@ -156,3 +156,22 @@ def test_conditions_of_one_label_say_what_they_differ_in():
     assert runs[0]["run"]["label"] == ""
     tasks = select(SUITES["nyud"], TASKS)
     assert r"| PTSA (TGLoRA), semseg \| normals > " in markdown_table(summarise(told_apart(runs), by_label=True), tasks)
+
+
+def test_several_references_of_a_seed_count_as_their_mean_in_any_order():
+    """As in a search for a rate; the last one counted before."""
+    alone = [result("single_task", settings={"config": {"lr": lr}}, semseg=semseg, normals=20.0)
+             for lr, semseg in ((1e-3, 40.0), (2e-3, 60.0))]  # fmt: skip
+    results = [*alone, result("bitfit", semseg=55.0, normals=20.0)]
+    for order in (results, results[::-1]):
+        (gain,) = [row["delta_m"] for row in table_of_methods(order) if row["method"] == "bitfit"]
+        assert gain == pytest.approx(5.0)
+
+
+def test_metrics_of_a_label_are_means_over_its_seeds_as_its_gains_are():
+    runs = [result("bitfit", seed, settings={"label": "P", "rank": rank}, semseg=semseg, normals=20.0)
+            for seed, rank, semseg in ((0, 1, 60.0), (0, 2, 64.0), (1, 1, 40.0))]  # fmt: skip
+    (row,) = summarise(runs, by_label=True)
+    assert row["metrics"]["semseg"] == pytest.approx(51) and row["metrics_sd"]["semseg"] == pytest.approx(
+        22 / math.sqrt(2)
+    )

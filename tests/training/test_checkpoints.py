@@ -8,6 +8,7 @@ import pytest
 import torch
 from tiny_training import CONFIG, TASKS, TinyData, TinyModel, assert_same, run, tiny  # noqa: F401
 
+from ptsa_lite.data import open_dataset
 from ptsa_lite.recipe import TrainConfig
 from ptsa_lite.training.checkpoints import Checkpoint, fingerprint, read_history
 from ptsa_lite.training.loop import train_epochs
@@ -186,3 +187,20 @@ def test_a_fingerprint_is_plain_and_survives_the_file(tmp_path):
     assert other["frozen weights"] != mark["frozen weights"]
     optimizer = torch.optim.SGD(TinyModel().parameters())
     assert Checkpoint(tmp_path / "new" / "folder", mark).restore(TinyModel(), optimizer) == []
+
+
+def test_frames_of_another_seed_or_otherwise_augmented_are_another_training():
+    def of(**options):
+        frames = open_dataset("scenes", n_frames=4, img_size=32, tasks=["depth"], **options)
+        return fingerprint(TinyModel(), frames, TASKS, CONFIG.to_dict())["frames"]
+
+    assert of() == of() and of() != of(seed=9) and of() != of(augment=False)
+    assert fingerprint(TinyModel(), TinyData(), TASKS, CONFIG.to_dict())["frames"] == {}
+
+
+def test_a_checkpoint_that_knows_nothing_of_frames_goes_on(tmp_path):
+    run(tmp_path, stop_after=1)
+    saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    del saved["fingerprint"]["frames"]
+    torch.save(saved, tmp_path / "checkpoint.pt")
+    assert [record["epoch"] for record in run(tmp_path)[1]] == [2, 3, 4]

@@ -2,13 +2,17 @@ import copy
 
 import pytest
 import torch
+from tiny import tiny_backbone
 from tiny_training import CONFIG, TASKS, TinyData, TinyModel, assert_same, run, timeless, tiny, tiny_loader  # noqa: F401
 from torch import nn
+from torch.utils.data import TensorDataset
 
+from ptsa_lite.data import open_dataset
 from ptsa_lite.losses import total_loss
+from ptsa_lite.methods import build_model
 from ptsa_lite.metrics import make_meter
 from ptsa_lite.recipe import TrainConfig, learning_rate
-from ptsa_lite.tasks import IGNORE
+from ptsa_lite.tasks import IGNORE, SCENES, select
 from ptsa_lite.training import loop as training
 from ptsa_lite.training.loop import describe, evaluate, train, train_epochs
 from ptsa_lite.training.step import parameter_groups
@@ -237,3 +241,29 @@ def test_a_task_that_the_model_does_not_predict_is_named():
         evaluate(model, TinyData(), TASKS, 2)
     with pytest.raises(ValueError, match="task 'semseg' is asked for, but the model predicts only: depth"):
         train(model, TinyData(), None, TASKS, CONFIG)
+
+
+def test_what_was_frozen_by_itself_stays_so_after_an_evaluation():
+    model = TinyModel().train()
+    part = next(module for module in model.modules() if module is not model)
+    part.eval()
+    evaluate(model, TinyData(5, seed=1), TASKS, 2)
+    assert model.training and not part.training
+
+
+def test_a_record_that_is_changed_changes_no_history(tmp_path):
+    for record in train_epochs(TinyModel(), TinyData(), TinyData(5, seed=1), TASKS, CONFIG, tmp_path):
+        record["loss"], record["losses"]["depth"] = "changed", "changed"
+    assert "changed" not in (tmp_path / "history.json").read_text(encoding="utf-8")
+
+
+def test_what_a_training_cannot_take_is_told_in_one_sentence():
+    for tasks, config in (([*TASKS], CONFIG), (TASKS, CONFIG.to_dict())):
+        with pytest.raises(ValueError, match="give tasks as a map .*, and config as TrainConfig"):
+            next(train_epochs(TinyModel(), TinyData(), None, tasks, config))
+    with pytest.raises(ValueError, match="a sample of the training set must map image and tasks to tensors"):
+        next(train_epochs(TinyModel(), TensorDataset(torch.zeros(8, 3, 8, 8)), None, TASKS, CONFIG))
+    model = build_model("decoders_only", tiny_backbone(64), select(SCENES, ["depth"]))
+    frames = open_dataset("scenes", n_frames=8, img_size=32, tasks=["depth"])
+    with pytest.raises(ValueError, match=r"the training frames are \(32, 32\) and the model is made for \(64, 64\)"):
+        next(train_epochs(model, frames, None, select(SCENES, ["depth"]), CONFIG))
