@@ -1,6 +1,5 @@
 """What a training leaves after each epoch: everything that it needs to go on, and what tells it from another."""
 
-import hashlib
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -24,7 +23,8 @@ FREE = ("eval_every", "workers", "gradient_checkpointing", "compile", "cuda_grap
 
 
 def fingerprint(model: nn.Module, train_set, tasks: Mapping[str, Task], config: Mapping) -> dict:
-    """What decides the result of a training, as plain values: settings, tasks, model and frames.
+    """What decides the result of a training, as plain values: settings, tasks, model, and of the frames their number,
+    their shapes and how they are augmented.
 
     Whatever changes it by rounding at most is no part of it: the settings in `FREE`, and the device. The frozen
     weights enter by a hash, because the checkpoint does not hold them.
@@ -44,19 +44,11 @@ def fingerprint(model: nn.Module, train_set, tasks: Mapping[str, Task], config: 
         "stochastic depth": sorted(depth - {0}),
         "training frames": len(train_set),
         "shapes of a frame": {key: list(getattr(value, "shape", ())) for key, value in train_set[0].items()},
-        "frames": _frames(train_set),
+        "augmentation": samples.recipe or "none" if (samples := samples_of(train_set)) else "its own",
         "trained parameters": trained,
         "order of parameters": list(trained),  # the optimiser's state goes by it
         **frozen_weights(model),
     })  # fmt: skip
-
-
-def _frames(train_set) -> dict:
-    """How frames of `open_dataset` are augmented, and a hash of the first one; {} of another's."""
-    if (samples := samples_of(train_set)) is None:
-        return {}
-    first = hashlib.sha256(train_set.with_format(None)[0]["image"]).hexdigest()
-    return {"augmented": samples.recipe or "not", "the first": f"sha256 {first}"}
 
 
 class Checkpoint:
@@ -86,8 +78,9 @@ class Checkpoint:
         if not self.path.exists():
             return []
         state = _read(self.path)
-        theirs = {"frames": self.fingerprint.get("frames")} | state["fingerprint"]  # older checkpoints know of none
-        if found := differences(theirs, self.fingerprint):
+        ours = self.fingerprint
+        theirs = {"augmentation": ours.get("augmentation")} | state["fingerprint"]  # older checkpoints know of none
+        if found := differences(theirs, ours):
             more = [f"and {len(found) - 3} more"] if len(found) > 3 else []
             raise ValueError(
                 f"{self.path} is of another training: {', '.join(found[:3] + more)}; "

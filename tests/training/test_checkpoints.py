@@ -189,18 +189,18 @@ def test_a_fingerprint_is_plain_and_survives_the_file(tmp_path):
     assert Checkpoint(tmp_path / "new" / "folder", mark).restore(TinyModel(), optimizer) == []
 
 
-def test_frames_of_another_seed_or_otherwise_augmented_are_another_training():
+def test_frames_that_are_augmented_otherwise_are_another_training():
     def of(**options):
         frames = open_dataset("scenes", n_frames=4, img_size=32, tasks=["depth"], **options)
-        return fingerprint(TinyModel(), frames, TASKS, CONFIG.to_dict())["frames"]
+        return fingerprint(TinyModel(), frames, TASKS, CONFIG.to_dict())["augmentation"]
 
-    assert of() == of() and of() != of(seed=9) and of() != of(augment=False)
-    assert fingerprint(TinyModel(), TinyData(), TASKS, CONFIG.to_dict())["frames"] == {}
+    assert (of(), of(augment=False)) == ("scenes", "none")
+    assert fingerprint(TinyModel(), TinyData(), TASKS, CONFIG.to_dict())["augmentation"] == "its own"
 
 
-def test_a_checkpoint_that_knows_nothing_of_frames_goes_on(tmp_path):
+def test_a_checkpoint_that_knows_nothing_of_augmentation_goes_on(tmp_path):
     run(tmp_path, stop_after=1)
     saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    del saved["fingerprint"]["frames"]
+    del saved["fingerprint"]["augmentation"]
     torch.save(saved, tmp_path / "checkpoint.pt")
     assert [record["epoch"] for record in run(tmp_path)[1]] == [2, 3, 4]
