@@ -740,7 +740,7 @@ say(markdown(("what is drawn", "odsF"), [
     *([(f"what {len(reached)} trained models draw", f"{reached[0]:.1f} to {reached[-1]:.1f}")] if reached else [])]),
     f"(The label itself has no 100, since drawings are thinned before they are counted, and labels are not.) On these "
     f"{unseen['measured']} held-out training frames {unseen['labelled_borders']:.0%} of the pixels at a border have a label on "
-    f"either side; between most regions there is a strip without one. And the label's lines are one pixel wide at 480 x 360, "
+    f"both sides; between most regions there is a strip without one. And the label's lines are one pixel wide at 480 x 360, "
     f"of which the usual way to resize labels, by the nearest pixel, keeps {unseen['kept']:.0%} at 224 x 224.")
 
 # %% [markdown]
@@ -870,7 +870,7 @@ if alone and {"PTSA", SHARED} <= by_rate.keys():
     over = {name: paired_difference(values, dict.fromkeys(values, 0.0)) for name, values in apart.items()}
     interval = {name: f"{one['mean']:+.2f}" + (f" [{one['low']:+.2f}, {one['high']:+.2f}]" if one["sd"] else "")
                 for name, one in over.items()}
-    where = {seed: "a GPU" if pair["PTSA"]["versions"]["device"] == "cuda" else "a processor" for seed, pair in pairs.items()}
+    where = {seed: "GPU" if pair["PTSA"]["versions"]["device"] == "cuda" else "processor" for seed, pair in pairs.items()}
     say(f"Again with other seeds, both at a rate of {rate:g}, PTSA less the shared LoRA, in points of $\\Delta_m$ and in per "
         "cent of each metric (positive is better for PTSA):", markdown(("seed", "on", *counted), [
             *((str(seed), where[seed], *(f"{apart[name][seed]:+.2f}" for name in counted)) for seed in pairs),
@@ -892,8 +892,8 @@ if len(pairs) > 1:
         + (f" One sign in all seeds: {'; '.join(steady)}." if steady else " No task has one sign in all seeds.")
         + f" A difference moves by {one['sd']:.1f} from seed to seed, and without edges by {bare_one['sd']:.1f}; were that so "
         f"for all, {n} seeds would see {detectable(one['sd'], n):.1f} and {detectable(bare_one['sd'], n):.1f}. "
-        "The first look had PTSA ahead by 1.6 and 1.1 without edges, "
-        + ("which lies outside the interval." if bare_one["high"] < 1.1 else "which the interval does not exclude.")
+        "The first look had PTSA ahead by 1.6 and 1.1, "
+        + ("which lie outside the interval without edges." if bare_one["high"] < 1.1 else "which the interval does not exclude.")
         + (f" At 128 pixels the difference was {answers['study_nyud'][0]['mean']:+.2f}, in {answers['study_nyud'][0]['n']} "
            "seeds." if "study_nyud" in answers else "")
         + " The seeds were added one after the other, and looked at each time, which finds a difference where there is none "

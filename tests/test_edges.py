@@ -19,7 +19,7 @@ def test_a_border_is_where_the_label_changes_and_a_strip_without_one_has_two():
 def test_a_line_at_every_border_finds_every_edge_and_is_right_in_as_few_as_are_labelled():
     size = 64
     semseg = torch.ones(size, size, dtype=torch.int64)
-    semseg[:, 16:], semseg[:, 32:36], semseg[:, 36:] = 2, IGNORE, 3  # of two borders one has a label on either side
+    semseg[:, 16:], semseg[:, 32:36], semseg[:, 36:] = 2, IGNORE, 3  # of two borders one has a label on both sides
     edge = torch.zeros(1, size, size)
     edge[0, ::2, 15] = 1  # of which every second pixel was kept
     frames = [{"image": torch.rand(3, size, size), "semseg": semseg, "edge": edge}] * 2

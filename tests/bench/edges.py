@@ -59,7 +59,7 @@ def drawings(sample: dict, noise: np.random.Generator) -> dict[str, Tensor]:
 def measure(frames, edge: Task) -> dict:
     """The odsF of each drawing in percent, and three shares.
 
-    edges: of all pixels, by label. labelled_borders: of the pixels at a border, those with a label on either side.
+    edges: of all pixels, by label. labelled_borders: of the pixels at a border, those with a label on both sides.
     kept: edges per pixel at such a border, after both labels were resized.
     """
     meters, noise, count = {}, np.random.default_rng(0), Counter()
