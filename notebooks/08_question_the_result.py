@@ -771,7 +771,7 @@ if chance and not math.isnan(chance["edge"]):
 # %% [markdown]
 # With edges the study sees less, and without them it would not be fair: in the similarity's tree edges are the task that
 # leaves first, so that a third of its adapters serve edges alone, parameters which a shared LoRA spends on all four. So the
-# plan keeps edges in, as the line of work does (S), and reports everything without them as well.
+# plan keeps edges in, and reports everything without them as well.
 #
 # ### The learning rates
 #

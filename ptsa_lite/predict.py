@@ -197,7 +197,7 @@ def write_program(model: nn.Module, file: Path, tasks: Iterable[str] = ()) -> fl
     file = Path(file)
     readers = {".pt2": lambda file, images: torch.export.load(file).module()(images), ".onnx": _run_onnx}
     read = readers[known(file.suffix, readers, "kind of program")]
-    model = copy.deepcopy(model.only(tasks) if tasks else model).eval()  # the caller's may go on training
+    model = (model.only(tasks) if tasks else copy.deepcopy(model)).eval()  # the caller's may go on training
     if file.suffix == ".onnx":
         try:
             import onnxruntime  # noqa: F401

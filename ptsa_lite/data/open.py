@@ -163,6 +163,7 @@ def set_epoch(dataset, epoch: int, seed: int | None = None):
 
     What is not of `open_dataset`, but has a length and samples of its own, stays as it is: it augments itself.
     """
+    # A part or a sum of such sets is augmented as they are.
     if isinstance(dataset, Subset):
         return Subset(set_epoch(dataset.dataset, epoch, seed), dataset.indices)
     if isinstance(dataset, ConcatDataset):

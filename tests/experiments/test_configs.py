@@ -128,6 +128,21 @@ def test_rivals_of_equal_cost_in_the_larger_grids_cost_the_same(name):
             assert count_macs(model, "all") == pytest.approx(count_macs(ours, "all"), rel=1e-3), label
 
 
+def test_a_third_of_the_planned_trees_adapters_serve_edges_alone():
+    """As the plan and notebook 08 say of the report that leaves edges out."""
+    path = GRIDS / "nyud_224.yaml"
+    runs = {run.label: run for run in read_runs(path, {"seed": 0})}
+    with torch.device("meta"):
+        model = model_of(runs[read_plan(path)["primary"][0]], load_backbone(weights="random", img_size=224))
+    adapters = [
+        layer.lora_A[0].numel() + layer.lora_B[0].numel() for _, _, _, layer in model.backbone.adapted_linears()
+    ]
+    stages = [stage for stage, _, _, _ in model.backbone.adapted_linears()]
+    whole = sum(n * model.tree.n_groups[stage] for n, stage in zip(adapters, stages, strict=True))
+    alone = sum(n for n, stage in zip(adapters, stages, strict=True) if ("edge",) in model.tree.stages[stage])
+    assert alone / whole == pytest.approx(1 / 3, abs=0.02)
+
+
 def test_the_tree_of_a_larger_grid_is_that_of_its_similarity():
     results = GRIDS.parent / "results"
     measured = json.loads((results / "similarity_pascal_224.json").read_text())["conditions"]
