@@ -16,7 +16,7 @@ CORE_LINES = 1500
 CORE_FILE_LINES = 200
 FAST_LINES = 172  # 160
 BASELINE_LINES = 90
-ALL_LINES = 13_664  # 8,500, without baselines
+ALL_LINES = 13_665  # 8,500, without baselines
 CORE = sorted(path for path in PACKAGE.glob("*.py") if path.stem not in FACES | {"fast"})
 BASELINES = sorted((PACKAGE / "baselines").glob("*.py"))
 
